@@ -1,0 +1,5 @@
+"""Run `python -m bench` as the `clusterbench` command."""
+
+from bench.cli import main
+
+main()

@@ -1,0 +1,246 @@
+"""One table of a run: a line per case and launch, with what was predicted, planned and missing.
+
+Numbers are float64 with NaN where nothing was measured; texts are None there. Everything that
+tells one curve of a benchmark from another is in `series`, so that no figure and no fit joins
+cases that differ in more than their size.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from bench.errors import printable
+from bench.record import COLUMNS, Axis, Case, Job, Prediction, Row, parse_params
+from bench.results import RunFolder
+from bench.units import format_bytes
+
+BENCHMARKS = (
+    "latency",
+    "bandwidth",
+    "bibandwidth",
+    "message_rate",
+    "memcpy",
+    "stream",
+    "matmul",
+)
+"""The order in which a reader meets the benchmarks; others follow by name."""
+
+NOT_MEASURED = "not measured"
+"""Status of a planned case without a row: never silence, never a pass."""
+
+SIZE_AXES = ("bytes", "batch")
+"""The axes that curves are drawn along."""
+
+DERIVED = ("stage", "series", "size", "label", "name")
+PREDICTED = (
+    "predicted_s",
+    "low_s",
+    "high_s",
+    "tier",
+    "formula",
+    "calibration_cases",
+    "frozen_at",
+)
+PARAM = "param_"
+"""Prefix of the columns that hold the pairs of `params`."""
+
+_SERIES_COLUMNS = ("dtype", "k", "n", "src_memory", "dst_memory", "path", "direction", "algorithm")
+"""What tells curves apart where the plan does not know the case."""
+_ALWAYS_NAMED = ("kernel", "dtype")
+"""Axes that belong to a case's name even where they do not vary."""
+_NUMERIC_TYPES = (int, float, int | None, float | None)
+_NUMERIC = {field.name for field in msgspec.structs.fields(Row) if field.type in _NUMERIC_TYPES} | {
+    "size",
+    "predicted_s",
+    "low_s",
+    "high_s",
+}
+
+_COUNTED = ("schema", "attempt", "launch")
+"""Whole numbers that every line has."""
+
+Record = dict[str, Any]
+
+
+def load(run: RunFolder) -> pd.DataFrame:
+    """Return the run as one line per case and launch, by benchmark, series, size and launch.
+
+    Columns are those of `results.csv`, then `stage`, `series`, `size` (bytes or batch), `label`
+    (what tells the series apart), `name` (for people), the prediction (`predicted_s`, `low_s`,
+    `high_s`, `tier`, `formula`, `calibration_cases`, `frozen_at`) and one `param_` column for
+    each axis in `params`. Times are seconds.
+
+    Raises:
+        RequestError: where a file of the run is damaged.
+    """
+    rows = run.rows()
+    planned = _planned(run.meta.plan)
+    records = [_row_record(row, planned) for row in rows]
+    records += [_missing_record(run, job, case) for job, case in _missing(run.meta.plan, rows)]
+    _name(records)
+    records.sort(key=_order)
+    predictions = _joined(run.predictions())
+    for record in records:
+        record |= predictions.get((record["case"], record["launch"]), {})
+    return _frame(records)
+
+
+def load_samples(run: RunFolder) -> pd.DataFrame:
+    """Return every sample of a run: case, launch, sample, rank, seconds.
+
+    Raises:
+        RequestError: where the file is damaged.
+    """
+    samples = [msgspec.structs.astuple(sample) for sample in run.samples()]
+    return pd.DataFrame(samples, columns=["case", "launch", "sample", "rank", "seconds"])
+
+
+def measured(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines that hold a time: status `ok`, a median that is a positive number."""
+    return table[(table["status"] == "ok") & (table["t_median_s"] > 0)]
+
+
+def is_oversubscribed(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which lines were measured with more ranks than cores; they are no headline."""
+    column = PARAM + "oversubscribed"
+    if column not in table:
+        return pd.Series(False, index=table.index, dtype=bool)
+    return table[column].isin(["1", "true", "True", "yes"])
+
+
+def _planned(plan: Iterable[Job]) -> dict[tuple[str, int], tuple[Job, Case]]:
+    return {(case.id, job.launch): (job, case) for job in plan for case in job.cases}
+
+
+def _missing(plan: Iterable[Job], rows: Iterable[Row]) -> list[tuple[Job, Case]]:
+    done = {(row.case, row.launch) for row in rows}
+    return [pair for key, pair in _planned(plan).items() if key not in done]
+
+
+def _row_record(row: Row, planned: Mapping[tuple[str, int], tuple[Job, Case]]) -> Record:
+    record: Record = msgspec.structs.asdict(row)
+    record |= {"status": row.status.value, "origin": row.origin.value}
+    params = parse_params(row.params)
+    record |= {PARAM + name: value for name, value in params.items()}
+    job, case = planned.get((row.case, row.launch), (None, None))
+    record["stage"] = job.stage.value if job else None
+    if case is not None:
+        axes = dict(case.axes)
+    else:
+        axes = {name: record[name] for name in _SERIES_COLUMNS if record[name] is not None}
+        axes |= params
+    return record | _place(axes, record)
+
+
+def _missing_record(run: RunFolder, job: Job, case: Case) -> Record:
+    record: Record = {
+        "schema": run.meta.schema,
+        "run": run.meta.run,
+        "origin": run.meta.origin.value,
+        "job": job.id,
+        "attempt": job.attempt,
+        "launch": job.launch,
+        "case": case.id,
+        "benchmark": case.benchmark,
+        "status": NOT_MEASURED,
+        "reason": _why_missing(run.meta.outcome),
+        "ranks": job.ranks,
+        "stage": job.stage.value,
+    }
+    record |= {axis: value for axis, value in case.axes.items() if axis in _AXIS_COLUMNS}
+    record |= {PARAM + axis: str(value) for axis, value in case.axes.items() if axis not in COLUMNS}
+    return record | _place(case.axes, record)
+
+
+_AXIS_COLUMNS = {"bytes", "batch", "m", "n", "k", "dtype", "window", "path", "direction"}
+
+
+def _why_missing(outcome: str | None) -> str:
+    if outcome is None:
+        return "the run was stopped before it came to this case"
+    return f"the run ended ({printable(outcome)}) before it came to this case"
+
+
+def _place(axes: Mapping[str, Axis], record: Record) -> Record:
+    """Return what places a case in its curve: series, size, and the axes to name it by."""
+    sizes = ("batch",) if record["benchmark"] == "matmul" else SIZE_AXES
+    asked = next((axes[size] for size in sizes if isinstance(axes.get(size), int)), None)
+    moved = next((record[size] for size in sizes if record.get(size) is not None), None)
+    others = {name: value for name, value in axes.items() if name not in SIZE_AXES}
+    series = ";".join(f"{name}={value}" for name, value in sorted(others.items()))
+    return {
+        "series": f"{record['benchmark']};{series}" if series else record["benchmark"],
+        "size": asked if moved is None else moved,
+        "_axes": others,
+        # Named by what the suite asked for, which a case has whether it was measured or not.
+        "_asked": moved if asked is None else asked,
+    }
+
+
+def _name(records: list[Record]) -> None:
+    """Set `label` and `name` from the axes that vary within the benchmark."""
+    values: dict[str, dict[str, set[Axis]]] = {}
+    for record in records:
+        seen = values.setdefault(record["benchmark"], {})
+        for axis, value in record["_axes"].items():
+            seen.setdefault(axis, set()).add(value)
+    for record in records:
+        axes = record.pop("_axes")
+        varying = {a for a, found in values[record["benchmark"]].items() if len(found) > 1}
+        record["label"] = _label(axes, varying)
+        record["name"] = _case_name(record, record.pop("_asked"))
+
+
+def _order(record: Record) -> tuple[object, ...]:
+    benchmark, size = record["benchmark"], record["size"]
+    place = BENCHMARKS.index(benchmark) if benchmark in BENCHMARKS else len(BENCHMARKS)
+    # The plan is shuffled; a reader is not.
+    return place, benchmark, record["series"], -1 if size is None else size, record["launch"]
+
+
+def _label(axes: Mapping[str, Axis], varying: set[str]) -> str | None:
+    shape = [f"{axes['k']} x {axes['n']}"] if {"k", "n"} <= axes.keys() else []
+    named = [str(axes[axis]) for axis in _ALWAYS_NAMED if axis in axes]
+    others = sorted(varying - {"k", "n", *_ALWAYS_NAMED})
+    parts = shape + named + [f"{axis} {axes[axis]}" for axis in others if axis in axes]
+    return printable(" ".join(parts), 80) or None
+
+
+def _case_name(record: Record, size: int | None) -> str:
+    benchmark, label = printable(record["benchmark"]), record["label"]
+    if benchmark == "matmul":
+        return f"matmul {'?' if size is None else size} x {label or '?'}"
+    parts = [benchmark, label, None if size is None else format_bytes(size)]
+    return " ".join(part for part in parts if part)
+
+
+def _joined(predictions: Iterable[Prediction]) -> dict[tuple[str, int], Record]:
+    """Return one prediction per case and launch: the calibrated one where there is one."""
+    found: dict[tuple[str, int], Record] = {}
+    for prediction in predictions:
+        key = (prediction.case, prediction.launch)
+        if key in found and (found[key]["tier"] == "C" or prediction.tier == "D"):
+            continue
+        found[key] = {
+            "predicted_s": prediction.seconds,
+            "low_s": prediction.low_s,
+            "high_s": prediction.high_s,
+            "tier": prediction.tier,
+            "formula": prediction.formula,
+            "calibration_cases": prediction.calibration_cases,
+            "frozen_at": prediction.frozen_at,
+        }
+    return found
+
+
+def _frame(records: list[Record]) -> pd.DataFrame:
+    params = sorted({name for record in records for name in record if name.startswith(PARAM)})
+    columns = {}
+    for name in (*COLUMNS, *DERIVED, *PREDICTED, *params):
+        values = [record.get(name) for record in records]
+        # A fixed type per column: pandas would guess another one for a run without that value.
+        kind = "int64" if name in _COUNTED else "float64" if name in _NUMERIC else "object"
+        columns[name] = pd.Series(values, dtype=kind)
+    return pd.DataFrame(columns)

@@ -1,0 +1,140 @@
+"""One start of a job: its process, what its events tell, and why it ended if it ended early."""
+
+from typing import Protocol
+
+from bench.contracts import LaunchCommand
+from bench.errors import LaunchError
+from bench.events import (
+    CaseEnded,
+    CaseStarted,
+    CorruptEventError,
+    Done,
+    Event,
+    Facts,
+    Failure,
+    Samples,
+    decode,
+)
+from bench.process import JobProcess
+from bench.record import Case, Job
+from bench.recorder import Recorder
+
+START_DEADLINE_S = 120.0
+"""From the command to the first case: MPI start-up and imports from a cold network file system."""
+LEAST_CASE_DEADLINE_S = 30.0
+
+
+class Listener(Protocol):
+    """Told what an attempt learns, as it learns it."""
+
+    def facts_known(self, attempt: "Attempt") -> None:
+        """The ranks have told where they run."""
+
+    def case_started(self, attempt: "Attempt") -> None:
+        """`attempt.current` begins."""
+
+    def case_ended(self, attempt: "Attempt", case: Case, ended: CaseEnded) -> None:
+        """A case ended; its samples are in `attempt.samples`."""
+
+    def waiting(self) -> None:
+        """Nothing happened for a second."""
+
+
+class Attempt:
+    """Runs a job once."""
+
+    def __init__(self, job: Job, recorder: Recorder, listener: Listener) -> None:
+        self.job = job
+        self.facts: Facts | None = None
+        self.current: Case | None = None
+        """The case that has begun and not ended."""
+        self.started_utc: str | None = None
+        self.samples: dict[int, tuple[float, ...]] = {}
+        """Seconds of the current case, by rank."""
+        self.any_started = False
+        self._recorder = recorder
+        self._listener = listener
+        self._cases = {case.id: case for case in job.cases}
+        self._done = False
+        self._failure: str | None = None
+
+    def execute(self, command: LaunchCommand) -> str | None:
+        """Run the job; return None where all its cases ended, else the reason why not."""
+        job, recorder = self.job, self._recorder
+        recorder.note("start", job.id, job.attempt, tokens=command.tokens, env=command.env)
+        try:
+            process = JobProcess(command, job, recorder.log_file(job.id, job.attempt))
+        except LaunchError as error:
+            return str(error)
+        status = None
+        try:
+            for line in process.lines(self._may_wait):
+                self._read(line)
+        finally:
+            status = process.end()
+            recorder.note("end", job.id, job.attempt, exit_status=status)
+        if self._done and self._failure is None:
+            return None
+        return self._failure or _describe(status, process.last_words())
+
+    def _may_wait(self, silent_s: float) -> bool:
+        deadline = START_DEADLINE_S if self.current is None else _case_deadline_s(self.job)
+        if silent_s > deadline:
+            what = f"case {self.current.id}" if self.current else "start-up"
+            self._failure = f"no sign of life for {deadline:.0f} s in {what}; the job was ended"
+            return False
+        if silent_s > 0.5:
+            self._listener.waiting()
+        return True
+
+    def _read(self, line: bytes) -> None:
+        job, note = self.job, self._recorder.note
+        try:
+            event = decode(line)
+        except CorruptEventError as error:
+            text = line.decode(errors="replace")
+            note("corrupt", job.id, job.attempt, line=text, why=str(error))
+            return
+        if event is None:
+            note("log", job.id, job.attempt, line=line.decode(errors="replace"))
+            return
+        self._recorder.event(job.id, job.attempt, event)
+        self._take(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Facts():
+                self.facts = event
+                self._listener.facts_known(self)
+            case CaseStarted() if event.case in self._cases:
+                self.current = self._cases[event.case]
+                self.any_started = True
+                self.started_utc = self._recorder.now()
+                self.samples = {}
+                self._listener.case_started(self)
+            case Samples() if self.current is not None and event.case == self.current.id:
+                self.samples[event.rank] = event.seconds
+            case CaseEnded() if self.current is not None and event.case == self.current.id:
+                case, self.current = self.current, None
+                del self._cases[case.id]
+                self._listener.case_ended(self, case, event)
+            case Done():
+                self._done = True
+            case Failure():
+                self._failure = f"rank {event.rank} on {event.host}: {event.reason}"
+            case _:
+                pass  # Hello, or a case that this job does not hold: nothing to keep.
+
+    def left(self) -> tuple[Case, ...]:
+        """Return the cases that have not ended, the current one aside."""
+        return tuple(case for case in self._cases.values() if case is not self.current)
+
+
+def _case_deadline_s(job: Job) -> float:
+    rule = job.sampling
+    return max(LEAST_CASE_DEADLINE_S, 10 * (rule.warmup_cap_s + rule.cap_s))
+
+
+def _describe(status: int, last_words: str) -> str:
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
+    return f"the job {how}" + (f": {last_words}" if last_words else "")

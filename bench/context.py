@@ -1,0 +1,31 @@
+"""Opens what a rank hands its measurements: loops, kinds of memory, threads, the BLAS."""
+
+import time
+
+from threadpoolctl import threadpool_info
+
+from bench.contracts import Context
+from bench.memory import MEMORIES
+from bench.timing.layers import open_memory_loops, open_message_loops
+from bench.world import World
+
+
+def open_context(world: World, threads: int) -> Context:
+    """Return the context of this rank; the loops are compiled when it returns."""
+    return Context(
+        communicator=world,
+        memory_loops=open_memory_loops(),
+        message_loops=None if world.mpi is None else open_message_loops(world.mpi),
+        memories={name: kind() for name, kind in MEMORIES.items()},
+        threads=threads,
+        blas=_blas_name(),
+        clock=time.perf_counter,
+    )
+
+
+def _blas_name() -> str:
+    """Return the BLAS that NumPy loaded, such as `openblas-0.3.30`, or `unknown`."""
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            return f"{library['internal_api']}-{library['version'] or 'unknown'}"
+    return "unknown"

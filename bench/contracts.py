@@ -1,0 +1,252 @@
+"""The protocols between rooms: what a rank hands a measurement, and what it gets back."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.record import Axis, Case, Job, Work
+
+Seconds = NDArray[np.float64]
+"""One value per sample: the seconds that one operation took."""
+
+KERNELS = ("copy", "scale", "add", "triad")
+"""STREAM's kernels: c = a, b = q c, c = a + b, a = b + q c (McCalpin, 1995)."""
+STREAM_SCALAR = 0.5
+"""Their q; halving keeps results exact in any order of rounding."""
+
+
+def one_sample() -> Seconds:
+    """Return room for one sample whose time nobody reads."""
+    return np.empty(1)
+
+
+class Clock(Protocol):
+    """Seconds since any fixed moment, never running backwards."""
+
+    def __call__(self) -> float: ...
+
+
+class Communicator(Protocol):
+    """The ranks of a job as measurements and the worker need them."""
+
+    rank: int
+    size: int
+
+    def broadcast(self, value: Any) -> Any:
+        """Return rank 0's `value` on every rank."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all ranks, in order, on every rank."""
+
+    def sleep_until_all_arrive(self) -> None:
+        """Wait for every rank without using the core: the wait of ranks that must idle."""
+
+
+class Memory(Protocol):
+    """A kind of memory: where buffers come from, and how they are filled and checked."""
+
+    name: str
+
+    def allocate(self, nbytes: int) -> "Buffer":
+        """Return a touched buffer.
+
+        Raises:
+            MemoryError: where there is not enough.
+        """
+
+
+class Buffer(Protocol):
+    """Bytes at an address that stays the same until it is dropped."""
+
+    address: int
+    nbytes: int
+
+    def fill(self, seed: int) -> None:
+        """Write the pattern of `seed`."""
+
+    def poison(self, seed: int) -> None:
+        """Write the complement of that pattern: not one byte is right by chance."""
+
+    def count_wrong(self, seed: int) -> int:
+        """Return how many bytes differ from the pattern of `seed`."""
+
+
+class Peer(NamedTuple):
+    """The other rank of a pair, and who speaks first."""
+
+    rank: int
+    leads: bool
+
+
+class MessageLoops(Protocol):
+    """Loops over MPI calls; each fills `seconds` with the time of one operation per sample.
+
+    Addresses are of buffers of at least `nbytes` (times `window`), so that host and device
+    memory look alike. Both ranks of a pair call the same loop with the same counts.
+    """
+
+    name: str
+    """What `timing_layer` says."""
+
+    @property
+    def overhead_s(self) -> float | None:
+        """Time that the layer itself adds to one operation; None where the loop is native."""
+
+    def pingpong(
+        self, seconds: Seconds, loops: int, send: int, receive: int, nbytes: int, peer: Peer
+    ) -> None:
+        """Time half a round trip of one message."""
+
+    def window(
+        self, seconds: Seconds, loops: int, buffer: int, nbytes: int, window: int, peer: Peer
+    ) -> None:
+        """Time `window` messages from the leader, all in flight, and one reply; per message."""
+
+    def exchange_window(
+        self,
+        seconds: Seconds,
+        loops: int,
+        send: int,
+        receive: int,
+        nbytes: int,
+        window: int,
+        peer: Peer,
+    ) -> None:
+        """Time `window` messages each way at once; per pair of messages."""
+
+
+class MemoryLoops(Protocol):
+    """Loops inside one process over its own memory."""
+
+    name: str
+
+    @property
+    def overhead_s(self) -> float | None:
+        """As for message loops."""
+
+    def copy(self, seconds: Seconds, loops: int, target: int, source: int, nbytes: int) -> None:
+        """Time one copy of `nbytes` by the C library."""
+
+    def kernel(
+        self,
+        seconds: Seconds,
+        loops: int,
+        kernel: str,
+        arrays: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    ) -> None:
+        """Time one STREAM kernel (`copy`, `scale`, `add`, `triad`) over arrays a, b, c."""
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What a rank hands a measurement."""
+
+    communicator: Communicator
+    memory_loops: MemoryLoops
+    message_loops: MessageLoops | None
+    """None where the job runs without MPI."""
+    memories: Mapping[str, Memory]
+    """Kinds of memory that this rank has, by name."""
+    threads: int
+    """BLAS threads of this rank."""
+    blas: str
+    """Name and version of the BLAS that NumPy loaded."""
+    clock: Clock
+
+
+class Checked(NamedTuple):
+    """Result of a verification on this rank: bytes compared, and how many were wrong."""
+
+    bytes_checked: int
+    bytes_wrong: int
+
+
+class Operation(Protocol):
+    """A prepared case on one rank: buffers allocated and filled."""
+
+    idle: bool
+    """True on a rank that takes no part and must sleep while the others measure."""
+    timing_layer: str
+
+    @property
+    def overhead_s(self) -> float | None:
+        """Time that the timing layer adds to one operation; None where it is native."""
+
+    params: dict[str, Axis]
+    """Facts of this case for the row's `params`, the same on every rank."""
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        """Fill `seconds` with one time per operation for each sample of `loops` operations."""
+
+    def verify(self, seed: int) -> Checked:
+        """Poison the targets, run once untimed and compare what arrived."""
+
+
+class AxisSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """An axis that a benchmark declares: what a suite may set it to."""
+
+    name: str
+    kind: type[int] | type[str]
+    default: tuple[Axis, ...]
+    least: int = 0
+    most: int = 2**62
+    choices: tuple[str, ...] = ()
+    is_size: bool = False
+    """True where values are bytes and may be written with a unit."""
+    in_id: bool = False
+    """True where case ids always name the value; other axes are named off their default only, so
+    that an axis added later changes no id."""
+    advice: str = ""
+    """What the axis is, in a few words, for `list`."""
+
+
+class Measurement(Protocol):
+    """A benchmark: its axes, the work of one operation, and how to prepare it on a rank."""
+
+    name: str
+    title: str
+    """One line for `list`."""
+    rank_agg: str
+    """`rank0`, or `max`: per sample the slowest rank."""
+    tolerance: float
+    """Relative half-width of the median's interval at which sampling may stop."""
+    size_axis: str
+    """The axis that a model interpolates along."""
+    pairwise: bool
+    """True where the first rank and the last one are the ends of what is measured."""
+
+    @property
+    def axes(self) -> tuple[AxisSpec, ...]:
+        """The axes that a suite may set."""
+
+    def work(self, case: Case) -> Work:
+        """Return what one operation of the case accomplishes."""
+
+    def columns(self, case: Case) -> dict[str, Axis]:
+        """Return result columns that follow from the axes, beyond those named like them."""
+
+    def unsupported(self, case: Case, context: Context) -> str | None:
+        """Return why this rank cannot run the case, or None."""
+
+    def prepare(self, case: Case, context: Context) -> Operation:
+        """Allocate and fill the buffers of the case."""
+
+
+class LaunchCommand(msgspec.Struct, frozen=True):
+    """What starts a job: tokens, never a shell string, and additions to the environment."""
+
+    tokens: tuple[str, ...]
+    env: dict[str, str]
+
+
+class Launcher(Protocol):
+    """Turns a job into the command that starts it; touches nothing."""
+
+    name: str
+    most_ranks: int | None
+    """Largest world size that it can start; None where there is no limit."""
+
+    def command(self, job: Job) -> LaunchCommand:
+        """Return the command whose standard input is the job and whose output is its events."""

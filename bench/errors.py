@@ -1,0 +1,52 @@
+"""The one error tree; every message says what is wrong and what to do next.
+
+BenchError                  exit code
+├── RequestError            2   a suite, flag, file or topology that cannot be used as given
+│   └── SuiteError          2   the same, in a suite file: the message starts with the key's path
+├── UndecidedError          3   nothing false, but no answer either
+└── LaunchError             4   a job could not start
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Base of every error that is reported as one line and an exit code."""
+
+    exit_code = 4
+
+
+class RequestError(BenchError):
+    """The request cannot be carried out as given."""
+
+    exit_code = 2
+
+
+class SuiteError(RequestError):
+    """A suite file is not valid."""
+
+
+class UndecidedError(BenchError):
+    """The question has no answer from what is on disk."""
+
+    exit_code = 3
+
+
+class LaunchError(BenchError):
+    """A job could not be started."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return advice naming the valid word nearest to `name`, or all of them where none is near."""
+    words = sorted(valid)
+    close = difflib.get_close_matches(name, words, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"valid: {', '.join(words)}" if words else "none is valid here"
+
+
+def printable(text: object, limit: int = 60) -> str:
+    """Return `text` safe to print: control characters escaped, long text shortened."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."

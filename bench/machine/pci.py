@@ -1,0 +1,157 @@
+"""PCI devices in sysfs: names, and the link that each one trained against the best it could."""
+
+import functools
+import re
+from pathlib import Path
+
+import msgspec
+
+from bench.machine.sysfs import read_natural, read_word
+from bench.machine.table import say
+
+_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_ID = re.compile(r"0x([0-9a-f]{4})")
+_SPEED = re.compile(r"(\d+(?:\.\d+)?) GT/s")
+_GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6, 128.0: 7}
+_WIDTHS = frozenset({1, 2, 4, 8, 12, 16, 32})
+"""Lanes that PCIe knows; sysfs says 0, 63 or 255 where the width is unknown."""
+
+_NAME_FILES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
+_BRIDGE = "0x0604"
+
+
+class PcieLink(msgspec.Struct, frozen=True):
+    """Generation and lanes of a PCIe link as trained now, and the most that the device can."""
+
+    generation_now: int | None = None
+    width_now: int | None = None
+    generation_max: int | None = None
+    width_max: int | None = None
+
+    @property
+    def narrow(self) -> bool:
+        """Whether fewer lanes are known to be up than the device has."""
+        return _below(self.width_now, self.width_max)
+
+    @property
+    def slow(self) -> bool:
+        """Whether the generation is known to be lower than the device's."""
+        return _below(self.generation_now, self.generation_max)
+
+
+class PciDevice(msgspec.Struct, frozen=True):
+    """A device on the PCI bus."""
+
+    address: str
+    """Domain, bus, device and function, such as `0000:3b:00.0`."""
+    id: str | None
+    """Vendor and device, such as `15b3:1021`."""
+    name: str | None
+    """Of the device, from the machine's `pci.ids`."""
+    numa_node: int | None
+    link: PcieLink | None
+
+
+def read_pci_device(root: Path, path: Path) -> PciDevice | None:
+    """Return the PCI device that `path` is or sits on (a virtio NIC has none of its own)."""
+    folder = _find_folder(path)
+    if folder is None:
+        return None
+    vendor, device = _read_id(folder / "vendor"), _read_id(folder / "device")
+    return PciDevice(
+        address=folder.name,
+        id=f"{vendor}:{device}" if vendor and device else None,
+        name=_find_name(root, vendor, device) if vendor and device else None,
+        numa_node=read_natural(folder / "numa_node"),
+        link=read_link(_card_end(folder)),
+    )
+
+
+def read_link(folder: Path) -> PcieLink | None:
+    """Return the link of the PCI device in `folder`; None where nothing is known of it."""
+    link = PcieLink(
+        generation_now=_read_generation(folder / "current_link_speed"),
+        width_now=_read_width(folder / "current_link_width"),
+        generation_max=_read_generation(folder / "max_link_speed"),
+        width_max=_read_width(folder / "max_link_width"),
+    )
+    return None if link == PcieLink() else link
+
+
+def say_link(link: PcieLink | None) -> str:
+    """Return a link in words, such as `PCIe gen 4 x8 (could be gen 5 x16)`."""
+    if link is None:
+        return "PCIe unknown"
+    now = f"PCIe gen {_known(link.generation_now)} x{_known(link.width_now)}"
+    best = f"gen {_known(link.generation_max)} x{_known(link.width_max)}"
+    return f"{now} (could be {best})" if link.narrow or link.slow else now
+
+
+def say_device(device: PciDevice | None) -> str:
+    """Return a device in words: what it is, its link and its NUMA node."""
+    if device is None:
+        return "no PCI device"
+    name = say(device.name or device.id)
+    return f"{name}, {say_link(device.link)}, NUMA {say(device.numa_node)}"
+
+
+def _below(now: int | None, most: int | None) -> bool:
+    return now is not None and most is not None and now < most
+
+
+def _known(value: int | None) -> str:
+    return "?" if value is None else str(value)
+
+
+def _find_folder(path: Path) -> Path | None:
+    try:
+        folder = path.resolve(strict=True)
+    except (OSError, RuntimeError):  # RuntimeError: a loop of links
+        return None
+    return next(
+        (f for f in (folder, *folder.parents) if _ADDRESS.fullmatch(f.name)),
+        None,
+    )
+
+
+def _card_end(folder: Path) -> Path:
+    # Many AMD cards hold a PCIe switch of their own: the GPU's link to it always looks perfect,
+    # and only the switch's upstream port shows what the slot gives.
+    vendor = _read_id(folder / "vendor")
+    while (
+        vendor == "1002"
+        and _read_id(folder.parent / "vendor") == vendor
+        and (read_word(folder.parent / "class") or "").startswith(_BRIDGE)
+    ):
+        folder = folder.parent
+    return folder
+
+
+def _read_id(path: Path) -> str | None:
+    match = _ID.fullmatch(read_word(path) or "")
+    return match[1] if match else None
+
+
+def _read_generation(path: Path) -> int | None:
+    match = _SPEED.match(read_word(path) or "")
+    return _GENERATIONS.get(float(match[1])) if match else None
+
+
+def _read_width(path: Path) -> int | None:
+    width = read_natural(path)
+    return width if width in _WIDTHS else None
+
+
+@functools.cache
+def _find_name(root: Path, vendor: str, device: str) -> str | None:
+    """Return a device's name from `pci.ids`, where devices are indented below their vendor."""
+    for file in _NAME_FILES:
+        try:
+            names = (root / file).read_bytes()
+        except OSError:
+            continue
+        block = re.search(rb"^%b  .*\n((?:\t.*\n|#.*\n)*)" % vendor.encode(), names, re.MULTILINE)
+        line = block and re.search(rb"^\t%b  (.+)$" % device.encode(), block[1], re.MULTILINE)
+        if line:
+            return line[1].decode("utf-8", "backslashreplace").strip()
+    return None

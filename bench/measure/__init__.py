@@ -1,0 +1,22 @@
+"""The benchmarks by name; a new one is a file here and a line below."""
+
+from bench.contracts import Measurement
+from bench.measure.bandwidth import Bandwidth
+from bench.measure.bibandwidth import Bibandwidth
+from bench.measure.latency import Latency
+from bench.measure.matmul import Matmul
+from bench.measure.memcpy import Memcpy
+from bench.measure.message_rate import MessageRate
+from bench.measure.stream import Stream
+
+_ALL: tuple[Measurement, ...] = (
+    Latency(),
+    Bandwidth(),
+    Bibandwidth(),
+    MessageRate(),
+    Memcpy(),
+    Stream(),
+    Matmul(),
+)
+
+MEASUREMENTS: dict[str, Measurement] = {measurement.name: measurement for measurement in _ALL}

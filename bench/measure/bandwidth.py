@@ -1,0 +1,50 @@
+"""A window of messages one way between two ranks, ended by one reply, per message."""
+
+from bench.contracts import Checked, Context, Operation, Seconds
+from bench.measure.axes import BYTES, MEMORY, PAIR, PATH, WINDOW, whole, with_default
+from bench.measure.pair import PairOperation, unsupported_pair, window_size
+from bench.record import Axis, Case, Work
+
+
+class Bandwidth:
+    """The one-way window."""
+
+    name = "bandwidth"
+    title = "a window of messages one way between two ranks"
+    axes = (with_default(BYTES, 2**20), MEMORY, PATH, WINDOW, PAIR)
+    rank_agg = "rank0"
+    tolerance = 0.01
+    size_axis = "bytes"
+    pairwise = True
+
+    def work(self, case: Case) -> Work:
+        """One message."""
+        return Work(bytes=whole(case, "bytes"), rate_bytes=whole(case, "bytes"))
+
+    def columns(self, case: Case) -> dict[str, Axis]:
+        """One pair, one way, and the window that fits."""
+        return {"direction": "uni", "pairs": 1, "window": window_size(case)}
+
+    def unsupported(self, case: Case, context: Context) -> str | None:
+        """Return why this rank cannot run the case, or None."""
+        return unsupported_pair(case, context)
+
+    def prepare(self, case: Case, context: Context) -> Operation:
+        """Allocate a slot of its own for every message in flight."""
+        return _Window(case, context)
+
+
+class _Window(PairOperation):
+    def __init__(self, case: Case, context: Context) -> None:
+        super().__init__(case, context)
+        self._window = window_size(case)
+        # A buffer reused for the whole window would stay in the receiver's cache.
+        self._slots = self.allocate(self.nbytes * self._window)
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        self.loops.window(seconds, loops, self._slots.address, self.nbytes, self._window, self.peer)
+
+    def verify(self, seed: int) -> Checked:
+        if self.peer.leads:
+            return self.check(seed, self._slots, None)
+        return self.check(seed, None, self._slots)

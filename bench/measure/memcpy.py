@@ -1,0 +1,62 @@
+"""One copy of a buffer to another by the C library, inside one process."""
+
+from bench.contracts import Checked, Context, Operation, Seconds, one_sample
+from bench.measure.axes import BYTES, EACH, MEMORY, whole, with_default, word
+from bench.record import Axis, Case, Work
+
+
+class Memcpy:
+    """The copy."""
+
+    name = "memcpy"
+    title = "one copy between two buffers of a process"
+    axes = (with_default(BYTES, 2**20), MEMORY, EACH)
+    rank_agg = "max"
+    tolerance = 0.01
+    size_axis = "bytes"
+    pairwise = False
+
+    def work(self, case: Case) -> Work:
+        """The bytes that all ranks copy; read and written bytes count once."""
+        each, ranks = whole(case, "bytes"), whole(case, "ranks")
+        total = each * ranks
+        return Work(bytes=total, bytes_per_rank=each, bytes_total=total, rate_bytes=total)
+
+    def columns(self, case: Case) -> dict[str, Axis]:
+        """Nothing beyond the axes."""
+        return {}
+
+    def unsupported(self, case: Case, context: Context) -> str | None:
+        """Return why this rank cannot run the case, or None."""
+        memory = word(case, "memory")
+        if memory != "host":
+            return f"no {memory} memory here: it needs a GPU and CuPy"
+        return None
+
+    def prepare(self, case: Case, context: Context) -> Operation:
+        """Allocate source and target."""
+        return _Copy(case, context)
+
+
+class _Copy:
+    idle = False
+
+    def __init__(self, case: Case, context: Context) -> None:
+        memory = context.memories[word(case, "memory")]
+        self._loops = context.memory_loops
+        self.timing_layer = self._loops.name
+        self.overhead_s = self._loops.overhead_s
+        self.params: dict[str, Axis] = {}
+        self._source = memory.allocate(whole(case, "bytes"))
+        self._target = memory.allocate(whole(case, "bytes"))
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        self._loops.copy(
+            seconds, loops, self._target.address, self._source.address, self._source.nbytes
+        )
+
+    def verify(self, seed: int) -> Checked:
+        self._source.fill(seed)
+        self._target.poison(seed)
+        self.run(one_sample(), 1)
+        return Checked(self._target.nbytes, self._target.count_wrong(seed))

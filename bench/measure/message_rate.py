@@ -1,0 +1,17 @@
+"""Small messages per second one way between two ranks: the window of `bandwidth`, counted."""
+
+from bench.measure.axes import BYTES, MEMORY, PAIR, PATH, WINDOW, whole
+from bench.measure.bandwidth import Bandwidth
+from bench.record import Case, Work
+
+
+class MessageRate(Bandwidth):
+    """The one-way window of small messages."""
+
+    name = "message_rate"
+    title = "small messages per second one way between two ranks"
+    axes = (BYTES, MEMORY, PATH, WINDOW, PAIR)
+
+    def work(self, case: Case) -> Work:
+        """One message that counts."""
+        return Work(bytes=whole(case, "bytes"), messages=1)

@@ -1,0 +1,52 @@
+"""Pageable host memory, aligned to pages and touched."""
+
+import mmap
+
+import numpy as np
+from numpy.typing import NDArray
+
+_STRIDE = np.uint64(0x9E3779B97F4A7C15)
+_SEED_STRIDE = np.uint64(0xD1B54A32D192ED03)
+
+
+def pattern(seed: int, nbytes: int) -> NDArray[np.uint8]:
+    """Return `nbytes` that depend on the seed and on every offset."""
+    words = np.arange(1, nbytes // 8 + 2, dtype=np.uint64)
+    words *= _STRIDE
+    words += np.uint64(seed & 0xFFFFFFFF) * _SEED_STRIDE
+    words ^= words >> np.uint64(29)
+    return words.view(np.uint8)[:nbytes]
+
+
+class HostBuffer:
+    """Bytes of pageable memory at a page boundary."""
+
+    def __init__(self, nbytes: int) -> None:
+        raw = np.empty(nbytes + mmap.PAGESIZE, np.uint8)
+        start = -raw.ctypes.data % mmap.PAGESIZE
+        self._bytes = raw[start : start + nbytes]
+        self._bytes.fill(0)
+        self.address = int(self._bytes.ctypes.data)
+        self.nbytes = nbytes
+
+    def fill(self, seed: int) -> None:
+        """Write the pattern of `seed`."""
+        self._bytes[:] = pattern(seed, self.nbytes)
+
+    def poison(self, seed: int) -> None:
+        """Write the complement of that pattern."""
+        np.invert(pattern(seed, self.nbytes), out=self._bytes)
+
+    def count_wrong(self, seed: int) -> int:
+        """Return how many bytes differ from the pattern of `seed`."""
+        return int(np.count_nonzero(self._bytes != pattern(seed, self.nbytes)))
+
+
+class HostMemory:
+    """Allocates pageable host memory."""
+
+    name = "host"
+
+    def allocate(self, nbytes: int) -> HostBuffer:
+        """Return a touched buffer."""
+        return HostBuffer(nbytes)

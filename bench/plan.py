@@ -1,0 +1,157 @@
+"""Suite to plan: axes expanded to cases, cases grouped into jobs, stable ids, seeded order.
+
+A job holds only cases of one world size and thread count, since ranks that merely wait disturb
+the pair that is measured (8 B through shared memory: 0.11 us with 2 ranks on 2 cores, 1.5 us
+with 4). Calibration jobs come first; the models fitted on them predict the others.
+"""
+
+import itertools
+import math
+import random
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from bench.contracts import AxisSpec
+from bench.errors import SuiteError
+from bench.measure import MEASUREMENTS
+from bench.record import Axis, Case, Job, Sampling, Stage
+from bench.suite import Block, Suite
+
+MOST_CASES = 1_000_000
+LEAST_CALIBRATION = 2
+MOST_MATMUL_CALIBRATION = 5
+MOST_WARMUP_S = 2.0
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Every job that a run starts, in order."""
+
+    suite: Suite
+    seed: int
+    launches: int
+    jobs: tuple[Job, ...]
+
+    def cases(self) -> int:
+        """Return the number of planned rows: cases times launches."""
+        return sum(len(job.cases) for job in self.jobs)
+
+
+class _Shape(NamedTuple):
+    """What all cases of a job have in common."""
+
+    ranks: int
+    threads: int
+
+
+def make_plan(suite: Suite, launches: int | None = None, seed: int | None = None) -> Plan:
+    """Expand a suite; the same suite and seed give the same plan, to the letter.
+
+    Raises:
+        SuiteError: where there are more cases than a run can hold.
+    """
+    launches = suite.launches if launches is None else launches
+    seed = suite.seed if seed is None else seed
+    _refuse_too_many(suite, launches)
+    cases = list({case.id: case for block in suite.blocks for case in expand(block)}.values())
+    calibration = choose_calibration(cases)
+    jobs: list[Job] = []
+    for stage in Stage:
+        chosen = [case for case in cases if (case.id in calibration) == (stage is Stage.CALIBRATE)]
+        for launch in range(launches):
+            jobs += _launch_jobs(chosen, stage, launch, seed, _sampling(suite))
+    return Plan(suite, seed, launches, tuple(_number(jobs)))
+
+
+def _sampling(suite: Suite) -> Sampling:
+    """A suite in a hurry also settles for a shorter warm-up."""
+    return Sampling(cap_s=suite.cap_s, warmup_cap_s=min(MOST_WARMUP_S, 2 * suite.cap_s))
+
+
+def _refuse_too_many(suite: Suite, launches: int) -> None:
+    count = launches * sum(math.prod(len(v) for v in block.axes.values()) for block in suite.blocks)
+    if count > MOST_CASES:
+        raise SuiteError(f"{count} cases; a run holds up to {MOST_CASES}: use fewer axis values")
+
+
+def expand(block: Block) -> Iterator[Case]:
+    """Return every combination of a block's axis values."""
+    specs = {axis.name: axis for axis in MEASUREMENTS[block.benchmark].axes}
+    names = list(block.axes)
+    for values in itertools.product(*block.axes.values()):
+        axes = dict(zip(names, values, strict=True))
+        yield Case(_case_id(block.benchmark, axes, specs), block.benchmark, axes)
+
+
+def _case_id(benchmark: str, axes: dict[str, Axis], specs: dict[str, AxisSpec]) -> str:
+    told = [
+        f"{name}={value}"
+        for name, value in axes.items()
+        if specs[name].in_id or specs[name].default != (value,)
+    ]
+    return "/".join([benchmark, *told])
+
+
+def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:
+    """Return the ids of the cases that models are fitted on.
+
+    Of the cases that differ in size alone: at most a third of the sizes (five batches for
+    matmul), evenly spread on a log axis from the smallest to the largest. Fewer than two tell
+    nothing about a curve, and then there is no calibration.
+    """
+    groups: dict[tuple[object, ...], list[tuple[float, str]]] = {}
+    for case in cases:
+        axis = MEASUREMENTS[case.benchmark].size_axis
+        rest = tuple(item for item in case.axes.items() if item[0] != axis)
+        size = float(case.axes[axis])
+        groups.setdefault((case.benchmark, *rest), []).append((size, case.id))
+    chosen: set[str] = set()
+    for (benchmark, *_), members in groups.items():
+        wanted = len(members) // 3
+        if benchmark == "matmul":
+            wanted = min(MOST_MATMUL_CALIBRATION, len(members) // 2)
+        if wanted >= LEAST_CALIBRATION:
+            chosen.update(_spread(sorted(members), wanted))
+    return frozenset(chosen)
+
+
+def _spread(members: list[tuple[float, str]], wanted: int) -> list[str]:
+    """Return `wanted` ids of sorted (size, id) pairs, nearest to even steps in log size."""
+    left = list(members)
+    low, high = math.log(members[0][0]), math.log(members[-1][0])
+    chosen = []
+    for i in range(wanted):
+        target = low + (high - low) * i / (wanted - 1)
+        best = min(left, key=lambda member: abs(math.log(member[0]) - target))
+        left.remove(best)
+        chosen.append(best[1])
+    return chosen
+
+
+def _launch_jobs(
+    cases: list[Case], stage: Stage, launch: int, seed: int, sampling: Sampling
+) -> Iterator[Job]:
+    """Shuffle the cases of a launch within their jobs, and the jobs among themselves."""
+    shapes: dict[_Shape, list[Case]] = {}
+    for case in cases:
+        shapes.setdefault(_shape(case), []).append(case)
+    order = random.Random(f"{seed}/{stage}/{launch}")  # noqa: S311 - an order, not a secret
+    groups = list(shapes.items())
+    order.shuffle(groups)
+    for shape, members in groups:
+        order.shuffle(members)
+        yield Job("", stage, launch, shape.ranks, shape.threads, tuple(members), sampling)
+
+
+def _shape(case: Case) -> _Shape:
+    return _Shape(int(case.axes["ranks"]), int(case.axes.get("threads", 1)))
+
+
+def _number(jobs: Iterable[Job]) -> Iterator[Job]:
+    placed: dict[int, int] = {}
+    for number, job in enumerate(jobs):
+        first = placed.get(job.launch, 0)
+        placed[job.launch] = first + len(job.cases)
+        name = f"{number:03d}-{job.stage}-{job.launch}-{job.ranks}r{job.threads}t"
+        yield msgspec.structs.replace(job, id=name, first_order=first)

@@ -1,0 +1,69 @@
+"""The report: figures, one self-contained HTML page, and the same page as Markdown."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.report.anonymise import anonymise as take_names_out
+from bench.report.content import compose
+from bench.report.data import RunData, read_run
+from bench.report.figures import FIGURES, draw_all
+from bench.report.html import render_html
+from bench.report.markdown import render_markdown
+from bench.report.page import Picture
+from bench.results import FIGURES_FOLDER, RunFolder, replace_file
+
+PAGE_FILE = "report.html"
+MARKDOWN_FILE = "report.md"
+
+
+def build(runs: Sequence[RunFolder], folder: Path, anonymise: bool = False) -> Path:
+    """Write `report.html`, `report.md` and `figures/` to `folder`; return the page's path.
+
+    Several runs share the figures. With `anonymise`, host and user names, paths, addresses, UUIDs
+    and serial numbers are taken out first.
+
+    Raises:
+        RequestError: where a file of a run is damaged.
+        OSError: where the folder cannot be written.
+    """
+    data = [read_run(run, label) for run, label in zip(runs, _labels(runs), strict=True)]
+    if anonymise:
+        data = take_names_out(data)
+    pictures = _draw(data)
+    page = compose(data, pictures)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_figures(pictures, folder / FIGURES_FOLDER)
+    replace_file(folder / MARKDOWN_FILE, render_markdown(page).encode())
+    replace_file(folder / PAGE_FILE, render_html(page).encode())
+    return folder / PAGE_FILE
+
+
+def _labels(runs: Sequence[RunFolder]) -> list[str]:
+    """Return a name for each run: its id, with a number where two are copies of one."""
+    seen: Counter[str] = Counter()
+    labels = []
+    for run in runs:
+        seen[run.meta.run] += 1
+        number = seen[run.meta.run]
+        labels.append(run.meta.run if number == 1 else f"{run.meta.run} ({number})")
+    return labels
+
+
+def _draw(runs: Sequence[RunData]) -> tuple[Picture, ...]:
+    table = pd.concat([run.table for run in runs], ignore_index=True)
+    samples = pd.concat([run.samples for run in runs], ignore_index=True)
+    return tuple(draw_all(table, samples))
+
+
+def _write_figures(pictures: Sequence[Picture], folder: Path) -> None:
+    """Write figures as SVG and PNG, and remove those of an earlier report that are no more."""
+    folder.mkdir(exist_ok=True)
+    for kind in FIGURES:
+        for old in (folder / f"{kind.name}.svg", folder / f"{kind.name}.png"):
+            old.unlink(missing_ok=True)
+    for picture in pictures:
+        replace_file(folder / f"{picture.name}.svg", picture.svg)
+        replace_file(folder / f"{picture.name}.png", picture.png)

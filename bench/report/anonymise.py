@@ -1,0 +1,133 @@
+"""Takes out of a run what would tell an outsider whose machine it is.
+
+Host names become h0, h1, ...; user names, paths and network addresses become words in brackets;
+UUIDs and serial numbers are dropped. It works on the data, before any page or figure is made.
+"""
+
+import contextlib
+import getpass
+import re
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from bench.report.data import RunData
+from bench.results import RunMeta
+
+_DROPPED = re.compile(
+    r"uuid|serial|guid|unique_id|mac_address|hw_address|machine_id", re.IGNORECASE
+)
+"""Keys of facts that name one piece of hardware."""
+_PATH = re.compile(r"(?<![\w/<)])~?(?:/[\w.+@%,:~-]+)+/?")
+_ROOTED = re.compile(
+    r"/(?:bin|data|etc|export|gpfs|home|lustre|mnt|nfs|opt|projects?|root|scratch|shared|srv|sw|tmp"
+    r"|usr|users|Users|var|work)/[\w.+@%,:~/-]+"
+)
+"""Paths that follow a letter, as in `-L/home/...`, where a slash alone may be a fraction."""
+_HOME = re.compile(r"/(?:home|users|Users)/([\w.-]+)")
+_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?:GPU-|MIG-)?\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.I), "(uuid)"),
+    (re.compile(r"\b[0-9a-f]{2}(?::[0-9a-f]{2}){5,}\b", re.I), "(address)"),
+    (re.compile(r"\b(?:0x)?[0-9a-f]{4}(?::[0-9a-f]{4}){3}\b", re.I), "(address)"),
+    (re.compile(r"\b(?:0x)?[0-9a-f]{16,}\b", re.I), "(id)"),
+    (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b"), "(address)"),
+    (_ROOTED, "(path)"),
+    (_PATH, "(path)"),
+    (re.compile(r"\b[\w.-]+@(?=[\w(])"), "(user)@"),
+)
+_COMMON = {"localhost", "root", "user", "home"}
+"""Names that tell nothing of anyone."""
+_META_TEXTS = (
+    "suite_name",
+    "suite_text",
+    "flags",
+    "launcher",
+    "mpi",
+    "commands",
+    "findings",
+    "outcome",
+)
+
+
+class _Scrubber:
+    def __init__(self, hosts: Iterable[str], users: Iterable[str]) -> None:
+        replaced: dict[str, str] = {}
+        for host in hosts:
+            short = host.partition(".")[0]
+            known = replaced.get(host) or replaced.get(short)
+            new = known or f"h{len(set(replaced.values()))}"
+            replaced |= {name: new for name in (host, short) if name and name not in _COMMON}
+        replaced |= dict.fromkeys((u for u in users if len(u) > 2 and u not in _COMMON), "(user)")
+        longest_first = sorted(replaced, key=len, reverse=True)
+        names = "|".join(re.escape(name) for name in longest_first)
+        self._names = re.compile(rf"(?<![\w])(?:{names})(?![\w])") if names else None
+        self._replaced = replaced
+
+    def text(self, text: str) -> str:
+        for pattern, word in _PATTERNS:
+            text = pattern.sub(word, text)
+        if self._names is None:
+            return text
+        return self._names.sub(lambda found: self._replaced[found.group()], text)
+
+    def value(self, value: Any) -> Any:
+        """Scrub every text in a structure of lists and dictionaries, keys too."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        if isinstance(value, dict):
+            kept = {k: v for k, v in value.items() if not _DROPPED.search(str(k))}
+            return {self.value(k): self.value(v) for k, v in kept.items()}
+        return value
+
+
+def anonymise(runs: list[RunData]) -> list[RunData]:
+    """Return the runs without names; one host has one new name in all of them."""
+    scrubber = _Scrubber(_hosts(runs), _users(runs))
+    return [_scrub(run, scrubber) for run in runs]
+
+
+def _scrub(run: RunData, scrubber: _Scrubber) -> RunData:
+    table = run.table.copy()
+    # Kind O is text, whether this pandas calls it object or str.
+    for column in [name for name in table if table[name].dtype.kind == "O"]:
+        table[column] = [scrubber.value(value) for value in table[column]]
+    score = msgspec.convert(scrubber.value(msgspec.to_builtins(run.score)), type(run.score))
+    texts = {name: msgspec.to_builtins(getattr(run.meta, name)) for name in _META_TEXTS}
+    # The keys of facts are hashes, which an outsider could compare with those of another report.
+    keys = {key: str(number) for number, key in enumerate(run.meta.facts)}
+    changed = scrubber.value(texts) | {
+        "facts": {keys[key]: scrubber.value(facts) for key, facts in run.meta.facts.items()},
+        "nodes": {scrubber.text(h): keys.get(key, "") for h, key in run.meta.nodes.items()},
+    }
+    meta = msgspec.convert(msgspec.to_builtins(run.meta) | changed, RunMeta)
+    return run._replace(meta=meta, table=table, score=score)
+
+
+def _hosts(runs: list[RunData]) -> list[str]:
+    """Return every host name that the runs mention, in order of appearance."""
+    found: dict[str, None] = {}
+    for run in runs:
+        found |= dict.fromkeys(run.meta.nodes)
+        for column in ("src", "dst"):
+            ends = run.table[column].dropna()
+            found |= dict.fromkeys(str(end).partition(":")[0] for end in ends.unique())
+        found |= dict.fromkeys(
+            str(facts["host"]) for facts in run.meta.facts.values() if facts.get("host")
+        )
+        asked = run.meta.flags.get("hosts")
+        found |= dict.fromkeys(re.split(r"[,\s:]+", asked) if isinstance(asked, str) else [])
+    # Advice and log lines may name the machine that the page is built on.
+    found[socket.gethostname()] = None
+    return [host for host in found if host]
+
+
+def _users(runs: list[RunData]) -> set[str]:
+    text = "\n".join(msgspec.json.encode(run.meta).decode() for run in runs)
+    found = set(_HOME.findall(text))
+    with contextlib.suppress(OSError, KeyError):
+        found.add(getpass.getuser())
+    return found

@@ -1,0 +1,90 @@
+"""What to look at first: what was found before the run, and what its rows give away."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from bench.analysis.score import format_percent
+from bench.analysis.table import NOT_MEASURED, measured
+from bench.record import Status
+from bench.report.data import RunData
+from bench.report.page import Block, Item, Items, Paragraph
+
+MOST_REASONS = 8
+"""Reasons listed for one status; the table of rows without a number has them all."""
+BOUND_EXCEEDED = 1.02
+"""A fraction of a bound above this is an error of the bound or of the measurement."""
+_LEVELS = ("stop", "warning", "note")
+_GRAVITY = {Status.FAILED.value: "warning", NOT_MEASURED: "warning", Status.SKIPPED.value: "note"}
+_ADVICE = {
+    Status.FAILED.value: "read logs/ in the run folder; `clusterbench resume` tries again what "
+    "died of its surroundings",
+    NOT_MEASURED: "`clusterbench resume` measures only what is missing",
+    Status.SKIPPED.value: None,
+}
+
+
+def attention(run: RunData) -> Iterator[Block]:
+    """Yield how the planned rows ended, and what needs a person, the gravest first."""
+    counts = run.table["status"].value_counts()
+    words = [Status.OK.value, *_GRAVITY]
+    ended = ", ".join(f"{counts.get(word, 0)} {word}" for word in words)
+    yield Paragraph(f"{len(run.table)} rows planned: {ended}.")
+    items = [*_findings(run), *_reasons(run.table), *_doubts(run)]
+    if items:
+        yield Items(tuple(sorted(items, key=lambda item: _LEVELS.index(item.level))))
+    else:
+        yield Paragraph("Nothing stands out.")
+
+
+def _findings(run: RunData) -> Iterator[Item]:
+    for finding in run.meta.findings:
+        yield Item(finding.level, finding.text, finding.advice)
+
+
+def _reasons(table: pd.DataFrame) -> Iterator[Item]:
+    """Yield one item for each reason why rows hold no number, with a count and an example."""
+    for status, level in _GRAVITY.items():
+        lines = table[table["status"] == status]
+        reasons = lines.groupby(lines["reason"].fillna("no reason given"), sort=False)
+        for place, (reason, group) in enumerate(reasons):
+            if place == MOST_REASONS:
+                yield Item(level, f"{len(reasons) - place} more reasons why rows are {status}")
+                break
+            rows = "1 row" if len(group) == 1 else f"{len(group)} rows"
+            text = f"{rows} {status}: {reason} (first: {group['name'].iloc[0]})"
+            yield Item(level, text, _ADVICE[status])
+
+
+def _doubts(run: RunData) -> Iterator[Item]:
+    lines = measured(run.table)
+    beyond = lines[lines["fraction_of_bound"] > BOUND_EXCEEDED]
+    if len(beyond):
+        worst = beyond.iloc[int(beyond["fraction_of_bound"].argmax())]
+        yield Item(
+            "warning",
+            f"{len(beyond)} rows are faster than their bound; {worst['name']} reaches "
+            f"{format_percent(worst['fraction_of_bound'])} of it "
+            f"({worst['bound_source'] or 'no source'})",
+            "a bound that is beaten is wrong, or the work was not done: check its source first",
+        )
+    if run.score.refused:
+        yield Item(
+            "warning",
+            f"{len(run.score.refused)} predictions were refused and are not in the score",
+            "their reasons are under Predicted against measured",
+        )
+    restless = int((lines["converged"] == 0).sum())
+    if restless:
+        yield Item(
+            "note",
+            f"{restless} of {len(lines)} rows still varied more than their rule allows when their "
+            "time was up",
+            "calm the machine, or raise cap_s in the suite",
+        )
+    if len(lines) and lines["launch"].nunique() == 1:
+        yield Item(
+            "note",
+            "one launch: what changes from launch to launch is not in these intervals",
+            "measure with `--launches 10` before comparing anything",
+        )

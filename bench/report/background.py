@@ -1,0 +1,101 @@
+"""What a reader needs to trust the numbers: the machine, the method, and the words."""
+
+import shlex
+from collections.abc import Iterator
+
+import msgspec
+import pandas as pd
+
+from bench.analysis.table import measured
+from bench.machine.facts import NodeFacts, facts_table
+from bench.report.data import RunData
+from bench.report.page import Block, Code, Fold, Paragraph, Table
+from bench.results import Command
+from bench.units import format_seconds
+
+_STATISTICS = (
+    "A sample is the time of one operation, averaged over as many as fill 20 µs. The time of a "
+    "case in a launch is the median of its samples; no sample is removed. Over launches it is the "
+    "median of those, with an order-statistics interval from six launches on. The interval of a "
+    "single launch cannot see what changes from launch to launch."
+)
+_WORDS = (
+    ("B, KiB, MiB", "bytes; 1 KiB is 1024 B and 1 MiB is 1024 KiB: sizes of messages and buffers"),
+    ("GB/s", "1,000,000,000 bytes per second; not GiB/s, and not Gbit/s, which is an eighth"),
+    ("TFLOP/s", "1e12 floating-point operations per second; a product of m x k by k x n has 2mnk"),
+    ("messages/s", "messages that one rank sends per second; k is 1e3, M is 1e6"),
+    ("ns, µs, ms", "1e-9, 1e-6 and 1e-3 seconds"),
+    ("latency", "half the time of a message there and back"),
+    ("window", "messages in flight before the sender waits for an answer"),
+    ("batch", "rows of the left matrix in a matrix product"),
+    ("P90, P99", "the value that 90 or 99 of 100 stay below"),
+    ("calibration case", "measured first, and used to fit the model that predicts the others"),
+)
+
+
+def machine(run: RunData) -> Iterator[Block]:
+    """Yield the facts of each kind of node, once, with the hosts that share them."""
+    for key, facts in run.meta.facts.items():
+        hosts = [host for host, their in run.meta.nodes.items() if their == key]
+        if hosts:
+            yield Paragraph(f"{', '.join(hosts)}:")
+        try:
+            rows = facts_table(msgspec.convert(facts, NodeFacts))
+        except msgspec.ValidationError as error:
+            yield Paragraph(f"The facts of this node cannot be read: {error}.")
+        else:
+            yield Table(("Part", "Fact"), tuple(rows), frozenset({0, 1}))
+    if not run.meta.facts:
+        yield Paragraph(f"No facts were stored. Hosts: {', '.join(run.meta.nodes) or 'unknown'}.")
+
+
+def method(run: RunData) -> Iterator[Block]:
+    """Yield what was asked for, what was started, and how times became numbers."""
+    meta = run.meta
+    rows = (
+        ("Run", f"{meta.run}, {meta.origin.value}, clusterbench {meta.version}"),
+        ("Started, ended", f"{meta.started_utc}, {meta.finished_utc or 'not recorded'}"),
+        ("Outcome", meta.outcome or "the end was not recorded"),
+        ("Suite", f"{meta.suite_name}, {len(meta.plan)} jobs, {len(run.table)} planned rows"),
+        ("Launches, seed", f"{meta.launches}, order of cases shuffled with seed {meta.seed}"),
+        ("Flags", ", ".join(f"{k}={v}" for k, v in meta.flags.items()) or "none"),
+        ("Launcher", meta.launcher),
+        ("MPI", ", ".join(f"{k} {v}" for k, v in meta.mpi.items() if v) or "none"),
+        ("Ranks, threads", _shapes(run)),
+        ("Time per case", _caps(run)),
+        ("Timing layer", _values(run.table, "timing_layer")),
+        ("Thread level", _values(run.table, "thread_level")),
+        ("Statistic", _values(run.table, "statistic")),
+    )
+    yield Table(("What", "How"), rows, frozenset({0, 1}))
+    yield Paragraph(_STATISTICS)
+    if meta.commands:
+        text = "\n".join(_command_text(command) for command in meta.commands)
+        yield Fold(f"Commands: {len(meta.commands)}", (Code(text),))
+    yield Fold("Suite", (Code(meta.suite_text),))
+
+
+def _command_text(command: Command) -> str:
+    """Return a command as a shell would take it, with what was added to the environment."""
+    env = (f"{name}={value}" for name, value in command.env.items())
+    return f"# {command.job}, attempt {command.attempt}\n{shlex.join((*env, *command.tokens))}"
+
+
+def glossary() -> Block:
+    """Return a line for each unit and word."""
+    return Table(("Word", "Meaning"), _WORDS, frozenset({0, 1}))
+
+
+def _shapes(run: RunData) -> str:
+    shapes = sorted({(job.ranks, job.threads) for job in run.meta.plan})
+    told = (f"{ranks} x {threads or 'all cores'}" for ranks, threads in shapes)
+    return ", ".join(told) or "unknown"
+
+
+def _caps(run: RunData) -> str:
+    caps = sorted({job.sampling.cap_s for job in run.meta.plan})
+    return f"at most {', '.join(map(format_seconds, caps))} of samples" if caps else "unknown"
+
+
+def _values(table: pd.DataFrame, column: str) -> str:
+    return ", ".join(sorted(map(str, measured(table)[column].dropna().unique()))) or "unknown"

@@ -1,0 +1,185 @@
+"""What the page says, and in which order: the answer first, the evidence after it."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pandas as pd
+
+from bench.analysis.headline import Headline, headlines
+from bench.analysis.score import GroupScore, Score, format_percent, skill_text
+from bench.analysis.statistics import BETWEEN, WITHIN, summarise
+from bench.analysis.table import is_oversubscribed
+from bench.record import Origin
+from bench.report.attention import attention
+from bench.report.background import glossary, machine, method
+from bench.report.data import RunData
+from bench.report.numbers import numbers
+from bench.report.page import Block, Fold, Page, Paragraph, Picture, Section, Table
+from bench.report.style import has_dots
+from bench.units import format_seconds
+
+_HEADLINE_NOTE = (
+    "Each number is the median over launches of the case named beside it. The error is that of the "
+    "prediction made before the case was measured; a calibration case is one that the model was "
+    "fitted on, so an error would say nothing."
+)
+_SCORE_NOTE = (
+    "Error: |predicted / measured - 1| on cases that the model had not seen, the median of them. "
+    "Noise floor: how far a measurement is from itself; a model at the floor is finished. Bias is "
+    "above zero where the model is too slow."
+)
+
+
+def compose(runs: Sequence[RunData], pictures: Sequence[Picture]) -> Page:
+    """Return the page of one run, or of several beside each other."""
+    several = len(runs) > 1
+    names = sorted({run.meta.suite_name for run in runs})
+    return Page(
+        title=f"clusterbench: {', '.join(names)}",
+        subtitle="; ".join(_subtitle(run, several) for run in runs),
+        banners=tuple(_named(run, text, several) for run in runs for text in _banners(run)),
+        sections=(
+            Section("result", "Result", (_headline_table(runs), Paragraph(_HEADLINE_NOTE))),
+            Section("attention", "What to look at first", _each(runs, attention)),
+            Section("figures", "Figures", (Paragraph(_figure_note(runs, pictures)), *pictures)),
+            Section("predictions", "Predicted against measured", _each(runs, _scores)),
+            Section("numbers", "All numbers", _each(runs, numbers)),
+            Section("machine", "The machine", _each(runs, machine)),
+            Section("method", "How it was measured", _each(runs, method)),
+            Section("units", "Units and words", (glossary(),)),
+        ),
+    )
+
+
+def _each(
+    runs: Sequence[RunData], blocks: Callable[[RunData], Iterator[Block]]
+) -> tuple[Block, ...]:
+    """Return the blocks of every run, under its name where there are several."""
+    if len(runs) == 1:
+        return tuple(blocks(runs[0]))
+    return tuple(block for run in runs for block in (Paragraph(f"Run {run.label}:"), *blocks(run)))
+
+
+def _named(run: RunData, text: str, several: bool) -> str:
+    return f"{run.label}: {text}" if several else text
+
+
+def _subtitle(run: RunData, several: bool) -> str:
+    launches = f"{run.meta.launches} launch{'' if run.meta.launches == 1 else 'es'}"
+    hosts = f"{len(run.meta.nodes)} host{'' if len(run.meta.nodes) == 1 else 's'}"
+    text = f"run {run.meta.run}, started {run.meta.started_utc}, {launches}, {hosts}"
+    return _named(run, text, several)
+
+
+def _banners(run: RunData) -> Iterator[str]:
+    meta, table = run.meta, run.table
+    if meta.origin is not Origin.MEASURED:
+        yield f"The numbers of this run are {meta.origin.value}, not measured by it."
+    planned, present = len(table), int((table["status"] == "ok").sum())
+    if meta.outcome is None:
+        yield (
+            "The run has not ended, or was killed: "
+            f"{present} of {planned} planned rows hold a number."
+        )
+    elif meta.outcome != "complete":
+        yield f"The run is {meta.outcome}: {present} of {planned} planned rows hold a number."
+    crowded = int(is_oversubscribed(table).sum())
+    if crowded:
+        yield (
+            f"{crowded} rows were measured with more ranks than cores; "
+            "they say little about the hardware and are no headline."
+        )
+
+
+def _headline_table(runs: Sequence[RunData]) -> Block:
+    found = [{headline.what: headline for headline in headlines(run.table)} for run in runs]
+    whats = list(dict.fromkeys(what for each in found for what in each))
+    if not whats:
+        return Paragraph("Nothing was measured that a headline could be made of.")
+    if len(runs) == 1:
+        rows = [(what, h.text, h.name, _error_text(h)) for what, h in found[0].items()]
+        header = ("What", "Measured", "Reached in", "Prediction off by")
+        return Table(header, tuple(rows), words=frozenset({0, 2}))
+    return Table(
+        ("What", *(run.label for run in runs)),
+        tuple((what, *(_cell(each.get(what)) for each in found)) for what in whats),
+    )
+
+
+def _cell(headline: Headline | None) -> str:
+    return "not measured" if headline is None else f"{headline.text} ({headline.name})"
+
+
+def _error_text(headline: Headline) -> str:
+    if headline.calibration:
+        return "calibration case"
+    return (
+        "no prediction" if headline.error is None else format_percent(headline.error, signed=True)
+    )
+
+
+def _figure_note(runs: Sequence[RunData], pictures: Sequence[Picture]) -> str:
+    if not pictures:
+        return "There is nothing to draw: no case was measured."
+    points = summarise(pd.concat([run.table for run in runs]))
+    bars = [kind for kind in (BETWEEN, WITHIN) if points["interval"].isin([kind]).any()]
+    text = (
+        "Filled markers were measured, hollow ones measured and used to calibrate the model. "
+        "Dashed lines with a band were predicted before the case was measured; dotted grey lines "
+        "are bounds of the hardware."
+    )
+    if bars:
+        text += f" Bars are 95 % intervals of the median {' or '.join(bars)}."
+    if has_dots(points).any():
+        text += " Small dots are single launches, too few for an interval."
+    return text
+
+
+def _scores(run: RunData) -> Iterator[Block]:
+    score = run.score
+    if score.groups:
+        yield Paragraph(_SCORE_NOTE)
+        yield _score_table(score.groups)
+        yield from (Paragraph(line) for line in _skill_lines(score))
+        yield Fold("Scores by benchmark", (_score_table(score.benchmarks),))
+        if score.series:
+            yield Fold("Scores by curve", (_score_table(score.series),))
+    for problem in score.problems:
+        yield Paragraph(f"Not complete: {problem}.")
+    if score.refused:
+        rows = tuple((r.name, str(r.launch), r.reason) for r in score.refused)
+        table = Table(("Case", "Launch", "Why it does not count"), rows, words=frozenset({0, 2}))
+        yield Fold(f"{len(rows)} refused predictions", (table,))
+    if score.unscored:
+        counts = tuple((u.reason, str(u.count)) for u in score.unscored)
+        yield Fold("Target cases without a score", (Table(("Why", "Cases"), counts),))
+
+
+def _score_table(groups: Sequence[GroupScore]) -> Table:
+    header = ("Group", "Error", "Noise floor", "P90", "Bias", "Count", "In interval", "Worst case")
+    return Table(header, tuple(_score_row(group) for group in groups), words=frozenset({0, 7}))
+
+
+def _score_row(group: GroupScore) -> tuple[str, ...]:
+    noise, coverage, worst = group.noise, group.coverage, group.worst
+    floor = "unknown" if noise.median is None else f"{format_percent(noise.median)} {noise.kind}"
+    inside = "no interval"
+    if coverage is not None:
+        bounds = f"{format_percent(coverage.low)} to {format_percent(coverage.high)}"
+        inside = f"{coverage.inside} of {coverage.count} ({bounds})"
+    return (
+        group.name,
+        format_percent(group.median_error),
+        floor,
+        format_percent(group.p90_error),
+        group.bias_text,
+        str(group.count),
+        inside,
+        f"{worst.name}: {format_seconds(worst.predicted_s)} predicted, "
+        f"{format_seconds(worst.measured_s)} measured",
+    )
+
+
+def _skill_lines(score: Score) -> Iterator[str]:
+    for group in score.groups:
+        if group.skills:
+            yield f"{group.name}: " + "; ".join(skill_text(skill) for skill in group.skills) + "."

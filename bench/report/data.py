@@ -1,0 +1,35 @@
+"""Everything that the page says about one run, read once."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from bench.analysis.score import Score, score_table
+from bench.analysis.table import load, load_samples
+from bench.results import RunFolder, RunMeta
+
+
+class RunData(NamedTuple):
+    """A run as the page needs it."""
+
+    meta: RunMeta
+    table: pd.DataFrame
+    samples: pd.DataFrame
+    """As `load_samples` returns them, with the run's id."""
+    score: Score
+    label: str
+    """What figures and tables call the run where there are several."""
+
+
+def read_run(run: RunFolder, label: str) -> RunData:
+    """Read a run.
+
+    Raises:
+        RequestError: where a file of the run is damaged.
+    """
+    table, samples = load(run), load_samples(run)
+    score = score_table(run, table, samples)
+    # Two copies of a run on one page are two runs: the label tells them apart, the id does not.
+    table["run"] = samples["run"] = label
+    table["run_label"] = label
+    return RunData(run.meta, table, samples, score, label)

@@ -1,0 +1,84 @@
+"""The figure of errors: predicted over measured on held-out cases, against size and batch."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from bench.analysis.statistics import summarise
+from bench.record import Stage
+from bench.report.style import (
+    GREY,
+    look,
+    new_figure,
+    plain,
+    put_legend,
+    set_batch_axis,
+    set_size_axis,
+)
+
+BAND = 10
+"""Per cent either side of zero that are shaded, as a measure for the eye."""
+LINEAR = 50
+"""Per cent up to which the axis is linear; beyond, it is logarithmic outside the band."""
+_TICKS = (-90, -50, -20, -10, 0, 10, 20, 50, 100, 200, 500, 1000, 10000, 100000)
+
+
+def residuals(table: pd.DataFrame) -> Figure | None:
+    """Draw predicted / measured - 1 in per cent; calibration cases are not shown."""
+    points = summarise(table[(table["stage"] != Stage.CALIBRATE) & (table["tier"] == "C")])
+    points = points[points["predicted_s"].notna() & (points["size"] > 0)]
+    is_product = points["benchmark"] == "matmul"
+    panels = [
+        (part, column)
+        for part, column in ((points[~is_product], "benchmark"), (points[is_product], "dtype"))
+        if len(part)
+    ]
+    if not panels:
+        return None
+    figure = new_figure(len(panels))
+    grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    handles: list[Line2D] = []
+    for axes, (part, column) in zip(grid, panels, strict=True):
+        handles += _draw(axes, part, column, first=len(handles))
+        if column == "benchmark":
+            set_size_axis(axes, part["size"], "message size or bytes moved")
+        else:
+            set_batch_axis(axes, part["size"])
+    put_legend(figure, handles)
+    return figure
+
+
+def _draw(axes: Axes, points: pd.DataFrame, column: str, first: int) -> list[Line2D]:
+    """Draw one panel, a colour for each value of `column` (and run); return the keys."""
+    errors = 100 * (points["predicted_s"] / points["t_s"] - 1)
+    axes.axhspan(-BAND, BAND, color=GREY, alpha=0.13, lw=0)
+    axes.axhline(0, color=GREY, lw=0.9)
+    handles: list[Line2D] = []
+    several_runs = points["run"].nunique() > 1
+    for (_, value), group in points.groupby(["run", column], sort=False):
+        words = [str(value).replace("_", " ")] + (["matmul"] if column == "dtype" else [])
+        label = " ".join([group["run_label"].iloc[0], *words] if several_runs else words)
+        colour, marker = look(first + len(handles))
+        axes.plot(group["size"], errors[group.index], marker, color=colour, ms=4.5, alpha=0.85)
+        handles.append(Line2D([], [], color=colour, marker=marker, ls="", ms=5, label=plain(label)))
+    _set_error_axis(axes, float(errors.min()), float(errors.max()))
+    return handles
+
+
+def _set_error_axis(axes: Axes, low: float, high: float) -> None:
+    low, high = min(low, -1.5 * BAND), max(high, 1.5 * BAND)
+    axes.set_ylabel("error of prediction (%)")
+    if high <= LINEAR and low >= -LINEAR:
+        margin = 0.06 * (high - low)
+        axes.set_ylim(low - margin, high + margin)
+        return
+    axes.set_yscale("symlog", linthresh=2 * BAND, linscale=1.0)
+    axes.set_ylim(low * 1.2, high * 1.2)
+    ticks = [tick for tick in _TICKS if low * 1.2 <= tick <= high * 1.2]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_major_formatter(
+        FixedFormatter([f"{tick:+,d}" if tick else "0" for tick in ticks])
+    )
+    axes.yaxis.set_minor_locator(NullLocator())

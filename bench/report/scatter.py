@@ -1,0 +1,65 @@
+"""The figure of noise: every sample of one case, in the order in which it was taken."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.analysis.noise import aggregate
+from bench.analysis.table import measured
+from bench.report.style import GREY, INK, PALETTE, new_figure, plain
+
+RASTER_ABOVE = 1500
+"""Points that a browser draws at ease as vectors; more become a picture inside the figure."""
+
+
+def noisy_case(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines (one per launch) of the case shown: the smallest message, or the fastest.
+
+    Of several runs it is a case of the first.
+    """
+    lines = measured(table)
+    first = lines[lines["run"].isin(lines["run"].head(1))]
+    latencies = first[first["benchmark"] == "latency"]
+    order = latencies if len(latencies) else first.sort_values("t_median_s")
+    return first[first["case"].isin(order["case"].head(1))]
+
+
+def samples_in_order(table: pd.DataFrame, samples: pd.DataFrame) -> Figure | None:
+    """Draw the samples of one case in time order, launch after launch, and their distribution."""
+    lines = noisy_case(table)
+    wanted = samples["run"].isin(lines["run"]) & samples["case"].isin(lines["case"])
+    launches = list(aggregate(lines, samples[wanted].reset_index(drop=True)).values())
+    if not launches:
+        return None
+    unit, factor = _unit(float(np.median(launches[0])))
+    figure = new_figure()
+    order, share = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1.2])
+    count = sum(len(seconds) for seconds in launches)
+    begin = 0
+    for number, seconds in enumerate(launches):
+        values = np.asarray(seconds) * factor
+        colour = PALETTE[number % 2]
+        x = np.arange(begin, begin + len(values))
+        order.plot(x, values, ".", color=colour, ms=3, rasterized=count > RASTER_ABOVE)
+        middle = float(np.median(values))
+        order.plot([begin, begin + len(values) - 1], [middle, middle], "-", color=INK, lw=1.1)
+        ranks = np.arange(1, len(values) + 1) / len(values)
+        share.plot(100 * ranks, np.sort(values), "-", color=colour, lw=1.0, drawstyle="steps-pre")
+        begin += len(values)
+    order.set_xlabel("sample, in order" + (" (colour: launch)" if len(launches) > 1 else ""))
+    order.set_ylabel(f"{plain(lines['name'].iloc[0])} ({unit})")
+    share.set_xlabel("samples below (%)")
+    share.axvline(50, color=GREY, lw=0.7)
+    share.set_xticks([0, 50, 100])
+    # Never closer than 5 % of the median: calm would look like a storm.
+    middle = factor * float(np.median(np.concatenate(launches)))
+    low, high = order.get_ylim()
+    order.set_ylim(min(low, 0.95 * middle), max(high, 1.05 * middle))
+    order.ticklabel_format(axis="y", style="plain", useOffset=False)
+    return figure
+
+
+def _unit(seconds: float) -> tuple[str, float]:
+    if seconds < 1e-6:
+        return "ns", 1e9
+    return ("µs", 1e6) if seconds < 1e-3 else ("ms", 1e3)

@@ -1,0 +1,186 @@
+"""Starts the jobs of a plan one after the other and turns their events into rows.
+
+Every planned case ends as exactly one row per launch. A case in which its job dies, or falls
+silent for longer than its deadline, is a failed row with the reason; the rest of the job goes on
+in a new attempt.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from bench.attempt import Attempt
+from bench.contracts import Launcher
+from bench.events import CaseEnded, Facts
+from bench.machine.store import store_facts
+from bench.plan import Plan
+from bench.record import Case, Finding, Job, Prediction, Row, Sample, Stage, Status
+from bench.recorder import Recorder
+from bench.results import Command
+from bench.rows import Place, make_row, unmeasured_row
+
+MOST_ATTEMPTS = 3
+
+
+class Progress(Protocol):
+    """Whoever shows a person how far the run is."""
+
+    def started(self, case: Case) -> None:
+        """A case begins."""
+
+    def ended(self, row: Row) -> None:
+        """A case has its row."""
+
+    def waiting(self) -> None:
+        """Nothing happened for a second."""
+
+    def said(self, line: str) -> None:
+        """Something a person should know at once."""
+
+
+Predict = Callable[[Plan, Sequence[Row], str], Sequence[Prediction]]
+"""From a plan, the rows of its calibration cases and the time: predictions of all other cases."""
+
+
+class Runner:
+    """Runs a plan.
+
+    Args:
+        plan: what to run.
+        launcher: how to start a job.
+        recorder: where everything goes.
+        progress: told of every case.
+        predict: called once, after the calibration jobs and before the others.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        launcher: Launcher,
+        recorder: Recorder,
+        progress: Progress,
+        predict: Predict,
+    ) -> None:
+        self._plan = plan
+        self._launcher = launcher
+        self._recorder = recorder
+        self._progress = progress
+        self._predict = predict
+        self._order = {
+            (case.id, job.launch): job.first_order + i
+            for job in plan.jobs
+            for i, case in enumerate(job.cases)
+        }
+        self.rows: list[Row] = []
+
+    def run(self) -> None:
+        """Run every job: calibration, then predictions, then the rest."""
+        self._run_stage(Stage.CALIBRATE)
+        frozen_at = self._recorder.now()
+        self._recorder.predictions(self._predict(self._plan, self.rows, frozen_at))
+        self._run_stage(Stage.TARGET)
+
+    def _run_stage(self, stage: Stage) -> None:
+        for job in self._plan.jobs:
+            if job.stage is stage:
+                self._run_job(job)
+
+    def _run_job(self, job: Job) -> None:
+        """Run a job, and what is left of it again after each failure."""
+        most = self._launcher.most_ranks
+        if most is not None and job.ranks > most:
+            why = f"launcher {self._launcher.name} starts {most} process; this needs {job.ranks}"
+            self._close(job, Status.SKIPPED, why)
+            return
+        reason: str | None = None
+        for attempt in range(MOST_ATTEMPTS):
+            job = msgspec.structs.replace(job, attempt=attempt)
+            started = Attempt(job, self._recorder, self)
+            command = self._launcher.command(job)
+            self._recorder.meta.commands.append(
+                Command(job.id, attempt, command.tokens, command.env)
+            )
+            reason = started.execute(command)
+            if reason is None:
+                return
+            self._progress.said(f"job {job.id}: {reason}")
+            self._fail_current(started, reason)
+            job = msgspec.structs.replace(job, cases=started.left())
+            if not job.cases or not started.any_started:
+                break
+        self._close(job, Status.FAILED, f"not measured: {reason}")
+
+    def _close(self, job: Job, status: Status, reason: str) -> None:
+        """Give every case of the job a row without samples."""
+        for case in job.cases:
+            self._add(unmeasured_row(self._place(job, case), case, status, reason))
+
+    def _fail_current(self, attempt: Attempt, reason: str) -> None:
+        if attempt.current is not None:
+            ended = CaseEnded(case=attempt.current.id, status=Status.FAILED, reason=reason)
+            attempt.samples = {}
+            self.case_ended(attempt, attempt.current, ended)
+
+    def facts_known(self, attempt: Attempt) -> None:
+        """Keep the facts of the nodes, and what the placement will do to the numbers."""
+        if attempt.facts is None:
+            return
+        store_facts(self._recorder.meta, attempt.facts.nodes)
+        for finding in placement_findings(attempt.facts):
+            self._recorder.finding(finding)
+        self._recorder.save()
+
+    def case_started(self, attempt: Attempt) -> None:
+        """Show the case."""
+        if attempt.current is not None:
+            self._progress.started(attempt.current)
+
+    def case_ended(self, attempt: Attempt, case: Case, ended: CaseEnded) -> None:
+        """Write the row of the case and its samples."""
+        row = make_row(
+            self._place(attempt.job, case),
+            case,
+            ended,
+            attempt.samples,
+            attempt.facts,
+            attempt.started_utc,
+        )
+        samples = [
+            Sample(case=case.id, launch=row.launch, sample=i, rank=rank, seconds=seconds)
+            for rank, values in sorted(attempt.samples.items())
+            for i, seconds in enumerate(values)
+        ]
+        self._add(row, samples)
+
+    def waiting(self) -> None:
+        """Show the time that passes."""
+        self._progress.waiting()
+
+    def _place(self, job: Job, case: Case) -> Place:
+        meta = self._recorder.meta
+        return Place(meta.run, meta.origin, job, self._order[case.id, job.launch])
+
+    def _add(self, row: Row, samples: Sequence[Sample] = ()) -> None:
+        self._recorder.row(row, samples)
+        self.rows.append(row)
+        self._progress.ended(row)
+
+
+def placement_findings(facts: Facts) -> list[Finding]:
+    """Return a warning for every two ranks that are bound to the same core of a host."""
+    first_on: dict[tuple[str, tuple[int, ...]], int] = {}
+    findings = []
+    for rank, where in enumerate(facts.ranks):
+        other = first_on.setdefault((where.host, where.cores), rank)
+        if other != rank and len(where.cores) == 1:
+            findings.append(
+                Finding(
+                    name="shared-core",
+                    level="warning",
+                    text=f"ranks {other} and {rank} were bound to the same core of {where.host}: "
+                    "each waited while the other ran",
+                    advice="start fewer ranks than cores, or bind each to a core of its own",
+                )
+            )
+    return findings

@@ -1,0 +1,218 @@
+"""A run from the request to its finished folder: what `clusterbench run` does, in order."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from bench import __version__
+from bench.calibration import predict_targets
+from bench.contracts import Launcher
+from bench.errors import LaunchError
+from bench.launch import NO_MPI, open_launcher
+from bench.machine.doctor import examine
+from bench.machine.mpi import MpiInstall, find_mpi
+from bench.plan import Plan, make_plan
+from bench.progress import open_progress
+from bench.record import Finding, Origin, Row, Status
+from bench.recorder import Recorder, create_folder, utc_now
+from bench.results import RunMeta, open_run
+from bench.runner import Runner
+from bench.suite import load_suite, override_ranks
+
+_COMPILE_TIMEOUT_S = 300.0
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What `plan` and `run` are asked for."""
+
+    suite: str
+    ranks: int | None = None
+    launcher: str = "mpirun"
+    mpirun: str | None = None
+    launches: int | None = None
+    seed: int | None = None
+    replay: Path | None = None
+    label: str | None = None
+
+    def flags(self) -> dict[str, str | int | bool | None]:
+        """Return the flags that differ from their defaults, for `run.json`."""
+        default = Request(suite=self.suite)
+        given = {
+            name: getattr(self, name)
+            for name in self.__struct_fields__
+            if getattr(self, name) != getattr(default, name)
+        }
+        return {name: v if isinstance(v, int) else str(v) for name, v in given.items()}
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A plan and the launcher that would start it."""
+
+    plan: Plan
+    launcher: Launcher
+    mpi: MpiInstall | None
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a run ended."""
+
+    folder: Path
+    outcome: str
+    counts: dict[str, int]
+    """Rows by status, and how many planned ones have no row."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 all ok or skipped, 4 rows failed, 130 interrupted."""
+        if self.outcome == "interrupted":
+            return 130
+        return 4 if self.counts["failed"] or self.counts["not measured"] else 0
+
+
+def prepare(request: Request) -> Prepared:
+    """Load the suite, make the plan and choose the launcher; nothing is started.
+
+    Raises:
+        RequestError: where the suite or a flag is wrong.
+        LaunchError: where the launcher's MPI is missing.
+    """
+    suite = load_suite(request.suite)
+    if request.ranks is not None:
+        suite = override_ranks(suite, request.ranks)
+    plan = make_plan(suite, request.launches, request.seed)
+    mpi = find_mpi(request.mpirun) if request.launcher == "mpirun" else None
+    if mpi is not None and mpi.agrees is False:
+        raise LaunchError(
+            f"{mpi.mpirun} is {mpi.name}, but mpi4py loads {mpi.library}: every rank would think "
+            "that it is alone; give the launcher of that library with --mpirun, or install one "
+            "MPI only"
+        )
+    cores = len(os.sched_getaffinity(0))
+    return Prepared(plan, open_launcher(request.launcher, mpi, cores, request.replay), mpi)
+
+
+def carry_out(request: Request, parent: Path) -> Ended:
+    """Run a suite and leave its folder below `parent`.
+
+    Ctrl-C and SIGTERM end the run; what was measured stays.
+
+    Raises:
+        BenchError: where the run cannot begin.
+    """
+    prepared = prepare(request)
+    plan = prepared.plan
+    origin = Origin.MEASURED if request.replay is None else Origin.REPLAYED
+    findings = [] if request.replay else list(examine().findings)
+    if request.launcher == "mpirun":
+        _compile_loops(prepared.mpi)
+    folder = create_folder(parent, plan.suite.name)
+    recorder = Recorder(folder, _meta(request, prepared, origin, folder.name, findings))
+    progress = open_progress(plan.cases())
+    runner = Runner(plan, prepared.launcher, recorder, progress, predict_targets)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    outcome = "interrupted"
+    try:
+        runner.run()
+        outcome = "complete"
+    except KeyboardInterrupt:
+        progress.said("interrupted; what was measured is kept")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        progress.close()
+        for finding in _row_findings(runner.rows):
+            recorder.finding(finding)
+        recorder.finish(outcome)
+    return Ended(folder, outcome, count_rows(folder))
+
+
+def count_rows(folder: Path) -> dict[str, int]:
+    """Return the rows of a run by status, and how many planned ones are not there."""
+    run = open_run(folder)
+    rows = run.rows()
+    counts = {str(status): sum(row.status is status for row in rows) for status in Status}
+    return {**counts, "not measured": len(run.missing())}
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _compile_loops(mpi: MpiInstall | None) -> None:
+    """Fill the cache of compiled loops on this machine, so that ranks only read it."""
+    if mpi is None:
+        raise LaunchError(NO_MPI)
+    handle_bytes = "8" if mpi.family == "openmpi" else "4"
+    # What is not compiled in time the ranks compile, each for itself.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(
+            (sys.executable, "-m", "bench.timing.compile", handle_bytes),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_COMPILE_TIMEOUT_S,
+            check=False,
+        )
+
+
+def _meta(
+    request: Request, prepared: Prepared, origin: Origin, run: str, findings: list[Finding]
+) -> RunMeta:
+    plan, mpi = prepared.plan, prepared.mpi
+    return RunMeta(
+        run=run,
+        origin=origin,
+        version=__version__,
+        suite_name=plan.suite.name,
+        suite_text=plan.suite.text,
+        flags=request.flags(),
+        seed=plan.seed,
+        launches=plan.launches,
+        launcher=prepared.launcher.name,
+        plan=plan.jobs,
+        mpi={}
+        if mpi is None
+        else {
+            "name": mpi.name,
+            "version": ".".join(map(str, mpi.version)),
+            "library": mpi.library,
+            "library_path": mpi.library_path,
+            "mpirun": mpi.mpirun,
+            "mpi4py": mpi.mpi4py,
+        },
+        started_utc=utc_now(),
+        findings=findings,
+    )
+
+
+def _row_findings(rows: list[Row]) -> list[Finding]:
+    """Return what the rows together say about how far they can be trusted."""
+    findings = []
+    shared = sum("oversubscribed=1" in (row.params or "").split(";") for row in rows)
+    if shared:
+        findings.append(
+            Finding(
+                name="oversubscribed",
+                level="warning",
+                text=f"{shared} rows were measured with more ranks than cores: each rank waited "
+                "while others ran",
+                advice="read them as a test that the job runs, or start fewer ranks with -n",
+            )
+        )
+    slow = sorted({row.timing_layer for row in rows if row.timing_layer == "mpi4py"})
+    if slow:
+        findings.append(
+            Finding(
+                name="interpreted-loops",
+                level="warning",
+                text="messages were timed by loops in Python, which add their own time to each "
+                "(overhead_ns in the rows)",
+                advice="install numba into this environment to compile the loops",
+            )
+        )
+    return findings

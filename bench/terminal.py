@@ -1,0 +1,95 @@
+"""What commands print for people: tables on standard output."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.errors import printable
+from bench.launch import LAUNCHERS
+from bench.machine.doctor import Diagnosis
+from bench.machine.facts import facts_table
+from bench.measure import MEASUREMENTS
+from bench.model import FITS
+from bench.results import open_run
+from bench.session import Ended
+from bench.suite import load_suite, suite_names
+
+_STYLES = {"stop": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def print_diagnosis(diagnosis: Diagnosis) -> None:
+    """Print what a node is, and what on it will spoil a measurement."""
+    console = Console()
+    facts = Table(show_header=False, box=None, pad_edge=False)
+    for label, value in facts_table(diagnosis.facts):
+        facts.add_row(escape(label), escape(printable(value, 400)))
+    console.print(facts)
+    console.print()
+    if not diagnosis.findings:
+        console.print("Nothing here that would spoil a measurement was found.")
+    for finding in diagnosis.findings:
+        style = _STYLES[finding.level]
+        console.print(
+            f"[{style}]{finding.level}[/] {escape(printable(finding.text, 600))}", highlight=False
+        )
+        if finding.advice:
+            console.print(f"     → {escape(printable(finding.advice, 600))}", highlight=False)
+    verdict = "`clusterbench run quick` would fail" if diagnosis.stopped else "ready to measure"
+    console.print(f"\n{verdict}")
+
+
+def catalogue() -> dict[str, Any]:
+    """Return everything that `list` shows."""
+    return {
+        "benchmarks": {
+            name: {
+                "title": measurement.title,
+                "axes": {axis.name: axis.advice for axis in measurement.axes},
+            }
+            for name, measurement in MEASUREMENTS.items()
+        },
+        "suites": {name: load_suite(name).description for name in suite_names()},
+        "launchers": LAUNCHERS,
+        "models": {name: _first_line(fit) for name, fit in FITS.items()},
+    }
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").partition("\n")[0]
+
+
+def print_catalogue(things: dict[str, Any]) -> None:
+    """Print what `catalogue` returned."""
+    console = Console()
+    for kind, members in things.items():
+        table = Table(title=kind, title_justify="left", show_header=False, box=None)
+        for name, about in members.items():
+            if isinstance(about, dict):
+                axes = ", ".join(about["axes"])
+                table.add_row(name, f"{about['title']}\n[dim]axes: {axes}[/]")
+            else:
+                table.add_row(name, about)
+        console.print(table)
+        console.print()
+
+
+def print_headline(ended: Ended) -> None:
+    """Print the figures that a run is first asked for, and how its rows ended."""
+    from bench.analysis.headline import headlines
+    from bench.analysis.table import load
+
+    console = Console()
+    run = open_run(ended.folder)
+    table = Table(title=f"{run.meta.suite_name} ({run.meta.origin})", title_justify="left")
+    for title in ("", "measured", "reached in"):
+        table.add_column(title)
+    for headline in headlines(load(run)):
+        table.add_row(escape(headline.what), headline.text, escape(headline.name))
+    console.print(table)
+    counts = ", ".join(f"{count} {status}" for status, count in ended.counts.items() if count)
+    console.print(f"rows: {counts or 'none'}; {ended.outcome}", highlight=False)
+    page = ended.folder / "report.html"
+    if page.is_file():
+        console.print(f"report: {page}", soft_wrap=True, highlight=False)

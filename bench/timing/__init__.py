@@ -1,0 +1,1 @@
+"""Timed loops, and the rules that decide how many samples are enough."""

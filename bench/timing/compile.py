@@ -1,0 +1,24 @@
+"""Fill the cache of compiled loops before ranks need them: `python -m bench.timing.compile BYTES`.
+
+BYTES is the size of an MPI handle, 4 or 8. Ranks that compile at the same time would wait for
+each other inside a job, and its deadline.
+"""
+
+import sys
+
+from bench.timing.layers import prepare_cache
+
+
+def main(handle_bytes: int) -> None:
+    """Compile every loop, or read it from the cache; without numba there is nothing to do."""
+    prepare_cache()
+    try:
+        from bench.timing.native import NO_CALLS, NativeMemoryLoops, NativeMessageLoops
+    except ImportError:
+        return
+    NativeMemoryLoops()
+    NativeMessageLoops(NO_CALLS, 0, 0, handle_bytes)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

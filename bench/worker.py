@@ -1,0 +1,142 @@
+"""The program that every rank executes: `python -m bench.worker [--solo]`.
+
+The job is the first line of rank 0's standard input. That input stays open as long as the runner
+lives: its end means that nobody waits for results any more, and ends the job.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from typing import BinaryIO
+
+import msgspec
+
+from bench import __version__
+from bench.events import PROTOCOL, Done, Event, Facts, Failure, Hello, RankFacts, encode
+from bench.record import Job
+from bench.world import MpiWorld, SoloWorld, World
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+)
+EXIT_FAILED = 3
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> None:
+    """Run the job; any exception on any rank is reported and ends them all."""
+    events = _take_standard_output()
+    _die_with_parent()
+    world: World = SoloWorld() if "--solo" in arguments else MpiWorld()
+    reporter = _Reporter(events if world.rank == 0 else None)
+    current: list[str | None] = [None]
+    try:
+        _run(world, reporter, current)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks must not hang
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {error}"
+        failure = Failure(world.rank, socket.gethostname(), current[0], reason)
+        # Only rank 0's output is read as events; another rank's word reaches the log.
+        sys.stderr.write(f"rank {failure.rank} on {failure.host}: {reason}\n")
+        sys.stderr.flush()
+        reporter.say(failure)
+        world.abort(EXIT_FAILED)
+
+
+class _Reporter:
+    """Writes events to the runner on rank 0, and nothing elsewhere."""
+
+    def __init__(self, out: BinaryIO | None) -> None:
+        self._out = out
+
+    def say(self, event: Event) -> None:
+        if self._out is not None:
+            self._out.write(encode(event))
+            self._out.flush()
+
+
+def _run(world: World, reporter: _Reporter, current: list[str | None]) -> None:
+    job = msgspec.convert(world.broadcast(_read_job() if world.rank == 0 else None), Job)
+    reporter.say(Hello(job.id, PROTOCOL, __version__, world.size))
+    if world.size != job.ranks:
+        raise RuntimeError(
+            f"{job.ranks} ranks were asked for, but MPI sees {world.size}: the launcher and the "
+            "MPI library that mpi4py loads are not of the same MPI"
+        )
+    threads = _set_threads(job.threads, world.local_size)
+    # NumPy and its BLAS start here, after their threads are set.
+    from bench.context import open_context
+    from bench.execute import execute_case
+
+    context = open_context(world, threads)
+    reporter.say(_gather_facts(world, context.message_loops))
+    for case in job.cases:
+        current[0] = case.id
+        for event in execute_case(case, job.sampling, world, context):
+            reporter.say(event)
+    reporter.say(Done(job.id))
+
+
+def _read_job() -> object:
+    line = sys.stdin.buffer.readline()
+    threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
+    return msgspec.json.decode(line)
+
+
+def _exit_at_end_of_input() -> None:
+    """Block in a read, which costs the measurement nothing, until the runner is gone."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    os._exit(EXIT_FAILED)
+
+
+def _take_standard_output() -> BinaryIO:
+    """Keep standard output for events; what else is printed there goes to standard error."""
+    events = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return events
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this rank when the process that started it dies, however it dies."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(EXIT_FAILED)
+
+
+def _set_threads(threads: int, local_size: int) -> int:
+    chosen = threads or max(1, len(os.sched_getaffinity(0)) // local_size)
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(chosen)
+    return chosen
+
+
+def _gather_facts(world: World, loops: object) -> Facts:
+    from bench.machine.facts import gather_facts
+
+    here = RankFacts(socket.gethostname(), os.getpid(), tuple(sorted(os.sched_getaffinity(0))))
+    ranks = world.gather(here)
+    first_on_node = next(r for r, other in enumerate(ranks) if other.host == here.host)
+    nodes = world.gather(
+        msgspec.to_builtins(gather_facts()) if first_on_node == world.rank else None
+    )
+    return Facts(
+        ranks=tuple(ranks),
+        mpi_library=world.library,
+        thread_level=world.thread_level,
+        message_layer=getattr(loops, "name", None),
+        overhead_s=getattr(loops, "overhead_s", None),
+        nodes={ranks[r].host: facts for r, facts in enumerate(nodes) if facts is not None},
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,325 @@
+"""Writes a run folder whose truth is known, through the same records that a real run is made of."""
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench import rates
+from bench.record import (
+    Axis,
+    Case,
+    Finding,
+    Job,
+    Origin,
+    Prediction,
+    Row,
+    Sample,
+    Sampling,
+    Stage,
+    Status,
+    Work,
+    params_text,
+)
+from bench.results import (
+    PREDICTIONS_FILE,
+    RESULTS_FILE,
+    SAMPLES_FILE,
+    Appender,
+    Command,
+    RunFolder,
+    RunMeta,
+    csv_header,
+    csv_lines,
+    open_run,
+    write_meta,
+)
+
+START = datetime(2026, 11, 20, 9, 0, 0, 123456, tzinfo=UTC)
+SIZES = [2**power for power in range(23)]
+BATCHES = [1, 2, 4, 8, 16, 31, 32, 33, 63, 64, 65, 127, 128, 129, 256]
+KERNELS = {"copy": 2, "scale": 2, "add": 3, "triad": 3}
+ALL = ("latency", "bandwidth", "bibandwidth", "message_rate", "memcpy", "stream", "matmul")
+
+
+def instant(seconds: float) -> str:
+    """Return the moment so many seconds into the run, as the files write it."""
+    moment = START + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def true_seconds(case: Case) -> float:
+    """Return what one operation takes in this world."""
+    axes = case.axes
+    size = int(axes.get("bytes", 0))
+    if case.benchmark == "latency":
+        return 110e-9 + size / 18e9 + (600e-9 if size > 4096 else 0.0)
+    if case.benchmark in ("bandwidth", "bibandwidth"):
+        return 60e-9 + size / 15e9 + (150e-9 if size > 4096 else 0.0)
+    if case.benchmark == "message_rate":
+        return 55e-9 + size / 14e9
+    if case.benchmark in ("memcpy", "stream"):
+        size *= KERNELS.get(str(axes.get("kernel")), 1)
+        rate = 60e9 if size < 2**20 else 12e9
+        return 25e-9 + size / rate
+    batch, k, n = int(axes["batch"]), int(axes["k"]), int(axes["n"])
+    rows = 32 * math.ceil(batch / 32)  # a kernel that works on tiles of 32 rows
+    peak = 90e9 if axes["dtype"] == "fp32" else 45e9
+    return 20e-6 + 2 * rows * k * n / peak
+
+
+def work(case: Case) -> Work:
+    """Return what one operation accomplishes."""
+    axes = case.axes
+    size = int(axes.get("bytes", 0))
+    if case.benchmark == "matmul":
+        return Work(flop=2 * int(axes["batch"]) * int(axes["k"]) * int(axes["n"]))
+    if case.benchmark == "latency":
+        return Work(bytes=size, rate_bytes=size)
+    if case.benchmark == "message_rate":
+        return Work(bytes=size, messages=1)
+    if case.benchmark == "stream":
+        size *= KERNELS[str(axes["kernel"])]
+    return Work(bytes=size, rate_bytes=size * (2 if case.benchmark == "bibandwidth" else 1))
+
+
+def cases(benchmarks: Iterable[str]) -> list[Case]:
+    """Return the cases of a suite much like `quick`."""
+    found: list[tuple[str, dict[str, Axis]]] = []
+    for benchmark in benchmarks:
+        if benchmark == "matmul":
+            found += [
+                (benchmark, {"batch": batch, "dtype": dtype, "k": 1000, "n": 1000})
+                for dtype in ("fp32", "fp64")
+                for batch in BATCHES
+            ]
+        elif benchmark == "stream":
+            found += [
+                (benchmark, {"bytes": size, "kernel": kernel})
+                for kernel in KERNELS
+                for size in SIZES[10::2]
+            ]
+        elif benchmark == "memcpy":
+            found += [(benchmark, {"bytes": size}) for size in SIZES[6:]]
+        elif benchmark == "message_rate":
+            found += [(benchmark, {"bytes": size}) for size in SIZES[:10]]
+        else:
+            found += [(benchmark, {"bytes": size}) for size in SIZES]
+    return [Case(id=f"c{i:04d}", benchmark=b, axes=axes) for i, (b, axes) in enumerate(found)]
+
+
+def write_run(
+    folder: Path,
+    *,
+    benchmarks: Sequence[str] = ALL,
+    launches: int = 1,
+    error: float = 0.07,
+    interval: float = 0.1,
+    drift: float = 0.0,
+    spread: float = 0.0,
+    samples: int = 40,
+    predict: bool = True,
+    refuse: dict[str, dict[str, Any]] | None = None,
+    skip: dict[str, str] | None = None,
+    fail: dict[str, str] | None = None,
+    keep: int | None = None,
+    outcome: str | None = "complete",
+    origin: Origin = Origin.MEASURED,
+    suite_name: str = "quick",
+    host: str = "node07",
+    params: dict[str, Axis] | None = None,
+    findings: Sequence[Finding] = (),
+    facts: dict[str, dict[str, Any]] | None = None,
+    env: dict[str, str] | None = None,
+) -> RunFolder:
+    """Write a run and return it opened.
+
+    Every second case of a curve is for calibration; the others are predicted `error` too slow,
+    with an interval of +-`interval` around the prediction. `drift` slows the second half of the
+    samples of each launch, `spread` slows launch i by i times as much. `refuse` changes fields of
+    the prediction of a case; `skip` and `fail` give a case its reason; only the first `keep` rows
+    are written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    planned = cases(benchmarks)
+    calibrating = tuple(case for i, case in enumerate(planned) if i % 2 == 0)
+    targets = tuple(case for i, case in enumerate(planned) if i % 2 == 1)
+    stages = ((Stage.CALIBRATE, calibrating), (Stage.TARGET, targets))
+    plan = tuple(
+        Job(
+            id=f"{stage.value}-{launch}",
+            stage=stage,
+            launch=launch,
+            ranks=2,
+            threads=2,
+            cases=chosen,
+            sampling=Sampling(cap_s=0.5),
+        )
+        for launch in range(launches)
+        for stage, chosen in stages
+    )
+    run_id = folder.name
+    rows: list[Row] = []
+    predictions: list[Prediction] = []
+    taken: list[Sample] = []
+    random_numbers = random.Random(7)  # noqa: S311 - a wobble, not a secret
+    clock = 1.0
+    for job in plan:
+        if predict and job.stage is Stage.TARGET:
+            ids = {c.benchmark: [] for c in calibrating}
+            for c in calibrating:
+                ids[c.benchmark].append(c.id)
+            for case in job.cases:
+                seconds = true_seconds(case) * (1 + error)
+                prediction = Prediction(
+                    case=case.id,
+                    launch=job.launch,
+                    tier="C",
+                    formula="synthetic",
+                    seconds=seconds,
+                    low_s=seconds * (1 - interval),
+                    high_s=seconds * (1 + interval),
+                    parameters_hash="0" * 8,
+                    calibration_cases=" ".join(ids.get(case.benchmark, [])),
+                    frozen_at=instant(clock),
+                )
+                changed = (refuse or {}).get(case.id, {})
+                predictions.append(msgspec.structs.replace(prediction, **changed))
+        for order, case in enumerate(job.cases):
+            clock += 0.25
+            status, reason = Status.OK, None
+            if case.id in (skip or {}):
+                status, reason = Status.SKIPPED, (skip or {})[case.id]
+            if case.id in (fail or {}):
+                status, reason = Status.FAILED, (fail or {})[case.id]
+            base = true_seconds(case) * (1 + spread * job.launch)
+            ranks = (0, 1) if case.benchmark in ("memcpy", "stream", "matmul") else (0,)
+            row = Row(
+                run=run_id,
+                origin=origin,
+                job=job.id,
+                attempt=0,
+                launch=job.launch,
+                order=order,
+                case=case.id,
+                benchmark=case.benchmark,
+                status=status,
+                reason=reason,
+                nodes=1,
+                ranks=2,
+                ranks_per_node=2,
+                src=f"{host}:rank0",
+                dst=f"{host}:rank1",
+                bytes=work(case).bytes,
+                batch=_int(case, "batch"),
+                m=_int(case, "batch"),
+                k=_int(case, "k"),
+                n=_int(case, "n"),
+                dtype=_text(case, "dtype"),
+                params=params_text(
+                    {**({"kernel": case.axes["kernel"]} if "kernel" in case.axes else {})}
+                    | (params or {})
+                ),
+                rank_agg="rank0" if len(ranks) == 1 else "max",
+                timing_layer="numba",
+                thread_level="single",
+                started_utc=instant(clock),
+            )
+            if status is Status.OK:
+                row = msgspec.structs.replace(row, **_times(base, work(case), samples))
+                half = samples // 2
+                for rank in ranks:
+                    for i in range(samples):
+                        wobble = 1 + 1e-4 * random_numbers.uniform(-1, 1)
+                        slow = 1 + (drift if i >= half else 0.0)
+                        seconds = base * (slow if drift else wobble) * (1 if rank == 0 else 0.9)
+                        taken.append(
+                            Sample(
+                                case=case.id,
+                                launch=job.launch,
+                                sample=i,
+                                rank=rank,
+                                seconds=seconds,
+                            )
+                        )
+            rows.append(row)
+    meta = RunMeta(
+        run=run_id,
+        origin=origin,
+        version="0.1.0",
+        suite_name=suite_name,
+        suite_text=f'[suite]\nname = "{suite_name}"\n',
+        flags={"ranks": 2},
+        seed=1,
+        launches=launches,
+        launcher="mpirun",
+        plan=plan,
+        mpi={"name": "Open MPI", "version": "5.0.11", "path": "/opt/openmpi/lib/libmpi.so"},
+        started_utc=instant(0),
+        finished_utc=instant(clock + 1) if outcome else None,
+        outcome=outcome,
+        commands=[
+            Command(
+                job=job.id,
+                attempt=0,
+                tokens=("mpirun", "-n", "2", "--host", host, "/home/ada/bin/python", "-m", "bench"),
+                env=env or {"OMP_NUM_THREADS": "2"},
+            )
+            for job in plan
+        ],
+        facts=facts or {},
+        nodes={host: next(iter(facts))} if facts else {host: "unknown"},
+        findings=list(findings),
+    )
+    write_meta(folder, meta)
+    _write(folder / RESULTS_FILE, Row, rows[:keep])
+    _write(folder / SAMPLES_FILE, Sample, taken)
+    if predict:
+        _write(folder / PREDICTIONS_FILE, Prediction, predictions)
+    return open_run(folder)
+
+
+def _int(case: Case, axis: str) -> int | None:
+    value = case.axes.get(axis)
+    return int(value) if value is not None else None
+
+
+def _text(case: Case, axis: str) -> str | None:
+    value = case.axes.get(axis)
+    return str(value) if value is not None else None
+
+
+def _times(base: float, done: Work, samples: int) -> dict[str, Any]:
+    """Return the columns of times and rates of a row whose median is exactly `base`."""
+    return {
+        "statistic": "median",
+        "t_median_s": base,
+        "t_ci_low_s": base * 0.98,
+        "t_ci_high_s": base * 1.03,
+        "t_min_s": base * 0.95,
+        "t_p95_s": base * 1.1,
+        "t_p99_s": base * 1.2,
+        "t_max_s": base * 2,
+        "t_mean_s": base * 1.01,
+        "samples": samples,
+        "loops": 16,
+        "warmups": 100,
+        "outliers": 0,
+        "converged": 1,
+        "slowest_rank": 0,
+        "gbytes_per_s": rates.gbytes_per_s(done, base),
+        "tflops": rates.tflops(done, base),
+        "messages_per_s": rates.messages_per_s(done, base),
+        "bytes_checked": 64,
+        "bytes_wrong": 0,
+    }
+
+
+def _write(path: Path, kind: type[msgspec.Struct], records: Sequence[msgspec.Struct]) -> None:
+    out = Appender(path, csv_header(kind))
+    out.write(csv_lines(records))
+    out.close()

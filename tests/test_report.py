@@ -1,0 +1,327 @@
+"""The report: valid, self-contained, honest about what is missing, and deaf to hostile text."""
+
+import io
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+from synthetic import write_run
+
+from bench.record import Finding, Origin
+from bench.report import build
+from bench.report.figures import FIGURES
+from bench.report.markdown import escape
+from bench.results import FIGURES_FOLDER, RESULTS_FILE
+
+HOSTILE = "<script>alert(1)</script> $\\frac{1}{0$ | **x** \n\x1b[31m \u202e `y` {{ 7*7 }} \u6f22"
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+class PageReader(HTMLParser):
+    """Collects tags, attributes and visible text, and checks that tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def report(folder: Path, **kwargs) -> tuple[str, str]:
+    """Build the report of a synthetic run; return page and Markdown."""
+    page = build([write_run(folder / "run", **kwargs)], folder / "out")
+    return page.read_text(), page.with_suffix(".md").read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    findings = [
+        Finding(name="no-gpu", level="note", text="no GPU here"),
+        Finding(name="busy", level="warning", text="cores are busy", advice="run `top`"),
+    ]
+    return build([write_run(folder / "run", findings=findings)], folder / "out")
+
+
+def markdown_tables(text: str) -> list[list[list[str]]]:
+    tables: list[list[list[str]]] = []
+    before = ""
+    for line in text.splitlines():
+        if line.startswith("|"):
+            if not before.startswith("|"):
+                tables.append([])
+            cells = re.split(r"(?<!\\)\|", line)
+            assert cells[0] == cells[-1] == ""
+            tables[-1].append(cells[1:-1])
+        before = line
+    return tables
+
+
+def test_page_asks_nothing_of_any_network(whole):
+    page = PageReader(whole.read_text())
+    for tag, attributes in page.tags:
+        assert tag not in {"script", "iframe", "object", "embed", "form", "base"}
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in {"src", "href", "srcset", "action", "data"}:
+                assert value.startswith(("data:", "#"))
+    style = re.search(r"<style>(.*?)</style>", whole.read_text(), re.DOTALL).group(1)
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_sections_come_answer_first(whole):
+    text = PageReader(whole.read_text()).text
+    titles = [
+        "Result",
+        "What to look at first",
+        "Figures",
+        "Predicted against measured",
+        "All numbers",
+        "The machine",
+        "How it was measured",
+        "Units and words",
+    ]
+    ids = [a["id"] for tag, a in PageReader(whole.read_text()).tags if tag == "section"]
+    assert len(ids) == len(titles)
+    assert all(title in text for title in titles)
+    for needed in (
+        "110 ns",
+        "latency 8 B",
+        "cores are busy",
+        "seed 1",
+        "Open MPI",
+        "within one launch",
+        "mpirun -n 2",
+    ):
+        assert needed in text, needed
+
+
+def test_every_figure_is_there_as_svg_and_png_and_in_the_page(whole):
+    images = [a for tag, a in PageReader(whole.read_text()).tags if tag == "img"]
+    assert len(images) == len(FIGURES)
+    assert all(len(image["alt"]) > 40 for image in images)
+    for kind in FIGURES:
+        folder = whole.parent / FIGURES_FOLDER
+        root = ElementTree.parse(folder / f"{kind.name}.svg").getroot()  # noqa: S314 - our own
+        assert root.tag.endswith("svg")
+        assert next(root.iter("{http://www.w3.org/2000/svg}path"), None) is not None
+        with Image.open(folder / f"{kind.name}.png") as picture:
+            picture.load()
+            assert picture.width > 700
+            colours = picture.convert("RGB").getcolors(1 << 24)
+        assert len(colours) > 10
+
+
+def test_svgs_load_nothing(whole):
+    for path in (whole.parent / FIGURES_FOLDER).glob("*.svg"):
+        for element in ElementTree.parse(path).iter():  # noqa: S314 - our own
+            for name, value in element.attrib.items():
+                if name.endswith("href"):
+                    assert value.startswith(("#", "data:image/png"))
+
+
+def test_markdown_tables_are_well_formed(whole):
+    text = whole.with_suffix(".md").read_text()
+    tables = markdown_tables(text)
+    assert len(tables) > 8
+    for table in tables:
+        assert len({len(row) for row in table}) == 1
+        assert all(re.fullmatch(r" -{3}:? ", cell) for cell in table[1])
+    linked = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(linked) == len(FIGURES)
+    assert all((whole.parent / link).is_file() for link in linked)
+
+
+def test_same_run_gives_same_bytes(tmp_path):
+    run = write_run(tmp_path / "run", benchmarks=["latency", "matmul"])
+    pages = [build([run], tmp_path / name) for name in ("a", "b")]
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+    for kind in ("latency.png", "matmul_rate.svg"):
+        first, second = (page.parent / FIGURES_FOLDER / kind for page in pages)
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_hostile_text_is_text(tmp_path):
+    run = write_run(
+        tmp_path / "run",
+        benchmarks=["latency"],
+        suite_name=HOSTILE,
+        host=HOSTILE,
+        fail={"c0003": HOSTILE},
+        skip={"c0005": HOSTILE},
+        findings=[Finding(name="x", level="stop", text=HOSTILE, advice=HOSTILE)],
+        params={"evil": HOSTILE.replace(";", "").replace("=", "")},
+        env={"X": HOSTILE},
+        facts={HOSTILE: {"host": HOSTILE}},
+        refuse={"c0007": {"formula": HOSTILE, "seconds": None}},
+    )
+    page = build([run, run], tmp_path / "out")
+    reader = PageReader(page.read_text())
+    assert {tag for tag, _ in reader.tags} & {"script", "x"} == set()
+    assert "<script>alert(1)</script>" in reader.text
+    assert "{{ 7*7 }}" in reader.text
+    assert not any(c in page.read_text() for c in "\x1b\u202e")
+    text = page.with_suffix(".md").read_text()
+    outside_code = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
+    assert "<script>" not in outside_code
+    for table in markdown_tables(text):
+        assert len({len(row) for row in table}) == 1
+
+
+def test_hostile_axes_reach_figures_as_text(tmp_path, monkeypatch):
+    import synthetic
+
+    def with_hostile_axis(benchmarks):
+        return [
+            synthetic.Case(id=f"h{i}", benchmark="latency", axes={"bytes": size, "memory": memory})
+            for i, (size, memory) in enumerate(
+                (size, memory) for size in (1, 8, 64, 512) for memory in (HOSTILE, "host")
+            )
+        ]
+
+    monkeypatch.setattr(synthetic, "cases", with_hostile_axis)
+    page = build([synthetic.write_run(tmp_path / "run", benchmarks=["latency"])], tmp_path / "out")
+    assert (page.parent / FIGURES_FOLDER / "latency.svg").is_file()
+
+
+@pytest.mark.parametrize("text", ["a|b", "*a*", "<b>", "a\nb", "[x](y)", "`z`", "# t", "\\"])
+def test_markdown_escapes(text):
+    escaped = escape(text)
+    assert "\n" not in escaped
+    assert re.sub(r"\\(.)", "", escaped) == re.sub(r"[\\`*_{}\[\]<>#|]", "", " ".join(text.split()))
+
+
+def test_a_killed_run_says_so_and_shows_what_there_is(tmp_path):
+    run = write_run(tmp_path / "run", benchmarks=["latency", "memcpy"], keep=25, outcome=None)
+    path = run.path / RESULTS_FILE
+    path.write_bytes(path.read_bytes()[:-20])
+    page = build([run], tmp_path / "out").read_text()
+    text = PageReader(page).text
+    assert "The run has not ended, or was killed: 24 of 40 planned rows hold a number." in text
+    assert "24 ok, 0 failed, 16 not measured, 0 skipped" in text
+    assert "clusterbench resume" in text
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"predict": False}, "no prediction could be scored"),
+        ({"outcome": "interrupted"}, "The run is interrupted"),
+        ({"origin": Origin.SIMULATED}, "are simulated, not measured"),
+        ({"params": {"oversubscribed": 1}}, "with more ranks than cores"),
+        ({"keep": 0}, "There is nothing to draw"),
+        ({"keep": 1}, "22 not measured"),
+        ({"launches": 7, "spread": 0.01}, "intervals of the median over launches"),
+        ({"launches": 3, "spread": 0.01}, "Small dots are single launches"),
+        ({"fail": {f"c{i:04d}": "no such device" for i in range(23)}}, "23 rows failed: no such"),
+    ],
+)
+def test_runs_that_are_not_whole(tmp_path, kwargs, words):
+    page, markdown = report(tmp_path, benchmarks=["latency"], **kwargs)
+    assert words in PageReader(page).text
+    assert words in markdown.replace("\\", "")
+
+
+def test_one_single_case(tmp_path):
+    page, _ = report(tmp_path, benchmarks=["matmul"], keep=1, predict=False)
+    assert "Matrix product, best" in PageReader(page).text
+
+
+def test_only_products(tmp_path):
+    page, _ = report(tmp_path, benchmarks=["matmul"], launches=2)
+    names = {path.stem for path in (tmp_path / "out" / FIGURES_FOLDER).glob("*.svg")}
+    assert names == {"matmul_time", "matmul_rate", "residuals", "samples"}
+    # 33 rows fill two tiles of 32: the truth behind the largest step of the synthetic world.
+    assert re.search(r"Deepest here: matmul 33 x 1000 x 1000 fp\d\d reaches 4\d %", page)
+
+
+def test_figures_of_an_earlier_report_are_removed(tmp_path):
+    build([write_run(tmp_path / "a", benchmarks=["latency"])], tmp_path / "out")
+    build([write_run(tmp_path / "b", benchmarks=["memcpy"])], tmp_path / "out")
+    folder = tmp_path / "out" / FIGURES_FOLDER
+    assert not (folder / "latency.svg").exists()
+    assert (folder / "memory.svg").exists()
+
+
+def test_several_runs_stand_beside_each_other(tmp_path):
+    runs = [
+        write_run(tmp_path / name, benchmarks=["latency"], spread=0.0, error=error)
+        for name, error in (("before", 0.07), ("after", 0.2))
+    ]
+    text = PageReader(build(runs, tmp_path / "out").read_text()).text
+    assert "What before after" in text
+    assert text.count("Run before:") == text.count("Run after:") > 3
+
+
+def test_copies_of_one_run_stay_apart(tmp_path):
+    run = write_run(tmp_path / "run", benchmarks=["latency"])
+    shutil.copytree(run.path, tmp_path / "copy")
+    text = PageReader(build([run, run], tmp_path / "out").read_text()).text
+    assert "run (2)" in text
+
+
+def test_anonymised_pages_name_no_one(tmp_path):
+    uuid = "GPU-12345678-9abc-def0-1234-56789abcdef0"
+    facts = {
+        "0123456789abcdef": {
+            "host": "gpu07.cs.example.org",
+            "environment": {"LD_LIBRARY_PATH": "/home/ada/lib:/opt/site/lib"},
+        }
+    }
+    run = write_run(
+        tmp_path / "run",
+        benchmarks=["latency"],
+        host="gpu07.cs.example.org",
+        facts=facts,
+        fail={"c0003": "ada@gpu07: -L/home/ada/x died at 10.1.2.3, " + uuid},
+        findings=[Finding(name="x", level="note", text=f"gpu07 has {uuid} at 1.5 GB/s")],
+        env={"OMPI_FLAGS": "/scratch/ada/a b"},
+    )
+    page = build([run], tmp_path / "out", anonymise=True)
+    named = build([run], tmp_path / "named")
+    assert "gpu07" in named.read_text()
+    for text in (PageReader(page.read_text()).text, page.with_suffix(".md").read_text()):
+        for secret in ("gpu07", "example.org", "ada", "/home", "/scratch", "12345678", "10.1.2.3"):
+            assert secret not in text, secret
+        assert "h0" in text
+        assert "1.5 GB/s" in text
+
+
+def test_nothing_temporary_is_left(whole):
+    assert {path.name for path in whole.parent.iterdir()} == {
+        "report.html",
+        "report.md",
+        FIGURES_FOLDER,
+    }
+
+
+def test_pictures_are_not_empty_where_all_times_are_equal(tmp_path):
+    run = write_run(tmp_path / "run", benchmarks=["latency"], keep=1, predict=False)
+    page = build([run], tmp_path / "out")
+    data = (page.parent / FIGURES_FOLDER / "latency.png").read_bytes()
+    with Image.open(io.BytesIO(data)) as picture:
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 5

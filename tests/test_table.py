@@ -1,0 +1,148 @@
+"""The table of a run: every planned case is in it, once per launch, and says how it ended."""
+
+import numpy as np
+import pytest
+from synthetic import cases, true_seconds, write_run
+
+from bench.analysis.headline import headlines
+from bench.analysis.statistics import BETWEEN, WITHIN, summarise, wilson_bounds
+from bench.analysis.table import NOT_MEASURED, load, load_samples, measured
+from bench.errors import RequestError
+from bench.record import Origin
+from bench.results import RESULTS_FILE
+
+
+def test_every_planned_case_has_one_line_per_launch(tmp_path):
+    run = write_run(tmp_path / "r", launches=2, keep=100)
+    table = load(run)
+    assert not table.duplicated(["case", "launch"]).any()
+    planned = sum(len(job.cases) for job in run.meta.plan)
+    assert len(table) == planned
+    assert (table["status"] == NOT_MEASURED).sum() == planned - 100
+    assert table.loc[table["status"] == NOT_MEASURED, "reason"].str.contains("before").all()
+
+
+def test_a_torn_last_line_is_not_measured(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"], outcome=None)
+    path = run.path / RESULTS_FILE
+    path.write_bytes(path.read_bytes()[:-30])
+    table = load(run)
+    assert (table["status"] == NOT_MEASURED).sum() == 1
+    assert len(measured(table)) == len(table) - 1
+
+
+def test_a_damaged_row_is_refused_with_its_number(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"])
+    path = run.path / RESULTS_FILE
+    path.write_text(path.read_text().replace("latency,ok", "latency,fine", 1))
+    with pytest.raises(RequestError, match="row 2"):
+        load(run)
+
+
+def test_lines_carry_prediction_stage_and_params(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["stream"], error=0.25)
+    table = load(run)
+    targets = table[table["stage"] == "target"]
+    assert np.allclose(targets["predicted_s"] / targets["t_median_s"], 1.25)
+    assert set(targets["tier"]) == {"C"}
+    assert table.loc[table["stage"] == "calibrate", "predicted_s"].isna().all()
+    assert set(table["param_kernel"]) == {"copy", "scale", "add", "triad"}
+    assert table["series"].nunique() == 4
+    assert "stream triad 4 KiB" in set(table["name"])
+
+
+def test_names_tell_products_apart(tmp_path):
+    table = load(write_run(tmp_path / "r", benchmarks=["matmul"]))
+    assert table["name"].is_unique
+    assert "matmul 33 x 1000 x 1000 fp32" in set(table["name"])
+
+
+def test_missing_numbers_are_missing_and_never_zero(tmp_path):
+    table = load(write_run(tmp_path / "r", benchmarks=["latency"], fail={"c0000": "died"}))
+    failed = table[table["status"] == "failed"].iloc[0]
+    assert np.isnan(failed["t_median_s"])
+    assert np.isnan(failed["tflops"])
+    assert failed["dtype"] is None
+
+
+def test_point_is_the_median_over_launches_with_an_interval_from_six_on(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"], launches=7, spread=0.1)
+    points = summarise(load(run))
+    base = true_seconds(cases(["latency"])[0])
+    smallest = points[points["size"] == 1].iloc[0]
+    assert smallest["t_s"] == pytest.approx(1.3 * base)
+    # Ranks 1 and 7 of seven: 1 - 2 / 128 = 98.4 %; ranks 2 and 6 would cover 87.5 %.
+    assert smallest["t_low_s"] == pytest.approx(base)
+    assert smallest["t_high_s"] == pytest.approx(1.6 * base)
+    assert set(points["interval"]) == {BETWEEN}
+    assert set(points["launches"]) == {7}
+
+
+def test_rates_belong_to_the_median_time(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["bandwidth"], launches=3, spread=0.5)
+    points = summarise(load(run))
+    assert np.allclose(points["gbytes_per_s"], points["bytes"] / points["t_s"] / 1e9)
+
+
+def test_few_launches_have_no_interval_and_one_has_its_own(tmp_path):
+    three = summarise(load(write_run(tmp_path / "a", benchmarks=["latency"], launches=3)))
+    assert three["interval"].isna().all()
+    assert three["t_low_s"].isna().all()
+    one = summarise(load(write_run(tmp_path / "b", benchmarks=["latency"])))
+    assert set(one["interval"]) == {WITHIN}
+    assert np.allclose(one["t_low_s"] / one["t_s"], 0.98)
+
+
+def test_nothing_measured_is_no_points(tmp_path):
+    points = summarise(load(write_run(tmp_path / "r", benchmarks=["latency"], keep=0)))
+    assert points.empty
+    assert {"t_s", "t_low_s", "interval", "launches"} <= set(points.columns)
+
+
+def test_samples_are_all_there(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency", "memcpy"], samples=11)
+    samples = load_samples(run)
+    assert len(samples) == 11 * (len(cases(["latency"])) + 2 * len(cases(["memcpy"])))
+
+
+@pytest.mark.parametrize(
+    ("inside", "count", "low", "high"),
+    # Wilson's interval, as in Newcombe, Statistics in Medicine 17 (1998), table I.
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)],
+)
+def test_wilson_bounds(inside, count, low, high):
+    assert wilson_bounds(inside / count, count) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_headlines_are_the_truth_and_say_where(tmp_path):
+    run = write_run(tmp_path / "r")
+    found = {headline.what: headline for headline in headlines(load(run))}
+    latency = found["Small-message latency"]
+    assert latency.name == "latency 8 B"
+    assert latency.value == pytest.approx(110e-9 + 8 / 18e9)
+    assert latency.text == "110 ns"
+    assert latency.error == pytest.approx(0.07)
+    both = found["Peak bandwidth, both ways together"]
+    assert both.name == "bibandwidth 4 MiB"
+    assert both.value == pytest.approx(2 * found["Peak bandwidth, one way"].value, rel=0.01)
+    # The largest size, not the fastest one, which is in a cache.
+    assert found["Memory copy bandwidth at the largest size"].value == pytest.approx(12e9, rel=0.01)
+    assert found["Matrix product, best fp32"].unit == "FLOP/s"
+
+
+def test_a_calibration_case_has_no_error(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"], fail={"c0003": "died"})
+    (headline,) = headlines(load(run))
+    assert headline.name == "latency 1 B"
+    assert headline.calibration
+    assert headline.error is None
+
+
+def test_oversubscribed_rows_are_no_headline(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"], params={"oversubscribed": 1})
+    assert headlines(load(run)) == []
+
+
+def test_origin_is_kept(tmp_path):
+    table = load(write_run(tmp_path / "r", benchmarks=["latency"], origin=Origin.SIMULATED))
+    assert set(table["origin"]) == {"simulated"}
