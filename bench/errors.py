@@ -48,5 +48,9 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 def printable(text: object, limit: int = 60) -> str:
     """Return `text` safe to print: control characters escaped, long text shortened."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+    try:
+        plain = str(text)
+    except ValueError:
+        plain = "a number of thousands of digits"  # Python writes out at most 4300
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in plain)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."

@@ -79,12 +79,17 @@ def load_suite(name: str) -> Suite:
             )
         path = suite_folder() / f"{name}.toml"
     try:
-        if path.stat().st_size > _MOST_FILE_BYTES:
-            raise SuiteError(f"{shown}: over 16 MiB; a suite is a small text file")
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(_MOST_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        why = error.strerror if isinstance(error, OSError) else str(error)
         raise SuiteError(f"{shown}: cannot read the suite file: {why}; check the path") from error
+    if len(content) > _MOST_FILE_BYTES:
+        raise SuiteError(f"{shown}: over 16 MiB; a suite is a small text file")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise SuiteError(f"{shown}: byte {error.start} is not UTF-8 text; save it as that") from error
     return parse_suite(text, shown)
 
 
@@ -96,7 +101,7 @@ def parse_suite(text: str, source: str) -> Suite:
     """
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError also for over 4300 digits
         raise SuiteError(f"{source}: not valid TOML: {printable(error, 200)}") from error
     try:
         return _suite(document, text)
@@ -109,8 +114,10 @@ def _suite(document: dict[str, Any], text: str) -> Suite:
     head = _table(document.get("suite"), "suite")
     _refuse_unknown(head, "suite", ("name", "description", "launches", "seed", "cap_s"))
     blocks = document.get("benchmark")
-    if not isinstance(blocks, list) or not blocks:
+    if not blocks and (blocks is None or isinstance(blocks, list)):
         raise SuiteError("benchmark: missing; a suite needs at least one [[benchmark]] table")
+    if not isinstance(blocks, list):
+        raise SuiteError(f"benchmark: must be [[benchmark]] tables, not {_kind(blocks)}")
     return Suite(
         name=_suite_name(head.get("name")),
         text=text,
@@ -167,13 +174,20 @@ def _seconds(value: object, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SuiteError(f"{path}: must be a number of seconds, not {_kind(value)}")
     if not 0.001 <= value <= 3600:
-        raise SuiteError(f"{path}: {value} s is outside 0.001 to 3600 s")
+        raise SuiteError(f"{path}: {printable(value)} s is outside 0.001 to 3600 s")
     return float(value)
 
 
 def _kind(value: object) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
-    return names.get(type(value), "a list" if isinstance(value, list) else "a table")
+    names = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "a table",
+    }
+    return names.get(type(value), "a date or time")
 
 
 def _block(value: object, path: str) -> Block:
@@ -285,7 +299,7 @@ def _geometric(axis: AxisSpec, table: dict[str, Any], path: str) -> list[Axis]:
     if isinstance(density, bool) or not isinstance(density, int | float):
         raise SuiteError(f"{path}.per_octave: must be a number, not {_kind(density)}")
     if not 0.01 <= density <= 64:
-        raise SuiteError(f"{path}.per_octave: {density} is outside 0.01 to 64")
+        raise SuiteError(f"{path}.per_octave: {printable(density)} is outside 0.01 to 64")
     if low == 0:
         raise SuiteError(f"{path}.from: octaves cannot start at 0; start at 1")
     steps = math.floor(math.log2(high / low) * density + 1e-9)

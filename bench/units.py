@@ -11,8 +11,10 @@ from decimal import Decimal
 
 _SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _IEC = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?|[KMGT]i)B", re.ASCII)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|min|h)", re.ASCII)
+_NUMBER = r"(\d{1,18}(?:\.\d{1,18})?)"
+"""More digits name nothing that exists, and megabytes of them overflow a Decimal."""
+_SIZE = re.compile(rf"{_NUMBER}\s*([kKMGT]?|[KMGT]i)B", re.ASCII)
+_DURATION = re.compile(rf"{_NUMBER}\s*(ns|us|ms|s|min|h)", re.ASCII)
 _SECONDS = {
     "ns": Decimal("1e-9"),
     "us": Decimal("1e-6"),

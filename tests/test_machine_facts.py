@@ -129,7 +129,7 @@ def test_a_virtual_machine_in_a_container(tmp_path: Path) -> None:
     cpu = facts.cpu
     assert (cpu.cores, cpu.logical, cpu.smt) == (2, 2, None)
     assert (cpu.governors, cpu.mhz_min, cpu.mhz_max, cpu.caches) == ((), None, None, ())
-    assert cpu.quota_cores == 1.5  # set two levels above the process
+    assert cpu.quota_cores == 1.5  # of the level above, the tighter one
     assert facts.memory.limit == 4 * 2**30
     assert facts.numa == ()
     (nic,) = facts.nics

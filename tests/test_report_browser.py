@@ -42,6 +42,7 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     run = write_run(
         folder / "run",
+        benchmarks=["latency", "memcpy", "matmul"],
         suite_name="<script>console.error('ran')</script>",
         findings=[Finding(name="x", level="warning", text="<img src=http://example.org/x.png>")],
     )

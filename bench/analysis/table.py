@@ -67,10 +67,10 @@ Record = dict[str, Any]
 def load(run: RunFolder) -> pd.DataFrame:
     """Return the run as one line per case and launch, by benchmark, series, size and launch.
 
-    Columns are those of `results.csv`, then `stage`, `series`, `size` (bytes or batch), `label`
-    (what tells the series apart), `name` (for people), the prediction (`predicted_s`, `low_s`,
-    `high_s`, `tier`, `formula`, `calibration_cases`, `frozen_at`) and one `param_` column for
-    each axis in `params`. Times are seconds.
+    Columns are those of `results.csv`, then `stage`, `series`, `size` (the bytes or batch that the
+    suite asked for), `label` (what tells the series apart), `name` (for people), the prediction
+    (`predicted_s`, `low_s`, `high_s`, `tier`, `formula`, `calibration_cases`, `frozen_at`) and one
+    `param_` column for each axis in `params`. Times are seconds.
 
     Raises:
         RequestError: where a file of the run is damaged.
@@ -165,17 +165,15 @@ def _why_missing(outcome: str | None) -> str:
 
 def _place(axes: Mapping[str, Axis], record: Record) -> Record:
     """Return what places a case in its curve: series, size, and the axes to name it by."""
-    sizes = ("batch",) if record["benchmark"] == "matmul" else SIZE_AXES
-    asked = next((axes[size] for size in sizes if isinstance(axes.get(size), int)), None)
-    moved = next((record[size] for size in sizes if record.get(size) is not None), None)
+    names = ("batch",) if record["benchmark"] == "matmul" else SIZE_AXES
+    # What the suite asked for, which a case has whether it was measured or not.
+    sizes = [size for name in names for size in (axes.get(name), record.get(name))]
     others = {name: value for name, value in axes.items() if name not in SIZE_AXES}
     series = ";".join(f"{name}={value}" for name, value in sorted(others.items()))
     return {
         "series": f"{record['benchmark']};{series}" if series else record["benchmark"],
-        "size": asked if moved is None else moved,
+        "size": next((size for size in sizes if isinstance(size, int)), None),
         "_axes": others,
-        # Named by what the suite asked for, which a case has whether it was measured or not.
-        "_asked": moved if asked is None else asked,
     }
 
 
@@ -190,7 +188,7 @@ def _name(records: list[Record]) -> None:
         axes = record.pop("_axes")
         varying = {a for a, found in values[record["benchmark"]].items() if len(found) > 1}
         record["label"] = _label(axes, varying)
-        record["name"] = _case_name(record, record.pop("_asked"))
+        record["name"] = _case_name(record)
 
 
 def _order(record: Record) -> tuple[object, ...]:
@@ -208,8 +206,8 @@ def _label(axes: Mapping[str, Axis], varying: set[str]) -> str | None:
     return printable(" ".join(parts), 80) or None
 
 
-def _case_name(record: Record, size: int | None) -> str:
-    benchmark, label = printable(record["benchmark"]), record["label"]
+def _case_name(record: Record) -> str:
+    benchmark, label, size = printable(record["benchmark"]), record["label"], record["size"]
     if benchmark == "matmul":
         return f"matmul {'?' if size is None else size} x {label or '?'}"
     parts = [benchmark, label, None if size is None else format_bytes(size)]

@@ -1,6 +1,6 @@
 """The report: figures, one self-contained HTML page, and the same page as Markdown."""
 
-from collections import Counter
+import string
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def build(runs: Sequence[RunFolder], folder: Path, anonymise: bool = False) -> P
         RequestError: where a file of a run is damaged.
         OSError: where the folder cannot be written.
     """
-    data = [read_run(run, label) for run, label in zip(runs, _labels(runs), strict=True)]
+    data = [read_run(run, _label(place)) for place, run in enumerate(runs)]
     if anonymise:
         data = take_names_out(data)
     pictures = _draw(data)
@@ -41,15 +41,10 @@ def build(runs: Sequence[RunFolder], folder: Path, anonymise: bool = False) -> P
     return folder / PAGE_FILE
 
 
-def _labels(runs: Sequence[RunFolder]) -> list[str]:
-    """Return a name for each run: its id, with a number where two are copies of one."""
-    seen: Counter[str] = Counter()
-    labels = []
-    for run in runs:
-        seen[run.meta.run] += 1
-        number = seen[run.meta.run]
-        labels.append(run.meta.run if number == 1 else f"{run.meta.run} ({number})")
-    return labels
+def _label(place: int) -> str:
+    """Return the letter by which figures and tables call a run: its id fits no legend."""
+    letters = string.ascii_uppercase
+    return letters[place] if place < len(letters) else str(place + 1)
 
 
 def _draw(runs: Sequence[RunData]) -> tuple[Picture, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import pandas as pd
 
 from bench.report.data import RunData
 from bench.results import RunMeta
@@ -94,12 +95,13 @@ def _scrub(run: RunData, scrubber: _Scrubber) -> RunData:
     table = run.table.copy()
     # Kind O is text, whether this pandas calls it object or str.
     for column in [name for name in table if table[name].dtype.kind == "O"]:
-        table[column] = [scrubber.value(value) for value in table[column]]
+        texts = [scrubber.value(value) for value in table[column]]
+        table[column] = pd.Series(texts, index=table.index, dtype="object")
     score = msgspec.convert(scrubber.value(msgspec.to_builtins(run.score)), type(run.score))
-    texts = {name: msgspec.to_builtins(getattr(run.meta, name)) for name in _META_TEXTS}
+    told = {name: msgspec.to_builtins(getattr(run.meta, name)) for name in _META_TEXTS}
     # The keys of facts are hashes, which an outsider could compare with those of another report.
     keys = {key: str(number) for number, key in enumerate(run.meta.facts)}
-    changed = scrubber.value(texts) | {
+    changed = scrubber.value(told) | {
         "facts": {keys[key]: scrubber.value(facts) for key, facts in run.meta.facts.items()},
         "nodes": {scrubber.text(h): keys.get(key, "") for h, key in run.meta.nodes.items()},
     }

@@ -44,7 +44,9 @@ def machine(run: RunData) -> Iterator[Block]:
         except msgspec.ValidationError as error:
             yield Paragraph(f"The facts of this node cannot be read: {error}.")
         else:
-            yield Table(("Part", "Fact"), tuple(rows), frozenset({0, 1}))
+            # One node told its name; the line above names all that share these facts.
+            shared = tuple(row for row in rows if row[0] != "Host" or not hosts)
+            yield Table(("Part", "Fact"), shared, frozenset({0, 1}))
     if not run.meta.facts:
         yield Paragraph(f"No facts were stored. Hosts: {', '.join(run.meta.nodes) or 'unknown'}.")
 

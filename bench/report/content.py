@@ -66,8 +66,8 @@ def _named(run: RunData, text: str, several: bool) -> str:
 def _subtitle(run: RunData, several: bool) -> str:
     launches = f"{run.meta.launches} launch{'' if run.meta.launches == 1 else 'es'}"
     hosts = f"{len(run.meta.nodes)} host{'' if len(run.meta.nodes) == 1 else 's'}"
-    text = f"run {run.meta.run}, started {run.meta.started_utc}, {launches}, {hosts}"
-    return _named(run, text, several)
+    begin = f"run {run.meta.run}, {run.meta.suite_name}, started {run.meta.started_utc}"
+    return _named(run, f"{begin}, {launches}, {hosts}", several)
 
 
 def _banners(run: RunData) -> Iterator[str]:
@@ -118,20 +118,22 @@ def _error_text(headline: Headline) -> str:
 
 
 def _figure_note(runs: Sequence[RunData], pictures: Sequence[Picture]) -> str:
+    """Return how to read the marks, those alone that these figures have."""
     if not pictures:
         return "There is nothing to draw: no case was measured."
     points = summarise(pd.concat([run.table for run in runs]))
     bars = [kind for kind in (BETWEEN, WITHIN) if points["interval"].isin([kind]).any()]
-    text = (
-        "Filled markers were measured, hollow ones measured and used to calibrate the model. "
-        "Dashed lines with a band were predicted before the case was measured; dotted grey lines "
-        "are bounds of the hardware."
+    notes = (
+        (True, "Filled markers were measured, hollow ones measured and used to calibrate a model."),
+        (
+            points["predicted_s"].notna().any(),
+            "Dashed lines with a band were predicted before the case was measured.",
+        ),
+        (points["bound_s"].notna().any(), "Dotted grey lines are bounds of the hardware."),
+        (bars, f"Bars are 95 % intervals of the median {' or '.join(bars)}."),
+        (has_dots(points).any(), "Small dots are single launches, too few for an interval."),
     )
-    if bars:
-        text += f" Bars are 95 % intervals of the median {' or '.join(bars)}."
-    if has_dots(points).any():
-        text += " Small dots are single launches, too few for an interval."
-    return text
+    return " ".join(note for holds, note in notes if holds)
 
 
 def _scores(run: RunData) -> Iterator[Block]:

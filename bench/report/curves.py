@@ -40,10 +40,12 @@ def message_rate(table: pd.DataFrame) -> Figure | None:
 
 
 def memory(table: pd.DataFrame) -> Figure | None:
-    """Draw the bandwidth of memory copies and of stream kernels against the bytes they move."""
+    """Draw the bandwidth of memory copies and stream kernels against the size of a buffer."""
     rate = as_rate("gbytes_per_s")
     panels = [_points(table, [benchmark], rate) for benchmark in ("memcpy", "stream")]
-    return _against_size(table, panels, rate, "bandwidth (GB/s)", "bytes moved")
+    return _against_size(
+        table, panels, rate, "bandwidth (GB/s)", "size of a buffer or array, each rank"
+    )
 
 
 def _points(table: pd.DataFrame, benchmarks: list[str], transform: Transform) -> pd.DataFrame:
@@ -73,7 +75,7 @@ def _against_size(
         if log:
             set_log_axis(axes, y_label)
         else:
-            set_linear_axis(axes, y_label)
+            set_linear_axis(axes, y_label, curves, transform)
         drawn += curves
     set_size_axis(grid[-1], pd.concat(panels)["size"], x_label)
     add_legend(figure, drawn)

@@ -18,7 +18,7 @@ class RunData(NamedTuple):
     """As `load_samples` returns them, with the run's id."""
     score: Score
     label: str
-    """What figures and tables call the run where there are several."""
+    """The letter that figures and tables call the run by where there are several."""
 
 
 def read_run(run: RunFolder, label: str) -> RunData:
@@ -29,7 +29,6 @@ def read_run(run: RunFolder, label: str) -> RunData:
     """
     table, samples = load(run), load_samples(run)
     score = score_table(run, table, samples)
-    # Two copies of a run on one page are two runs: the label tells them apart, the id does not.
+    # Two copies of a run on one page are two runs: the letter tells them apart, the id does not.
     table["run"] = samples["run"] = label
-    table["run_label"] = label
     return RunData(run.meta, table, samples, score, label)

@@ -2,7 +2,7 @@
 
 import re
 
-from bench.report.page import Block, Code, Fold, Items, Page, Paragraph, Picture, Table, clean
+from bench.report.page import Block, Code, Fold, Item, Items, Page, Paragraph, Picture, Table, clean
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 
@@ -29,11 +29,7 @@ def _block(block: Block) -> list[str]:
         case Paragraph(text):
             return [escape(text)]
         case Items(items):
-            return [
-                f"- **{escape(item.level)}:** {escape(item.text)}"
-                + (f" Next: {escape(item.advice)}" if item.advice else "")
-                for item in items
-            ]
+            return [line for item in items for line in _item(item)]
         case Table():
             return _table(block)
         case Picture():
@@ -44,6 +40,11 @@ def _block(block: Block) -> list[str]:
         case Fold(summary, blocks):
             inner = [line for part in blocks for line in [*_block(part), ""]]
             return [f"### {escape(summary)}", "", *inner]
+
+
+def _item(item: Item) -> list[str]:
+    advice = [f"  - next: {escape(item.advice)}"] if item.advice else []
+    return [f"- **{escape(item.level)}:** {escape(item.text)}", *advice]
 
 
 def _table(table: Table) -> list[str]:

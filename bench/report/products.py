@@ -75,7 +75,7 @@ def product_rate(table: pd.DataFrame) -> Figure | None:
             axes.axvline(tile, color=GREY, lw=0.7, alpha=0.6, zorder=0.5)
         axes.set_title(title)
         set_batch_axis(axes, points["size"])
-        set_linear_axis(axes, unit)
+        set_linear_axis(axes, unit, curves, rate)
         if edges[title]:
             _draw_edges(next(grid), curves, edges[title], rate, unit)
         drawn += curves
@@ -134,4 +134,4 @@ def _draw_edges(
     axes.xaxis.set_major_formatter(FixedFormatter([str(batch) for batch in named]))
     axes.xaxis.grid(visible=False)
     axes.set_xlabel("batch, at the edges of tiles")
-    set_linear_axis(axes, unit)
+    set_linear_axis(axes, unit, curves, rate)

@@ -1,5 +1,9 @@
 """The figure of errors: predicted over measured on held-out cases, against size and batch."""
 
+import math
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,8 +25,7 @@ from bench.report.style import (
 BAND = 10
 """Per cent either side of zero that are shaded, as a measure for the eye."""
 LINEAR = 50
-"""Per cent up to which the axis is linear; beyond, it is logarithmic outside the band."""
-_TICKS = (-90, -50, -20, -10, 0, 10, 20, 50, 100, 200, 500, 1000, 10000, 100000)
+"""Per cent up to which the axis is linear in the error."""
 
 
 def residuals(table: pd.DataFrame) -> Figure | None:
@@ -43,7 +46,7 @@ def residuals(table: pd.DataFrame) -> Figure | None:
     for axes, (part, column) in zip(grid, panels, strict=True):
         handles += _draw(axes, part, column, first=len(handles))
         if column == "benchmark":
-            set_size_axis(axes, part["size"], "message size or bytes moved")
+            set_size_axis(axes, part["size"], "message or buffer size")
         else:
             set_batch_axis(axes, part["size"])
     put_legend(figure, handles)
@@ -57,9 +60,9 @@ def _draw(axes: Axes, points: pd.DataFrame, column: str, first: int) -> list[Lin
     axes.axhline(0, color=GREY, lw=0.9)
     handles: list[Line2D] = []
     several_runs = points["run"].nunique() > 1
-    for (_, value), group in points.groupby(["run", column], sort=False):
+    for (run, value), group in points.groupby(["run", column], sort=False):
         words = [str(value).replace("_", " ")] + (["matmul"] if column == "dtype" else [])
-        label = " ".join([group["run_label"].iloc[0], *words] if several_runs else words)
+        label = " ".join([str(run), *words] if several_runs else words)
         colour, marker = look(first + len(handles))
         axes.plot(group["size"], errors[group.index], marker, color=colour, ms=4.5, alpha=0.85)
         handles.append(Line2D([], [], color=colour, marker=marker, ls="", ms=5, label=plain(label)))
@@ -68,17 +71,32 @@ def _draw(axes: Axes, points: pd.DataFrame, column: str, first: int) -> list[Lin
 
 
 def _set_error_axis(axes: Axes, low: float, high: float) -> None:
-    low, high = min(low, -1.5 * BAND), max(high, 1.5 * BAND)
+    """Make y linear in the error where all are small, else linear in the logarithm of the ratio.
+
+    On a logarithmic axis twice too slow and twice too fast are as far from zero.
+    """
     axes.set_ylabel("error of prediction (%)")
-    if high <= LINEAR and low >= -LINEAR:
+    low, high = min(low, -1.5 * BAND), max(high, 1.5 * BAND)
+    if low >= -LINEAR and high <= LINEAR:
         margin = 0.06 * (high - low)
         axes.set_ylim(low - margin, high + margin)
         return
-    axes.set_yscale("symlog", linthresh=2 * BAND, linscale=1.0)
-    axes.set_ylim(low * 1.2, high * 1.2)
-    ticks = [tick for tick in _TICKS if low * 1.2 <= tick <= high * 1.2]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(
-        FixedFormatter([f"{tick:+,d}" if tick else "0" for tick in ticks])
-    )
+    axes.set_yscale("function", functions=(_to_octaves, _from_octaves))
+    first, last = math.floor(_to_octaves(low)), math.ceil(_to_octaves(high))
+    axes.set_ylim(_from_octaves(first), _from_octaves(last))
+    step = max(1, math.ceil((last - first) / 7))
+    # Multiples of the step, so that zero is always among them.
+    octaves = range(-(-first // step) * step, last + 1, step)
+    axes.yaxis.set_major_locator(FixedLocator([_from_octaves(octave) for octave in octaves]))
+    labels = [f"{_from_octaves(octave):+,.3g}" if octave else "0" for octave in octaves]
+    axes.yaxis.set_major_formatter(FixedFormatter(labels))
     axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _to_octaves(error: Any) -> Any:
+    """Return log2(predicted / measured) of errors in per cent; -100 % has none."""
+    return np.log2(np.maximum(1 + np.asarray(error) / 100, 1e-12))
+
+
+def _from_octaves(octaves: Any) -> Any:
+    return 100 * (np.exp2(octaves) - 1)

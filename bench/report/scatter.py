@@ -2,14 +2,20 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.analysis.noise import aggregate
 from bench.analysis.table import measured
-from bench.report.style import GREY, INK, PALETTE, new_figure, plain
+from bench.contracts import Seconds
+from bench.report.style import GREY, INK, PALETTE, new_figure, plain, set_log_axis
 
 RASTER_ABOVE = 1500
 """Points that a browser draws at ease as vectors; more become a picture inside the figure."""
+
+
+FAR = 4
+"""Times the median beyond which a sample needs a logarithmic axis to leave the others visible."""
 
 
 def noisy_case(table: pd.DataFrame) -> pd.DataFrame:
@@ -32,6 +38,9 @@ def samples_in_order(table: pd.DataFrame, samples: pd.DataFrame) -> Figure | Non
     if not launches:
         return None
     unit, factor = _unit(float(np.median(launches[0])))
+    name = lines["name"].iloc[0]
+    if table["run"].nunique() > 1:
+        name = f"{lines['run'].iloc[0]} {name}"
     figure = new_figure()
     order, share = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1.2])
     count = sum(len(seconds) for seconds in launches)
@@ -47,16 +56,26 @@ def samples_in_order(table: pd.DataFrame, samples: pd.DataFrame) -> Figure | Non
         share.plot(100 * ranks, np.sort(values), "-", color=colour, lw=1.0, drawstyle="steps-pre")
         begin += len(values)
     order.set_xlabel("sample, in order" + (" (colour: launch)" if len(launches) > 1 else ""))
-    order.set_ylabel(f"{plain(lines['name'].iloc[0])} ({unit})")
     share.set_xlabel("samples below (%)")
     share.axvline(50, color=GREY, lw=0.7)
     share.set_xticks([0, 50, 100])
-    # Never closer than 5 % of the median: calm would look like a storm.
-    middle = factor * float(np.median(np.concatenate(launches)))
-    low, high = order.get_ylim()
-    order.set_ylim(min(low, 0.95 * middle), max(high, 1.05 * middle))
-    order.ticklabel_format(axis="y", style="plain", useOffset=False)
+    _set_time_axis(order, np.concatenate(launches) * factor, f"{plain(name)} ({unit})")
     return figure
+
+
+def _set_time_axis(axes: Axes, values: Seconds, label: str) -> None:
+    """Show all samples: on a logarithmic axis where one of them dwarfs the others."""
+    middle = float(np.median(values))
+    # Never closer than 5 % of the median: calm would look like a storm.
+    low, high = min(values.min(), 0.95 * middle), max(values.max(), 1.05 * middle)
+    if high > FAR * middle:
+        axes.set_ylim(low / 1.2, high * 1.2)
+        set_log_axis(axes, label)
+        return
+    margin = 0.04 * (high - low)
+    axes.set_ylim(low - margin, high + margin)
+    axes.ticklabel_format(axis="y", style="plain", useOffset=False)
+    axes.set_ylabel(label)
 
 
 def _unit(seconds: float) -> tuple[str, float]:

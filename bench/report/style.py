@@ -33,6 +33,8 @@ WIDTH_IN = 5.4
 """Width of every figure: two fit side by side on a desk, one on a phone with letters to read."""
 PANEL_IN = 3.1
 """Height of a figure with one panel and its legend."""
+LEGEND_ROW_IN = 0.19
+"""Height that each row of the legend adds beyond the second."""
 LOWER_PANEL_IN = 2.0
 """Height that each further panel adds."""
 
@@ -130,7 +132,7 @@ def split_series(
     launches = measured(table)
     for (run, series), group in points.groupby(["run", "series"], sort=False):
         line = group.iloc[0]
-        parts = [str(line["run_label"])] if several_runs else []
+        parts = [str(run)] if several_runs else []
         parts += [str(line["benchmark"]).replace("_", " ")] if several_benchmarks else []
         parts += [str(line["label"])] if isinstance(line["label"], str) else []
         colour, marker = look(first + len(found))
@@ -218,7 +220,7 @@ def _draw_measured(axes: Axes, series: Series, transform: Transform) -> None:
 
 def add_legend(figure: Figure, series: Sequence[Series]) -> None:
     """Put the key below the axes, where it covers nothing: curves first, then styles."""
-    named = {s.label: s for s in series}
+    named = {(s.label, s.colour, s.marker): s for s in series}
     handles = [
         Line2D([], [], color=s.colour, marker=s.marker, ls="", ms=5, label=s.label)
         for s in named.values()
@@ -233,6 +235,8 @@ def put_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     longest = max(len(str(handle.get_label())) for handle in handles)
     # Three labels of 24 letters fill the width of a figure.
     columns = max(1, min(3, 72 // max(longest, 1)))
+    rows = math.ceil(len(handles) / columns)
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW_IN * max(0, rows - 2))
     figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False)
 
 
@@ -292,9 +296,18 @@ def set_batch_axis(axes: Axes, batches: "pd.Series[float]") -> None:
     axes.set_xlabel("batch (rows of the left matrix)")
 
 
-def set_linear_axis(axes: Axes, label: str) -> None:
-    """Make y start at zero, with room above the highest point."""
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.03)
+def set_linear_axis(axes: Axes, label: str, curves: Sequence[Series], transform: Transform) -> None:
+    """Make y go from zero to the highest point or prediction, with room above.
+
+    Intervals may reach half as high again; beyond, they and the bands leave the panel, so that a
+    wide band does not press the measurements together.
+    """
+    points = pd.concat([series.points for series in curves])
+    held_out = points["predicted_s"].where(points["stage"] != Stage.CALIBRATE)
+    shown = pd.concat([transform(points, points["t_s"]), transform(points, held_out)])
+    ends = pd.concat([transform(points, points[end]) for end in ("t_low_s", "t_high_s")])
+    highest = float(shown.max())
+    axes.set_ylim(0, 1.06 * max(highest, min(float(ends.max(skipna=True)), 1.5 * highest)))
     axes.set_ylabel(label)
 
 

@@ -215,7 +215,7 @@ def vm() -> Tree:
     """Return a virtual machine of 2 cores without cpufreq, in a container with a CPU quota."""
     group = "kubepods.slice/pod7.slice"
     tree = host_files("vm", "0-1", cgroup=f"0::/{group}\n")
-    tree[f"sys/fs/cgroup/{group}/cpu.max"] = "max 100000\n"
+    tree[f"sys/fs/cgroup/{group}/cpu.max"] = "400000 100000\n"
     tree["sys/fs/cgroup/kubepods.slice/cpu.max"] = "150000 100000\n"
     tree[f"sys/fs/cgroup/{group}/memory.max"] = f"{4 * 2**30}\n"
     tree["sys/fs/cgroup/kubepods.slice/memory.max"] = "max\n"

