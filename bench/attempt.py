@@ -1,6 +1,9 @@
 """One start of a job: its process, what its events tell, and why it ended if it ended early."""
 
+import math
 from typing import Protocol
+
+import msgspec
 
 from bench.contracts import LaunchCommand
 from bench.errors import LaunchError
@@ -16,7 +19,7 @@ from bench.events import (
     decode,
 )
 from bench.process import JobProcess
-from bench.record import Case, Job
+from bench.record import Case, Job, Status
 from bench.recorder import Recorder
 
 START_DEADLINE_S = 120.0
@@ -56,6 +59,8 @@ class Attempt:
         self._listener = listener
         self._cases = {case.id: case for case in job.cases}
         self._done = False
+        self._torn = False
+        """Something was said since the current case began that did not arrive whole."""
         self._failure: str | None = None
 
     def execute(self, command: LaunchCommand) -> str | None:
@@ -73,9 +78,9 @@ class Attempt:
         finally:
             status = process.end()
             recorder.note("end", job.id, job.attempt, exit_status=status)
-        if self._done and self._failure is None:
-            return None
-        return self._failure or _describe(status, process.last_words())
+        if self._failure is not None or not self._done:
+            return self._failure or _describe(status, process.last_words())
+        return f"the job did not tell how {len(self._cases)} cases ended" if self._cases else None
 
     def _may_wait(self, silent_s: float) -> bool:
         deadline = START_DEADLINE_S if self.current is None else _case_deadline_s(self.job)
@@ -94,6 +99,7 @@ class Attempt:
         except CorruptEventError as error:
             text = line.decode(errors="replace")
             note("corrupt", job.id, job.attempt, line=text, why=str(error))
+            self._torn = True
             return
         if event is None:
             note("log", job.id, job.attempt, line=line.decode(errors="replace"))
@@ -111,13 +117,14 @@ class Attempt:
                 self.any_started = True
                 self.started_utc = self._recorder.now()
                 self.samples = {}
+                self._torn = False
                 self._listener.case_started(self)
             case Samples() if self.current is not None and event.case == self.current.id:
                 self.samples[event.rank] = event.seconds
             case CaseEnded() if self.current is not None and event.case == self.current.id:
                 case, self.current = self.current, None
                 del self._cases[case.id]
-                self._listener.case_ended(self, case, event)
+                self._listener.case_ended(self, case, self._trusted(event))
             case Done():
                 self._done = True
             case Failure():
@@ -125,9 +132,28 @@ class Attempt:
             case _:
                 pass  # Hello, or a case that this job does not hold: nothing to keep.
 
+    def _trusted(self, ended: CaseEnded) -> CaseEnded:
+        """Return how a case ended: as a failure where not all that was said of it arrived."""
+        if ended.status is not Status.OK or (not self._torn and _complete(self.samples)):
+            return ended
+        self.samples = {}
+        why = "its samples did not arrive whole: other output was mixed into them (see the journal)"
+        return msgspec.structs.replace(ended, status=Status.FAILED, reason=why)
+
     def left(self) -> tuple[Case, ...]:
         """Return the cases that have not ended, the current one aside."""
         return tuple(case for case in self._cases.values() if case is not self.current)
+
+
+def _complete(samples: dict[int, tuple[float, ...]]) -> bool:
+    """Return whether rank 0 and all others told equally many times, every one of them a time."""
+    counts = {len(seconds) for seconds in samples.values()}
+    times = (s for seconds in samples.values() for s in seconds)
+    return 0 in samples and len(counts) == 1 and 0 not in counts and all(map(_is_time, times))
+
+
+def _is_time(seconds: float) -> bool:
+    return 0 < seconds < math.inf
 
 
 def _case_deadline_s(job: Job) -> float:

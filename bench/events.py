@@ -123,5 +123,5 @@ def decode(line: bytes) -> Event | None:
             raise CorruptEventError("checksum differs")
         event: Event = _decoder.decode(text)
         return event
-    except (ValueError, msgspec.MsgspecError) as error:
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise CorruptEventError(str(error)) from error

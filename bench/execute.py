@@ -1,6 +1,5 @@
 """What every rank does with one case: agree, set up, verify, sample, verify again."""
 
-import gc
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -61,14 +60,11 @@ def _measure(
         return _Outcome(None, Checked(0, 0))
     before = operation.verify(seed=1)
     sampled = None
-    # A wrong answer is not worth timing, and a collector run inside a sample is not the network.
+    # A wrong answer is not worth timing.
     if not any(checked.bytes_wrong for checked in active.gather(before)):
-        gc.collect()
-        gc.disable()
         sampled = sample(
             operation.run, active.broadcast, rule, measurement.tolerance, context.clock
         )
-        gc.enable()
     after = operation.verify(seed=2)
     world.sleep_until_all_arrive()
     checked = Checked(

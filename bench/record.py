@@ -203,5 +203,5 @@ def params_text(params: dict[str, Axis]) -> str | None:
 
 
 def parse_params(text: str | None) -> dict[str, str]:
-    """Return the pairs of a `params` column."""
-    return dict(pair.split("=", 1) for pair in text.split(";")) if text else {}
+    """Return the pairs of a `params` column; what is no pair there is none here."""
+    return dict(pair.split("=", 1) for pair in (text or "").split(";") if "=" in pair)

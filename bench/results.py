@@ -31,6 +31,9 @@ EVIDENCE_COLUMNS = ("case", "launch", "path_observed", "level", "reason", "ratio
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
+# The words of a host or a library may be longer than the 128 KiB that Python reads at first.
+csv.field_size_limit(2**31 - 1)
+
 
 class Command(msgspec.Struct, frozen=True):
     """One started job: its tokens, and what was added to the environment for it."""
@@ -112,7 +115,7 @@ def open_run(path: Path) -> RunFolder:
     """
     if not (path / RUN_FILE).is_file():
         raise RequestError(
-            f"{printable(path)} is no run folder (no {RUN_FILE} in it); "
+            f"{printable(path, 400)} is no run folder (no {RUN_FILE} in it); "
             "name a folder that `clusterbench run` printed"
         )
     return RunFolder(path.resolve())
@@ -130,12 +133,14 @@ def read_meta(folder: Path) -> RunMeta:
         schema = msgspec.json.decode(text, type=dict[str, Any]).get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise RequestError(
-                f"{printable(path)} has schema {schema}, this version reads up to {SCHEMA}; "
+                f"{printable(path, 400)} has schema {schema}, this version reads up to {SCHEMA}; "
                 "upgrade clusterbench"
             )
         return msgspec.json.decode(text, type=RunMeta)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RequestError(f"{printable(path)} cannot be read: {printable(error, 200)}") from error
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+        raise RequestError(
+            f"{printable(path, 400)} cannot be read: {printable(error, 200)}"
+        ) from error
 
 
 def write_meta(folder: Path, meta: RunMeta) -> None:
@@ -180,11 +185,15 @@ def csv_header(kind: type[msgspec.Struct]) -> tuple[str, ...]:
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Return rows as CSV lines; None is empty."""
+    return "".join(_csv_line(row) for row in rows)
+
+
+def _csv_line(row: Iterable[object]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(
-        ["" if value is None else value for value in row] for row in rows
-    )
-    return out.getvalue()
+    # Before Python 3.13 a carriage return is quoted only where it is in the line terminator.
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(["" if value is None else value for value in row])
+    return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def csv_lines(records: Iterable[msgspec.Struct]) -> str:
@@ -205,14 +214,14 @@ def read_csv(path: Path, kind: type[Record]) -> list[Record]:
 
 def _read_csv(path: Path, kind: type[Record]) -> Iterator[Record]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            text = file.read()
+        text = _whole_rows(path.read_bytes()).decode()
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{printable(path)} cannot be read: {printable(error, 200)}") from error
-    complete = text[: text.rfind("\n") + 1]
-    lines = csv.reader(io.StringIO(complete, newline=""))
+        raise RequestError(
+            f"{printable(path, 400)} cannot be read: {printable(error, 200)}"
+        ) from error
+    lines = csv.reader(io.StringIO(text, newline=""))
     header = next(lines, None)
     if header is None:
         return
@@ -228,15 +237,23 @@ def _read_csv(path: Path, kind: type[Record]) -> Iterator[Record]:
             yield msgspec.convert(present, kind, strict=False)
         except msgspec.ValidationError as error:
             raise RequestError(
-                f"{printable(path)}, row {number}: {printable(error, 200)}; "
+                f"{printable(path, 400)}, row {number}: {printable(error, 200)}; "
                 "the file was changed or damaged"
             ) from error
 
 
+def _whole_rows(content: bytes) -> bytes:
+    """Return CSV up to the last newline that is outside quotes, with an even number before it."""
+    end = content.rfind(b"\n") + 1
+    while content.count(b'"', 0, end) % 2:
+        end = content.rfind(b"\n", 0, end - 1) + 1
+    return content[:end]
+
+
 def _check_schema(schema: str | None, path: Path) -> None:
-    if schema is not None and schema.isdecimal() and int(schema) > SCHEMA:
+    if schema is not None and schema.isdecimal() and int(schema[:18]) > SCHEMA:
         raise RequestError(
-            f"{printable(path)} has schema {schema}, this version reads up to {SCHEMA}; "
+            f"{printable(path, 400)} has schema {schema}, this version reads up to {SCHEMA}; "
             "upgrade clusterbench"
         )
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,12 @@ import msgspec
 from bench import __version__
 from bench.calibration import predict_targets
 from bench.contracts import Launcher
-from bench.errors import LaunchError
+from bench.errors import LaunchError, RequestError
 from bench.launch import NO_MPI, open_launcher
+from bench.machine.busy import check_busy, foreign_busy
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall, find_mpi
+from bench.machine.store import store_facts
 from bench.plan import Plan, make_plan
 from bench.progress import open_progress
 from bench.record import Finding, Origin, Row, Status
@@ -82,6 +85,7 @@ def prepare(request: Request) -> Prepared:
         RequestError: where the suite or a flag is wrong.
         LaunchError: where the launcher's MPI is missing.
     """
+    _refuse_unused(request)
     suite = load_suite(request.suite)
     if request.ranks is not None:
         suite = override_ranks(suite, request.ranks)
@@ -97,6 +101,18 @@ def prepare(request: Request) -> Prepared:
     return Prepared(plan, open_launcher(request.launcher, mpi, cores, request.replay), mpi)
 
 
+def _refuse_unused(request: Request) -> None:
+    """Refuse a flag that the launcher would not heed: the run would not be what was asked for."""
+    for flag, value, launcher in (
+        ("--replay", request.replay, "replay"),
+        ("--mpirun", request.mpirun, "mpirun"),
+    ):
+        if value is not None and request.launcher != launcher:
+            raise RequestError(
+                f"{flag} is heeded by --launcher {launcher} only; leave one of them out"
+            )
+
+
 def carry_out(request: Request, parent: Path) -> Ended:
     """Run a suite and leave its folder below `parent`.
 
@@ -108,11 +124,16 @@ def carry_out(request: Request, parent: Path) -> Ended:
     prepared = prepare(request)
     plan = prepared.plan
     origin = Origin.MEASURED if request.replay is None else Origin.REPLAYED
-    findings = [] if request.replay else list(examine().findings)
+    diagnosis = None if request.replay else examine()
     if request.launcher == "mpirun":
         _compile_loops(prepared.mpi)
     folder = create_folder(parent, plan.suite.name)
-    recorder = Recorder(folder, _meta(request, prepared, origin, folder.name, findings))
+    meta = _meta(request, prepared, origin, folder.name)
+    if diagnosis is not None:
+        meta.findings += diagnosis.findings
+        # Before ranks speak: one that is bound to a core sees no other.
+        store_facts(meta, {socket.gethostname(): msgspec.to_builtins(diagnosis.facts)})
+    recorder = Recorder(folder, meta)
     progress = open_progress(plan.cases())
     runner = Runner(plan, prepared.launcher, recorder, progress, predict_targets)
     previous = signal.signal(signal.SIGTERM, _interrupt)
@@ -125,7 +146,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
     finally:
         signal.signal(signal.SIGTERM, previous)
         progress.close()
-        for finding in _row_findings(runner.rows):
+        for finding in (*_row_findings(runner.rows), *_busy_after(origin)):
             recorder.finding(finding)
         recorder.finish(outcome)
     return Ended(folder, outcome, count_rows(folder))
@@ -137,6 +158,11 @@ def count_rows(folder: Path) -> dict[str, int]:
     rows = run.rows()
     counts = {str(status): sum(row.status is status for row in rows) for status in Status}
     return {**counts, "not measured": len(run.missing())}
+
+
+def _busy_after(origin: Origin) -> list[Finding]:
+    """Return what others ran when the run ended: what came in mid-run is still there, or not."""
+    return check_busy(foreign_busy()) if origin is Origin.MEASURED else []
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -160,9 +186,7 @@ def _compile_loops(mpi: MpiInstall | None) -> None:
         )
 
 
-def _meta(
-    request: Request, prepared: Prepared, origin: Origin, run: str, findings: list[Finding]
-) -> RunMeta:
+def _meta(request: Request, prepared: Prepared, origin: Origin, run: str) -> RunMeta:
     plan, mpi = prepared.plan, prepared.mpi
     return RunMeta(
         run=run,
@@ -179,14 +203,13 @@ def _meta(
         if mpi is None
         else {
             "name": mpi.name,
-            "version": ".".join(map(str, mpi.version)),
+            "version": mpi.version_text,
             "library": mpi.library,
             "library_path": mpi.library_path,
             "mpirun": mpi.mpirun,
             "mpi4py": mpi.mpi4py,
         },
         started_utc=utc_now(),
-        findings=findings,
     )
 
 

@@ -69,7 +69,7 @@ def load_suite(name: str) -> Suite:
     Raises:
         SuiteError: where it is not found or not valid.
     """
-    shown = printable(name)
+    shown = printable(name, 400)
     path = Path(name)
     if "/" not in name and not name.endswith(".toml"):
         if name not in suite_names():
@@ -89,7 +89,9 @@ def load_suite(name: str) -> Suite:
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise SuiteError(f"{shown}: byte {error.start} is not UTF-8 text; save it as that") from error
+        raise SuiteError(
+            f"{shown}: byte {error.start} is not UTF-8 text; save the file as UTF-8"
+        ) from error
     return parse_suite(text, shown)
 
 

@@ -9,10 +9,14 @@ import pytest
 from PIL import Image
 from synthetic import write_run
 
+from bench.analysis.table import load
 from bench.record import Finding, Origin
 from bench.report import build
+from bench.report.curves import latency
 from bench.report.figures import FIGURES
 from bench.report.markdown import escape
+from bench.report.products import product_rate
+from bench.report.residuals import residuals
 from bench.results import FIGURES_FOLDER, RESULTS_FILE
 
 HOSTILE = "<script>alert(1)</script> $\\frac{1}{0$ | **x** \n\x1b[31m \u202e `y` {{ 7*7 }} \u6f22"
@@ -221,7 +225,7 @@ def test_a_killed_run_says_so_and_shows_what_there_is(tmp_path):
     text = PageReader(page).text
     assert "The run has not ended, or was killed: 24 of 40 planned rows hold a number." in text
     assert "24 ok, 0 failed, 16 not measured, 0 skipped" in text
-    assert "clusterbench resume" in text
+    assert "run the suite again and let it end" in text
 
 
 @pytest.mark.parametrize(
@@ -338,3 +342,44 @@ def test_nothing_temporary_is_left(whole):
         "report.md",
         FIGURES_FOLDER,
     }
+
+
+def test_measured_calibration_predicted_and_bound_never_share_a_style(tmp_path):
+    table = load(write_run(tmp_path / "run", benchmarks=["latency"]))
+    table["bound_s"] = 50e-9
+    (axes,) = latency(table).axes
+    sizes = {stage: list(lines["size"]) for stage, lines in table.groupby("stage")}
+    drawn: dict[str, list[float]] = {}
+    for line in axes.get_lines():
+        hollow = line.get_marker() == "o" and line.get_markerfacecolor() == "white"
+        style = "hollow" if hollow else f"{line.get_linestyle()}{line.get_marker()}"
+        drawn[style] = list(line.get_xdata())
+    assert drawn["hollow"] == sizes["calibrate"]
+    assert drawn["Noneo"] == sizes["target"]
+    assert drawn["--None"] == sizes["target"]
+    assert drawn[":None"] == sorted(table["size"])
+
+
+def test_residuals_are_the_errors_of_held_out_cases_alone(tmp_path):
+    table = load(write_run(tmp_path / "run", benchmarks=["latency"], error=-0.07))
+    (axes,) = residuals(table).axes
+    points = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    assert sum(len(line.get_xdata()) for line in points) == 11
+    assert all(y == pytest.approx(-7) for line in points for y in line.get_ydata())
+
+
+def test_both_sides_of_a_tile_stand_side_by_side(tmp_path):
+    table = load(write_run(tmp_path / "run", benchmarks=["matmul"]))
+    _, edges = product_rate(table).axes
+    labels = [label.get_text() for label in edges.get_xticklabels()]
+    assert labels == ["31", "32", "33", "63", "64", "65", "127", "128", "129"]
+    places = edges.get_xticks()
+    assert places[1] - places[0] < places[3] - places[2]
+
+
+def test_sizes_are_labelled_in_iec_units(tmp_path):
+    (axes,) = latency(load(write_run(tmp_path / "run", benchmarks=["latency"]))).axes
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels[0] == "1 B"
+    assert "4 KiB" in labels
+    assert len(labels) <= 8

@@ -155,6 +155,7 @@ def test_no_predictions_is_not_complete(tmp_path):
     assert not found.complete
     assert found.groups == ()
     assert "no prediction could be scored" in found.problems[0]
+    assert not any(line.startswith("held-out") for line in score_text(found))
     assert found.unscored[0].reason == "no prediction was made"
 
 

@@ -54,7 +54,14 @@ def test_a_size_beyond_every_machine_is_refused_not_computed(digits):
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("1 ns", 1e-9), ("2us", 2e-6), ("3 ms", 3e-3), ("0.5 s", 0.5), ("10 min", 600.0), ("1h", 3600)],
+    [
+        ("1 ns", 1e-9),
+        ("2us", 2e-6),
+        ("3 ms", 3e-3),
+        ("0.5 s", 0.5),
+        ("10 min", 600.0),
+        ("1h", 3600),
+    ],
 )
 def test_a_duration_is_read_with_its_unit(text, seconds):
     assert parse_seconds(text) == pytest.approx(seconds, rel=1e-15)

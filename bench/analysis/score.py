@@ -214,7 +214,8 @@ def _skill(baseline: str, pairs: Sequence[Pair]) -> Skill:
 
 def score_text(score: Score) -> list[str]:
     """Return the score as lines for a terminal, errors beside noise floor, count and worst case."""
-    lines = [f"{'held-out error':<26}{'median':>8}{'noise':>9}{'P90':>8}{'bias':>8}{'n':>5}  worst"]
+    header = f"{'held-out error':<26}{'median':>8}{'noise':>9}{'P90':>8}{'bias':>8}{'n':>5}  worst"
+    lines = [header] if score.groups else []
     for title, groups in (
         ("", score.groups),
         ("by benchmark", score.benchmarks),

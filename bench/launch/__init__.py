@@ -8,6 +8,7 @@ from bench.launch.local import LocalLauncher
 from bench.launch.mpirun import MpirunLauncher
 from bench.launch.replay import ReplayLauncher
 from bench.machine.mpi import MpiInstall
+from bench.results import open_run
 
 LAUNCHERS: dict[str, str] = {
     "mpirun": "Open MPI's mpirun or MPICH's Hydra on this machine (the default)",
@@ -33,7 +34,7 @@ def open_launcher(
         replay: folder of the run to play back.
 
     Raises:
-        RequestError: where there is no such launcher, or an option it needs is missing.
+        RequestError: where there is no such launcher, or an option it needs is missing or wrong.
         LaunchError: where there is no MPI.
     """
     if name == "local":
@@ -41,7 +42,7 @@ def open_launcher(
     if name == "replay":
         if replay is None:
             raise RequestError("--launcher replay needs --replay RUN, the folder of a stored run")
-        return ReplayLauncher(replay)
+        return ReplayLauncher(open_run(replay).path)
     if name != "mpirun":
         raise RequestError(f"no launcher {printable(name)!r}; {nearest(name, LAUNCHERS)}")
     if mpi is None:

@@ -1,7 +1,7 @@
 """Plays back the events of a stored run: the pipeline without MPI or hardware.
 
-As a program (`python -m bench.launch.replay JOURNAL JOB`) it prints the events that the last
-attempt of a job had printed when it was measured.
+As a program (`python -m bench.launch.replay JOURNAL JOB ATTEMPT`) it prints the events that this
+attempt of the job had printed when it was measured: what ended a job then ends it again.
 """
 
 import sys
@@ -31,12 +31,12 @@ class ReplayLauncher:
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command that plays a job back."""
-        tokens = (sys.executable, "-m", "bench.launch.replay", str(self._journal), job.id)
-        return LaunchCommand(tokens, {})
+        program = (sys.executable, "-m", "bench.launch.replay")
+        return LaunchCommand((*program, str(self._journal), job.id, str(job.attempt)), {})
 
 
-def stored_events(journal: Path, job: str) -> list[Event]:
-    """Return the events of a job in a journal, those of its last attempt.
+def stored_events(journal: Path, job: str, attempt: int) -> list[Event]:
+    """Return the events of an attempt of a job in a journal.
 
     Raises:
         OSError: where the journal cannot be read.
@@ -45,19 +45,22 @@ def stored_events(journal: Path, job: str) -> list[Event]:
     text = journal.read_bytes()
     lines = text[: text.rfind(b"\n") + 1].splitlines()
     entries = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines]
-    events = [e for e in entries if e.get("kind") == "event" and e.get("job") == job]
-    last = max((int(entry["attempt"]) for entry in events), default=0)
-    return [msgspec.convert(entry["event"], Event) for entry in events if entry["attempt"] == last]
+    wanted = {"kind": "event", "job": job, "attempt": attempt}
+    told = [entry.get("event") for entry in entries if wanted.items() <= entry.items()]
+    return [msgspec.convert(event, Event) for event in told]
 
 
-def main(journal: str, job: str) -> None:
+def main(journal: str, job: str, attempt: str) -> None:
     """Print the stored events of a job, framed as rank 0 had framed them."""
     try:
-        events = stored_events(Path(journal), job)
+        events = stored_events(Path(journal), job, int(attempt))
     except (OSError, msgspec.MsgspecError) as error:
         sys.exit(f"the stored run cannot be played back: {error}")
     if not events:
-        sys.exit(f"the stored run has no job {job}: it was made from another suite or seed")
+        sys.exit(
+            f"the stored run has no attempt {attempt} of job {job}: it was made from another suite "
+            "or seed"
+        )
     for event in events:
         sys.stdout.buffer.write(encode(event))
 

@@ -6,14 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 _STRIDE = np.uint64(0x9E3779B97F4A7C15)
-_SEED_STRIDE = np.uint64(0xD1B54A32D192ED03)
+_SEED_STRIDE = 0xD1B54A32D192ED03
+_WORD = 2**64 - 1
 
 
 def pattern(seed: int, nbytes: int) -> NDArray[np.uint8]:
     """Return `nbytes` that depend on the seed and on every offset."""
     words = np.arange(1, nbytes // 8 + 2, dtype=np.uint64)
     words *= _STRIDE
-    words += np.uint64(seed & 0xFFFFFFFF) * _SEED_STRIDE
+    words += np.uint64(seed * _SEED_STRIDE & _WORD)
     words ^= words >> np.uint64(29)
     return words.view(np.uint8)[:nbytes]
 

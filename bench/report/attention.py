@@ -17,9 +17,8 @@ BOUND_EXCEEDED = 1.02
 _LEVELS = ("stop", "warning", "note")
 _GRAVITY = {Status.FAILED.value: "warning", NOT_MEASURED: "warning", Status.SKIPPED.value: "note"}
 _ADVICE = {
-    Status.FAILED.value: "read logs/ in the run folder; `clusterbench resume` tries again what "
-    "died of its surroundings",
-    NOT_MEASURED: "`clusterbench resume` measures only what is missing",
+    Status.FAILED.value: "read logs/ in the run folder: what the ranks said is there",
+    NOT_MEASURED: "run the suite again and let it end",
     Status.SKIPPED.value: None,
 }
 

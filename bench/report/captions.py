@@ -9,6 +9,7 @@ from bench.analysis.noise import aggregate
 from bench.analysis.score import format_percent
 from bench.analysis.statistics import summarise
 from bench.record import Stage
+from bench.report.products import MOST_SHAPES
 from bench.report.residuals import BAND
 from bench.report.scatter import noisy_case
 from bench.units import format_bytes, format_rate, format_seconds
@@ -83,6 +84,7 @@ def product_time(table: pd.DataFrame) -> str:
         "Time of one product of a batch x K matrix with a K x N matrix; lower is better. Where "
         "the curve is flat, more rows are free; where it doubles with the batch, every row costs."
     )
+    text += _left_out(table)
     points = _points(table, "matmul", several_series=True)
     if points is None:
         return text
@@ -94,21 +96,29 @@ def product_time(table: pd.DataFrame) -> str:
 
 
 def product_rate(table: pd.DataFrame) -> str:
-    """Say how large the largest step at the edge of a tile is."""
+    """Say how deep the deepest fall at the edge of a tile is."""
     text = (
         "The same products as work per second; higher is better. The lower panel sets the batches "
         "on both sides of a multiple of 32 side by side: a fall just beyond it is a new tile that "
         "is mostly empty."
-    )
+    ) + _left_out(table)
     points = _points(table, "matmul", several_series=True)
-    step = None if points is None else _largest_step(points)
-    if step is None:
+    if points is None:
         return text
+    step = _deepest_step(points)
+    if step is None:
+        return f"{text} Here no fall of more than 5 % stands clear of its intervals."
     edge, beyond, change = step
-    if change >= -0.05:
-        return f"{text} Here no step is deeper than 5 %."
     less = format_percent(-change)
     return f"{text} Deepest here: {beyond['name']} reaches {less} less than {edge['name']}."
+
+
+def _left_out(table: pd.DataFrame) -> str:
+    """Return a sentence on the shapes that the figures of products leave out."""
+    shapes = table[table["benchmark"] == "matmul"][["k", "n"]].drop_duplicates()
+    if len(shapes) <= MOST_SHAPES:
+        return ""
+    return f" Of {len(shapes)} shapes the first {MOST_SHAPES} are drawn; the tables hold all."
 
 
 def residuals(table: pd.DataFrame) -> str:
@@ -165,15 +175,27 @@ def _rate(point: "pd.Series[float]") -> str:
     return format_rate(point["gbytes_per_s"] * 1e9, "B/s")
 
 
-def _largest_step(
+def _deepest_step(
     points: pd.DataFrame,
 ) -> tuple["pd.Series[float]", "pd.Series[float]", float] | None:
-    """Return the multiple of 32 and the batch one above it whose rate falls most."""
+    """Return the multiple of 32 and the batch above it whose rate falls most, and the fall.
+
+    None where none falls by more than 5 %, or where the intervals of the two overlap.
+    """
     steps = []
     for _, curve in points.groupby("series", sort=False):
         by_batch = {int(line["size"]): line for _, line in curve.iterrows()}
         for batch, edge in by_batch.items():
             beyond = by_batch.get(batch + 1)
-            if batch % 32 == 0 and beyond is not None and edge["tflops"] > 0:
+            if batch % 32 == 0 and beyond is not None and _is_clear(edge, beyond):
                 steps.append((edge, beyond, float(beyond["tflops"] / edge["tflops"] - 1)))
-    return min(steps, key=lambda step: step[2], default=None)
+    deep = (step for step in steps if step[2] < -0.05)
+    return min(deep, key=lambda step: step[2], default=None)
+
+
+def _is_clear(edge: "pd.Series[float]", beyond: "pd.Series[float]") -> bool:
+    """Return whether the rate beyond the edge is lower even at the ends of the intervals."""
+    slowest_edge = edge["tflops"] * edge["t_s"] / edge["t_high_s"]
+    fastest_beyond = beyond["tflops"] * beyond["t_s"] / beyond["t_low_s"]
+    # Too few launches for an interval compare as NaN, and are taken as they are.
+    return not fastest_beyond >= slowest_edge

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.analysis.statistics import summarise
+from bench.report.axes import set_linear_axis, set_log_axis, set_size_axis
 from bench.report.style import (
     Series,
     Transform,
@@ -12,9 +13,6 @@ from bench.report.style import (
     as_rate,
     draw_series,
     new_figure,
-    set_linear_axis,
-    set_log_axis,
-    set_size_axis,
     split_series,
 )
 

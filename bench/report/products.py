@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from bench.analysis.statistics import summarise
+from bench.report.axes import set_batch_axis, set_linear_axis, set_log_axis
 from bench.report.style import (
     GREY,
     Series,
@@ -15,9 +16,6 @@ from bench.report.style import (
     as_rate,
     draw_series,
     new_figure,
-    set_batch_axis,
-    set_linear_axis,
-    set_log_axis,
     split_series,
 )
 

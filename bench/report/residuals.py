@@ -12,14 +12,13 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from bench.analysis.statistics import summarise
 from bench.record import Stage
+from bench.report.axes import set_batch_axis, set_size_axis
 from bench.report.style import (
     GREY,
     look,
     new_figure,
     plain,
     put_legend,
-    set_batch_axis,
-    set_size_axis,
 )
 
 BAND = 10

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from bench.analysis.noise import aggregate
 from bench.analysis.table import measured
 from bench.contracts import Seconds
-from bench.report.style import GREY, INK, PALETTE, new_figure, plain, set_log_axis
+from bench.report.axes import set_log_axis
+from bench.report.style import GREY, INK, PALETTE, new_figure, plain
 
 RASTER_ABOVE = 1500
 """Points that a browser draws at ease as vectors; more become a picture inside the figure."""
