@@ -45,6 +45,10 @@ def main() -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Carry out a command line; errors become one line on standard error and an exit code."""
+    for argument in arguments:
+        # Bytes that are no UTF-8 come as lone surrogates, which no file of a run can hold.
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            return _complain(f"{printable(argument)} is not UTF-8 text", RequestError.exit_code)
     try:
         code = commands.main(arguments, prog_name="clusterbench", standalone_mode=False)
     except click.ClickException as error:

@@ -22,6 +22,8 @@ from bench.suite import Block, Suite
 
 MOST_CASES = 1_000_000
 LEAST_CALIBRATION = 2
+MOST_CALIBRATION = 24
+"""More sizes tell three segments nothing new, and fitting them costs the fourth power of these."""
 MOST_MATMUL_CALIBRATION = 5
 MOST_WARMUP_S = 2.0
 
@@ -97,8 +99,8 @@ def _case_id(benchmark: str, axes: dict[str, Axis], specs: dict[str, AxisSpec]) 
 def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:
     """Return the ids of the cases that models are fitted on.
 
-    Of the cases that differ in size alone: at most a third of the sizes (five batches for
-    matmul), evenly spread on a log axis from the smallest to the largest. Fewer than two tell
+    Of the cases that differ in size alone: at most a third of the sizes, and at most 24 (five
+    batches for matmul), evenly spread on a log axis from the smallest to the largest. Fewer than two tell
     nothing about a curve, and then there is no calibration.
     """
     groups: dict[tuple[object, ...], list[tuple[float, str]]] = {}
@@ -109,7 +111,7 @@ def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:
         groups.setdefault((case.benchmark, *rest), []).append((size, case.id))
     chosen: set[str] = set()
     for (benchmark, *_), members in groups.items():
-        wanted = len(members) // 3
+        wanted = min(MOST_CALIBRATION, len(members) // 3)
         if benchmark == "matmul":
             wanted = min(MOST_MATMUL_CALIBRATION, len(members) // 2)
         if wanted >= LEAST_CALIBRATION:

