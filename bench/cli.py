@@ -51,6 +51,7 @@ def run_command(arguments: list[str]) -> int:
             return _complain(f"{printable(argument)} is not UTF-8 text", RequestError.exit_code)
     try:
         code = commands.main(arguments, prog_name="clusterbench", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         message = " ".join(error.format_message().split())
         return _complain(message, RequestError.exit_code)
@@ -58,10 +59,15 @@ def run_command(arguments: list[str]) -> int:
         return _complain(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does: nothing is left to say to it.
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output has gone, as `| head` does: nothing is left to say to it. (Click
+        # and rich see that first, and turn it into an exit of their own.)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        message = f"{what}{error.strerror or error}; what was written before is kept"
+        return _complain(message, BenchError.exit_code)
     return code if isinstance(code, int) else 0
 
 

@@ -99,16 +99,18 @@ def _case_id(benchmark: str, axes: dict[str, Axis], specs: dict[str, AxisSpec]) 
 def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:
     """Return the ids of the cases that models are fitted on.
 
-    Of the cases that differ in size alone: at most a third of the sizes, and at most 24 (five
-    batches for matmul), evenly spread on a log axis from the smallest to the largest. Fewer than two tell
-    nothing about a curve, and then there is no calibration.
+    Of the cases that differ in size alone: at most a third of the sizes and at most 24 (for
+    matmul, at most half of the batches and at most five), spread from the smallest to the
+    largest. Fewer than two tell nothing about a curve, and then there is no
+    calibration.
     """
     groups: dict[tuple[object, ...], list[tuple[float, str]]] = {}
     for case in cases:
         axis = MEASUREMENTS[case.benchmark].size_axis
         rest = tuple(item for item in case.axes.items() if item[0] != axis)
         size = float(case.axes[axis])
-        groups.setdefault((case.benchmark, *rest), []).append((size, case.id))
+        place = _octaves(size) if axis == "bytes" else math.log2(size)
+        groups.setdefault((case.benchmark, *rest), []).append((place, case.id))
     chosen: set[str] = set()
     for (benchmark, *_), members in groups.items():
         wanted = min(MOST_CALIBRATION, len(members) // 3)
@@ -119,14 +121,25 @@ def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:
     return frozenset(chosen)
 
 
+def _octaves(size: float) -> float:
+    """Return the place of a message size on an axis that evenly spread calibration sizes divide.
+
+    MPI libraries pass from eager to rendezvous messages somewhere between 1 and 64 KiB, and caches
+    end there too: these octaves count three times.
+    """
+    octaves = math.log2(size)
+    return octaves + 2 * (min(max(octaves, 10), 16) - 10)
+
+
 def _spread(members: list[tuple[float, str]], wanted: int) -> list[str]:
-    """Return `wanted` ids of sorted (size, id) pairs, nearest to even steps in log size."""
-    logs = [math.log(size) for size, _ in members]
+    """Return `wanted` ids of sorted (place, id) pairs, nearest to even steps."""
+    places = [place for place, _ in members]
     chosen: list[int] = []
     for i in range(wanted):
-        target = logs[0] + (logs[-1] - logs[0]) * i / (wanted - 1)
-        right = bisect.bisect_left(logs, target, hi=len(logs) - 1)
-        nearest = right - 1 if right and target - logs[right - 1] < logs[right] - target else right
+        target = places[0] + (places[-1] - places[0]) * i / (wanted - 1)
+        right = bisect.bisect_left(places, target, hi=len(places) - 1)
+        before = right and target - places[right - 1] < places[right] - target
+        nearest = right - 1 if before else right
         # Each size once, and enough of them left for the steps that follow.
         first, last = chosen[-1] + 1 if chosen else 0, len(members) - wanted + i
         chosen.append(min(max(nearest, first), last))

@@ -302,10 +302,19 @@ def _geometric(axis: AxisSpec, table: dict[str, Any], path: str) -> list[Axis]:
         raise SuiteError(f"{path}.per_octave: must be a number, not {_kind(density)}")
     if not 0.01 <= density <= 64:
         raise SuiteError(f"{path}.per_octave: {printable(density)} is outside 0.01 to 64")
+    if density > 1 and density != int(density):
+        raise SuiteError(f"{path}.per_octave: {density} is neither whole nor a part of 1")
     if low == 0:
         raise SuiteError(f"{path}.from: octaves cannot start at 0; start at 1")
-    steps = math.floor(math.log2(high / low) * density + 1e-9)
-    return sorted({min(high, round(low * 2 ** (i / density))) for i in range(steps + 1)})
+    # Even parts of an octave, 1 1.5 2 3 4 6 8, stay multiples of powers of two, as 2 ** (i / 2)
+    # does not: unaligned messages are another measurement.
+    parts, octaves = max(1, int(density)), max(1.0, 1 / density)
+    values: set[int] = set()
+    start = float(low)
+    while start <= high:
+        values |= {round(start * (1 + i / parts)) for i in range(parts)}
+        start *= 2**octaves
+    return sorted(value for value in values if value <= high)
 
 
 def _arithmetic(axis: AxisSpec, table: dict[str, Any], path: str) -> list[Axis]:

@@ -117,14 +117,14 @@ def test_the_formula_names_latency_rate_and_where_a_segment_ends():
         (Segment(0.0, 8192.0, 4e-7, 1 / 4e9), Segment(8192.0, math.inf, 3e-6, 1 / 12e9))
     )
     assert curve.formula == (
-        "t = 400 ns + m / (4.00 GB/s) below 8 KiB; t = 3.00 µs + m / (12.0 GB/s)"
+        "t = 400 ns + m / (4.00 GB/s) up to 8 KiB; t = 3.00 µs + m / (12.0 GB/s)"
     )
     assert curve.parameters == (8192.0, 4e-7, 1 / 4e9, math.inf, 3e-6, 1 / 12e9)
 
 
-def test_an_end_belongs_to_the_segment_after_it():
+def test_an_end_belongs_to_the_segment_before_it():
     curve = Segments((Segment(0.0, 10.0, 1.0, 0.0), Segment(10.0, math.inf, 2.0, 0.0)))
-    assert [curve.seconds(size) for size in (9.99, 10.0, 10.01)] == [1.0, 2.0, 2.0]
+    assert [curve.seconds(size) for size in (9.99, 10.0, 10.01)] == [1.0, 1.0, 2.0]
 
 
 points = st.lists(

@@ -311,6 +311,17 @@ def test_an_element_of_a_large_product_that_was_never_written_is_seen(place, con
     assert operation.verify(1).bytes_wrong == 4
 
 
+@pytest.mark.parametrize("shape", [(5, 7), (200, 300)])
+def test_a_product_that_is_not_computed_is_wrong_even_where_the_last_one_was_right(
+    shape, context, monkeypatch
+):
+    case = make_case("matmul", batch=shape[0], k=9, n=shape[1])
+    operation = MEASUREMENTS["matmul"].prepare(case, context)
+    assert operation.verify(1).bytes_wrong == 0
+    monkeypatch.setattr(np, "matmul", lambda _left, _right, **_out: None)
+    assert operation.verify(2).bytes_wrong == shape[0] * shape[1] * 4
+
+
 def test_a_product_in_half_precision_is_no_product_in_single_precision(context, monkeypatch):
     operation = MEASUREMENTS["matmul"].prepare(make_case("matmul", batch=32, k=64, n=32), context)
     right_product = np.matmul

@@ -52,7 +52,7 @@ def test_a_poisoned_buffer_has_not_one_right_byte(nbytes, seed):
     assert buffer.count_wrong(seed) == nbytes
 
 
-@given(st.integers(2, 5000), seeds, st.integers(1, 2**30))
+@given(st.integers(16, 5000), seeds, st.integers(1, 2**30))
 def test_bytes_that_arrive_at_any_wrong_offset_are_seen(nbytes, seed, shift):
     offset = shift % (nbytes - 1) + 1
     right = pattern(seed, nbytes)
@@ -65,6 +65,15 @@ def test_bytes_that_arrive_at_any_wrong_offset_are_seen(nbytes, seed, shift):
     rolled = np.roll(right, -offset)
     ctypes.memmove(buffer.address, rolled.ctypes.data, nbytes)
     assert buffer.count_wrong(seed) > 0
+
+
+@pytest.mark.parametrize("used", [(1, 2), (2, 4), (3, 5)])
+@pytest.mark.parametrize("nbytes", range(2, 16))
+def test_of_few_bytes_one_of_both_verifications_sees_a_wrong_offset(nbytes, used):
+    # Two bytes may be equal by chance: the seeds before and after sampling differ for that.
+    for offset in range(1, nbytes):
+        patterns = [pattern(seed, nbytes) for seed in used]
+        assert any(not np.array_equal(np.roll(p, offset), p) for p in patterns)
 
 
 @pytest.mark.parametrize("offset", [1, 2, 4, 8, 64, 512, 4096, 65_536, 2**20])

@@ -145,13 +145,18 @@ def test_a_suite_of_many_sizes_calibrates_on_no_more_than_a_fit_can_use():
     assert {cases[0].id, cases[-1].id} <= chosen
 
 
-def test_calibration_sizes_are_spread_evenly_over_the_octaves():
-    cases = latency(*(2**i for i in range(21)))
+def test_calibration_sizes_lie_densest_where_libraries_switch_protocol():
+    cases = latency(*(2**i for i in range(23)))
     chosen = choose_calibration(cases)
     octaves = sorted(i for i, case in enumerate(cases) if case.id in chosen)
     assert len(octaves) == 7
-    gaps = [b - a for a, b in itertools.pairwise(octaves)]
-    assert max(gaps) - min(gaps) <= 1
+    assert octaves[0] == 0
+    assert octaves[-1] == 22
+    switching = [i for i in octaves if 10 <= i <= 16]
+    assert len(switching) == 4
+    assert all(b - a <= 2 for a, b in itertools.pairwise(switching))
+    rest = [i for i in octaves if i <= 10], [i for i in octaves if i >= 16]
+    assert all(b - a >= 4 for part in rest for a, b in itertools.pairwise(part))
 
 
 def test_cases_that_differ_in_more_than_size_calibrate_apart():

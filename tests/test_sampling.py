@@ -95,6 +95,12 @@ def test_longer_operations_warm_up_over_ten_calls_and_the_least_time(seconds):
     assert warmups * seconds >= RULE.warmup_s
 
 
+def test_the_least_number_of_calls_holds_where_the_least_time_is_over_at_once():
+    hasty = Sampling(warmup_s=1e-6, warmup_cap_s=60.0)
+    assert LEAST_WARMUPS_SHORT <= sampled(steady(1.9e-5), hasty).warmups < 2 * LEAST_WARMUPS_SHORT
+    assert LEAST_WARMUPS <= sampled(steady(2.1e-5), hasty).warmups < 2 * LEAST_WARMUPS
+
+
 def test_very_long_operations_warm_up_no_longer_than_the_cap():
     assert sampled(steady(1.5)).warmups == 2
 

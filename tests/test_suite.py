@@ -63,7 +63,9 @@ def test_every_axis_that_is_left_out_has_its_default(measured):
         ("{ from = 1, to = 20, per_octave = 1 }", (1, 2, 4, 8, 16)),
         ("{ from = 3, to = 24, per_octave = 1 }", (3, 6, 12, 24)),
         ("{ from = 1, to = 256, per_octave = 0.5 }", (1, 4, 16, 64, 256)),
-        ("{ from = 64, to = 256, per_octave = 2 }", (64, 91, 128, 181, 256)),
+        ("{ from = 64, to = 256, per_octave = 2 }", (64, 96, 128, 192, 256)),
+        ("{ from = 1, to = 8, per_octave = 2 }", (1, 2, 3, 4, 6, 8)),
+        ("{ from = 64, to = 128, per_octave = 4 }", (64, 80, 96, 112, 128)),
         ("{ from = 1, to = 4, per_octave = 8 }", (1, 2, 3, 4)),
         ("{ from = 10, to = 30, step = 10 }", (10, 20, 30)),
         ("{ from = 10, to = 39, step = 10 }", (10, 20, 30)),
@@ -87,7 +89,8 @@ def test_a_geometric_range_holds_both_ends_and_steps_evenly(low, octaves, densit
         assert sizes[-1] == high
     for small, large in itertools.pairwise(sizes):
         # Rounding to whole bytes moves each end by half a byte at most.
-        assert (large - 0.5) / (small + 0.5) <= 2 ** (1 / density) * (1 + 1e-9)
+        step = 2 ** (1 / density) if density < 1 else 1 + 1 / density
+        assert (large - 0.5) / (small + 0.5) <= step * (1 + 1e-9)
 
 
 def test_around_a_word_axis_and_choices_keep_the_written_order():

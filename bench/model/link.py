@@ -23,7 +23,7 @@ NOISE = 0.02
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """t = alpha_s + size / rate between two sizes, the upper one not included."""
+    """t = alpha_s + size * s_per_byte from the size after `low` up to `high`."""
 
     low: float
     high: float
@@ -51,7 +51,7 @@ class Segments(msgspec.Struct, frozen=True):
         if segment.s_per_byte > 0:
             words += f" + m / ({format_rate(1 / segment.s_per_byte, 'B/s')})"
         if math.isfinite(segment.high):
-            words += f" below {format_bytes(math.ceil(segment.high))}"
+            words += f" up to {format_bytes(math.floor(segment.high))}"
         return words
 
     @property
@@ -61,7 +61,7 @@ class Segments(msgspec.Struct, frozen=True):
 
     def seconds(self, size: float) -> float:
         """Return the predicted seconds at a size in bytes."""
-        return next(s for s in self.segments if size < s.high).seconds(size)
+        return next(s for s in self.segments if size <= s.high).seconds(size)
 
 
 def fit_segments(sizes: list[float], seconds: list[float]) -> Segments:
