@@ -13,7 +13,6 @@
 Every other key of a benchmark is one of its axes: one value, a list, or a range.
 """
 
-import math
 import re
 import tomllib
 from pathlib import Path
