@@ -105,13 +105,20 @@ def _request_options(command: Command) -> Command:
     return command
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+)
 @click.version_option(__version__, prog_name="clusterbench")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Benchmarks for GPU clusters: measure every link, and know what to expect of it.
 
     Start with `clusterbench doctor`, then `clusterbench run quick`.
     """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @commands.command()

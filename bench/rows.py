@@ -22,12 +22,6 @@ class Place(msgspec.Struct, frozen=True):
     order: int
 
 
-def unmeasured_row(place: Place, case: Case, status: Status, reason: str) -> Row:
-    """Return the row of a case without samples, with the reason."""
-    ended = CaseEnded(case=case.id, status=status, reason=reason)
-    return make_row(place, case, ended, {}, None, None)
-
-
 def make_row(
     place: Place,
     case: Case,

@@ -12,13 +12,13 @@ import msgspec
 
 from bench.attempt import Attempt
 from bench.contracts import Launcher
-from bench.events import CaseEnded, Facts
+from bench.events import CaseEnded, CaseStarted, Done, Facts
 from bench.machine.store import store_facts
 from bench.plan import Plan
 from bench.record import Case, Finding, Job, Prediction, Row, Sample, Stage, Status
 from bench.recorder import Recorder
 from bench.results import Command
-from bench.rows import Place, make_row, unmeasured_row
+from bench.rows import Place, make_row
 
 MOST_ATTEMPTS = 3
 
@@ -92,6 +92,7 @@ class Runner:
         if most is not None and job.ranks > most:
             why = f"launcher {self._launcher.name} starts {most} process; this needs {job.ranks}"
             self._close(job, Status.SKIPPED, why)
+            self._recorder.event(job.id, job.attempt, Done(job.id))
             return
         reason: str | None = None
         for attempt in range(MOST_ATTEMPTS):
@@ -104,7 +105,8 @@ class Runner:
             reason = started.execute(command)
             if reason is None:
                 return
-            self._progress.said(f"job {job.id}: {reason}")
+            log = self._recorder.log_file(job.id, attempt)
+            self._progress.said(f"job {job.id}: {reason} (what it printed: {log})")
             self._fail_current(started, reason)
             job = msgspec.structs.replace(job, cases=started.left())
             if not job.cases or not started.any_started:
@@ -112,9 +114,12 @@ class Runner:
         self._close(job, Status.FAILED, f"not measured: {reason}")
 
     def _close(self, job: Job, status: Status, reason: str) -> None:
-        """Give every case of the job a row without samples."""
+        """Give every case of the job a row without samples; the journal can play it back."""
         for case in job.cases:
-            self._add(unmeasured_row(self._place(job, case), case, status, reason))
+            ended = CaseEnded(case=case.id, status=status, reason=reason)
+            self._recorder.event(job.id, job.attempt, CaseStarted(case.id))
+            self._recorder.event(job.id, job.attempt, ended)
+            self._add(make_row(self._place(job, case), case, ended, {}, None, None))
 
     def _fail_current(self, attempt: Attempt, reason: str) -> None:
         if attempt.current is not None:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from bench import __version__
+from bench.errors import printable
 from bench.events import PROTOCOL, Done, Event, Facts, Failure, Hello, RankFacts, encode
 from bench.record import Job
 from bench.world import MpiWorld, SoloWorld, World
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> None:
         _run(world, reporter, current)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks must not hang
         traceback.print_exc()
-        reason = f"{type(error).__name__}: {error}"
+        reason = printable(f"{type(error).__name__}: {error}", 500)
         failure = Failure(world.rank, socket.gethostname(), current[0], reason)
         # Only rank 0's output is read as events; another rank's word reaches the log.
         sys.stderr.write(f"rank {failure.rank} on {failure.host}: {reason}\n")

@@ -9,7 +9,7 @@ from bench.events import CaseEnded, Facts, RankFacts
 from bench.measure import MEASUREMENTS
 from bench.plan import expand
 from bench.record import Axis, Case, Job, Origin, Row, Stage, Status, parse_params
-from bench.rows import Place, aggregate, make_row, unmeasured_row
+from bench.rows import Place, aggregate, make_row
 from bench.runner import placement_findings
 from bench.suite import Block
 
@@ -263,7 +263,8 @@ def test_two_ranks_bound_to_one_core_are_warned_of(ranks, warned):
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_a_skipped_case_has_its_axes_and_reason_and_no_number(name):
     case = make_case(name)
-    row = unmeasured_row(place(case), case, Status.SKIPPED, "no GPU here")
+    ended = CaseEnded(case=case.id, status=Status.SKIPPED, reason="no GPU here")
+    row = make_row(place(case), case, ended, {}, None, None)
     assert (row.status, row.reason) == (Status.SKIPPED, "no GPU here")
     assert row.ranks == case.axes["ranks"]
     for column in Row.__struct_fields__:

@@ -4,12 +4,16 @@ After McCalpin, "Memory Bandwidth and Machine Balance in Current High Performanc
 1995. A kernel moves two or three arrays; a write-allocate that the hardware adds is not counted.
 """
 
+import ctypes
+
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.contracts import (
     KERNELS,
     STREAM_SCALAR,
     AxisSpec,
+    Buffer,
     Checked,
     Context,
     Operation,
@@ -64,6 +68,12 @@ def _length(case: Case) -> int:
     return max(1, whole(case, "bytes") // 8)
 
 
+def _numbers(buffer: Buffer) -> NDArray[np.float64]:
+    """Return the bytes of a host buffer as numbers; they are gone when the buffer is."""
+    raw = (ctypes.c_char * buffer.nbytes).from_address(buffer.address)
+    return np.frombuffer(memoryview(raw).cast("B"), np.float64)
+
+
 class _Kernel:
     idle = False
 
@@ -73,7 +83,9 @@ class _Kernel:
         self.timing_layer = self._loops.name
         self.overhead_s = self._loops.overhead_s
         self.params: dict[str, Axis] = {}
-        a, b, c = (np.ones(_length(case)) for _ in range(3))
+        host = context.memories["host"]
+        self._buffers = tuple(host.allocate(_length(case) * 8) for _ in range(3))
+        a, b, c = (_numbers(buffer) for buffer in self._buffers)
         self._arrays = (a, b, c)
 
     def run(self, seconds: Seconds, loops: int) -> None:

@@ -20,12 +20,15 @@ def pattern(seed: int, nbytes: int) -> NDArray[np.uint8]:
 
 
 class HostBuffer:
-    """Bytes of pageable memory at a page boundary."""
+    """Bytes of pageable memory at a page boundary, in pages as the kernel gives them to anyone.
+
+    NumPy's own allocator asks for huge pages, which doubles the rate of single-copy messages of
+    1 MiB through shared memory; a C program's malloc does not ask.
+    """
 
     def __init__(self, nbytes: int) -> None:
-        raw = np.empty(nbytes + mmap.PAGESIZE, np.uint8)
-        start = -raw.ctypes.data % mmap.PAGESIZE
-        self._bytes = raw[start : start + nbytes]
+        pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._bytes = np.frombuffer(pages, np.uint8)
         self._bytes.fill(0)
         self.address = int(self._bytes.ctypes.data)
         self.nbytes = nbytes
