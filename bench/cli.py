@@ -201,14 +201,19 @@ def run(as_json: bool, parent: Path, no_report: bool, **asked: Any) -> int:
     """
     from bench.session import carry_out
 
-    ended = carry_out(_request(asked), parent)
-    if not no_report:
-        _write_report(ended.folder)
-    if as_json:
-        _print_json({"run": str(ended.folder), "outcome": ended.outcome, "rows": ended.counts})
-    else:
-        _print_outcome(ended)
-    return ended.exit_code
+    return _finish(carry_out(_request(asked), parent), no_report, as_json)
+
+
+@commands.command()
+@click.argument("run_path", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--force", is_flag=True, help="Resume although MPI or program have changed.")
+@click.option("--no-report", is_flag=True, help="Write no page and no figures.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def resume(run_path: Path, force: bool, no_report: bool, as_json: bool) -> int:
+    """Measure what is missing in a run, in its own folder, and nothing else."""
+    from bench.session import carry_on
+
+    return _finish(carry_on(run_path, force), no_report, as_json)
 
 
 @commands.command()
@@ -264,8 +269,14 @@ def _write_report(folder: Path) -> None:
         _complain(f"the report could not be written: {error.strerror}", 0)
 
 
-def _print_outcome(ended: "Ended") -> None:
-    from bench.terminal import print_headline
+def _finish(ended: "Ended", no_report: bool, as_json: bool) -> int:
+    if not no_report:
+        _write_report(ended.folder)
+    if as_json:
+        _print_json({"run": str(ended.folder), "outcome": ended.outcome, "rows": ended.counts})
+    else:
+        from bench.terminal import print_headline
 
-    print_headline(ended)
-    print(ended.folder)
+        print_headline(ended)
+        print(ended.folder)
+    return ended.exit_code

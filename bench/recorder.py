@@ -1,10 +1,11 @@
 """The one writer of a run: journal, rows, samples, predictions and `run.json`."""
 
 import contextlib
+import fcntl
 import os
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,8 +67,32 @@ def _point_latest(parent: Path, name: str) -> None:
     temporary.replace(link)
 
 
+@contextlib.contextmanager
+def lock_run(folder: Path) -> Iterator[None]:
+    """Hold the folder of a run for one writer.
+
+    Raises:
+        RequestError: where another process writes it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RequestError(
+            f"another clusterbench writes {printable(folder, 400)}; wait for it, or end it"
+        ) from error
+
+
 class Recorder:
-    """Writes a run's files.
+    """Writes a run's files, and holds their folder until it is finished.
 
     Args:
         folder: of the run, created.
@@ -79,6 +104,8 @@ class Recorder:
         self.folder = folder
         self.meta = meta
         self.now = now
+        self._holder = os.open(folder, os.O_RDONLY)
+        _lock(self._holder, folder)
         self._journal = Appender(folder / JOURNAL_FILE)
         self._results = Appender(folder / RESULTS_FILE, csv_header(Row))
         self._samples = Appender(folder / SAMPLES_FILE, csv_header(Sample))
@@ -128,3 +155,4 @@ class Recorder:
         with contextlib.suppress(OSError):
             self.meta.files = file_hashes(self.folder)
         write_meta(self.folder, self.meta)
+        os.close(self._holder)

@@ -38,6 +38,9 @@ class Progress(Protocol):
     def said(self, line: str) -> None:
         """Something a person should know at once."""
 
+    def close(self) -> None:
+        """The run is over."""
+
 
 Predict = Callable[[Plan, Sequence[Row], str], Sequence[Prediction]]
 """From a plan, the rows of its calibration cases and the time: predictions of all other cases."""
@@ -52,6 +55,8 @@ class Runner:
         recorder: where everything goes.
         progress: told of every case.
         predict: called once, after the calibration jobs and before the others.
+        left: the jobs to run, where a run is resumed; all of the plan if not given.
+        rows: of a resumed run, that stay.
     """
 
     def __init__(
@@ -61,28 +66,31 @@ class Runner:
         recorder: Recorder,
         progress: Progress,
         predict: Predict,
+        left: Sequence[Job] | None = None,
+        rows: Sequence[Row] = (),
     ) -> None:
         self._plan = plan
+        self._left = plan.jobs if left is None else left
         self._launcher = launcher
-        self._recorder = recorder
-        self._progress = progress
+        self.recorder = recorder
+        self.progress = progress
         self._predict = predict
         self._order = {
             (case.id, job.launch): job.first_order + i
             for job in plan.jobs
             for i, case in enumerate(job.cases)
         }
-        self.rows: list[Row] = []
+        self.rows: list[Row] = list(rows)
 
     def run(self) -> None:
         """Run every job: calibration, then predictions, then the rest."""
         self._run_stage(Stage.CALIBRATE)
-        frozen_at = self._recorder.now()
-        self._recorder.predictions(self._predict(self._plan, self.rows, frozen_at))
+        frozen_at = self.recorder.now()
+        self.recorder.predictions(self._predict(self._plan, self.rows, frozen_at))
         self._run_stage(Stage.TARGET)
 
     def _run_stage(self, stage: Stage) -> None:
-        for job in self._plan.jobs:
+        for job in self._left:
             if job.stage is stage:
                 self._run_job(job)
 
@@ -92,21 +100,21 @@ class Runner:
         if most is not None and job.ranks > most:
             why = f"launcher {self._launcher.name} starts {most} process; this needs {job.ranks}"
             self._close(job, Status.SKIPPED, why)
-            self._recorder.event(job.id, job.attempt, Done(job.id))
+            self.recorder.event(job.id, job.attempt, Done(job.id))
             return
         reason: str | None = None
-        for attempt in range(MOST_ATTEMPTS):
+        for attempt in range(job.attempt, job.attempt + MOST_ATTEMPTS):
             job = msgspec.structs.replace(job, attempt=attempt)
-            started = Attempt(job, self._recorder, self)
+            started = Attempt(job, self.recorder, self)
             command = self._launcher.command(job)
-            self._recorder.meta.commands.append(
+            self.recorder.meta.commands.append(
                 Command(job.id, attempt, command.tokens, command.env)
             )
             reason = started.execute(command)
             if reason is None:
                 return
-            log = self._recorder.log_file(job.id, attempt)
-            self._progress.said(f"job {job.id}: {reason} (what it printed: {log})")
+            log = self.recorder.log_file(job.id, attempt)
+            self.progress.said(f"job {job.id}: {reason} (what it printed: {log})")
             self._fail_current(started, reason)
             job = msgspec.structs.replace(job, cases=started.left())
             if not job.cases or not started.any_started:
@@ -117,8 +125,8 @@ class Runner:
         """Give every case of the job a row without samples; the journal can play it back."""
         for case in job.cases:
             ended = CaseEnded(case=case.id, status=status, reason=reason)
-            self._recorder.event(job.id, job.attempt, CaseStarted(case.id))
-            self._recorder.event(job.id, job.attempt, ended)
+            self.recorder.event(job.id, job.attempt, CaseStarted(case.id))
+            self.recorder.event(job.id, job.attempt, ended)
             self._add(make_row(self._place(job, case), case, ended, {}, None, None))
 
     def _fail_current(self, attempt: Attempt, reason: str) -> None:
@@ -131,15 +139,15 @@ class Runner:
         """Keep the facts of the nodes, and what the placement will do to the numbers."""
         if attempt.facts is None:
             return
-        store_facts(self._recorder.meta, attempt.facts.nodes)
+        store_facts(self.recorder.meta, attempt.facts.nodes)
         for finding in placement_findings(attempt.facts):
-            self._recorder.finding(finding)
-        self._recorder.save()
+            self.recorder.finding(finding)
+        self.recorder.save()
 
     def case_started(self, attempt: Attempt) -> None:
         """Show the case."""
         if attempt.current is not None:
-            self._progress.started(attempt.current)
+            self.progress.started(attempt.current)
 
     def case_ended(self, attempt: Attempt, case: Case, ended: CaseEnded) -> None:
         """Write the row of the case and its samples."""
@@ -160,16 +168,16 @@ class Runner:
 
     def waiting(self) -> None:
         """Show the time that passes."""
-        self._progress.waiting()
+        self.progress.waiting()
 
     def _place(self, job: Job, case: Case) -> Place:
-        meta = self._recorder.meta
+        meta = self.recorder.meta
         return Place(meta.run, meta.origin, job, self._order[case.id, job.launch])
 
     def _add(self, row: Row, samples: Sequence[Sample] = ()) -> None:
-        self._recorder.row(row, samples)
+        self.recorder.row(row, samples)
         self.rows.append(row)
-        self._progress.ended(row)
+        self.progress.ended(row)
 
 
 def placement_findings(facts: Facts) -> list[Finding]:

@@ -23,8 +23,16 @@ from bench.machine.store import store_facts
 from bench.plan import Plan, make_plan
 from bench.progress import open_progress
 from bench.record import Finding, Origin, Row, Status
-from bench.recorder import Recorder, create_folder, utc_now
-from bench.results import RunMeta, open_run
+from bench.recorder import Recorder, create_folder, lock_run, utc_now
+from bench.results import JOURNAL_FILE, RunMeta, open_run
+from bench.resume import (
+    cut_back,
+    next_attempts,
+    predict_rest,
+    refuse_changes,
+    stored_plan,
+    what_is_left,
+)
 from bench.runner import Runner
 from bench.suite import load_suite, override_ranks
 
@@ -89,7 +97,10 @@ def prepare(request: Request) -> Prepared:
     suite = load_suite(request.suite)
     if request.ranks is not None:
         suite = override_ranks(suite, request.ranks)
-    plan = make_plan(suite, request.launches, request.seed)
+    return _with_launcher(make_plan(suite, request.launches, request.seed), request)
+
+
+def _with_launcher(plan: Plan, request: Request) -> Prepared:
     mpi = find_mpi(request.mpirun) if request.launcher == "mpirun" else None
     if mpi is not None and mpi.agrees is False:
         raise LaunchError(
@@ -122,19 +133,58 @@ def carry_out(request: Request, parent: Path) -> Ended:
         BenchError: where the run cannot begin.
     """
     prepared = prepare(request)
-    plan = prepared.plan
     origin = Origin.MEASURED if request.replay is None else Origin.REPLAYED
     diagnosis = None if request.replay else examine()
     _compile_loops(prepared.mpi)
-    folder = create_folder(parent, plan.suite.name)
+    folder = create_folder(parent, prepared.plan.suite.name)
     meta = _meta(request, prepared, origin, folder.name)
     if diagnosis is not None:
         meta.findings += diagnosis.findings
         # Before ranks speak: one that is bound to a core sees no other.
         store_facts(meta, {socket.gethostname(): msgspec.to_builtins(diagnosis.facts)})
     recorder = Recorder(folder, meta)
-    progress = open_progress(plan.cases())
-    runner = Runner(plan, prepared.launcher, recorder, progress, predict_targets)
+    progress = open_progress(prepared.plan.cases())
+    return _run(Runner(prepared.plan, prepared.launcher, recorder, progress, predict_targets))
+
+
+def carry_on(path: Path, force: bool) -> Ended:
+    """Measure what is missing in a run, in its own folder.
+
+    Raises:
+        RequestError: where it is no run, another process writes it, or MPI or program changed.
+    """
+    run = open_run(path)
+    if run.meta.origin is not Origin.MEASURED:
+        raise RequestError(f"{run.meta.run} is {run.meta.origin}: only measured runs are resumed")
+    request = _stored_request(run.meta)
+    prepared = _with_launcher(stored_plan(run.meta), request)
+    now = _meta(request, prepared, run.meta.origin, run.meta.run)
+    findings = refuse_changes(run.meta, now, force)
+    with lock_run(run.path):
+        kept = cut_back(run)
+        left = what_is_left(prepared.plan, kept, next_attempts(run.path / JOURNAL_FILE))
+    _compile_loops(prepared.mpi)
+    run.meta.findings += [finding for finding in findings if finding not in run.meta.findings]
+    run.meta.outcome = run.meta.finished_utc = None
+    recorder = Recorder(run.path, run.meta)
+    progress = open_progress(sum(len(job.cases) for job in left))
+    predict = predict_rest(run, kept)
+    return _run(Runner(prepared.plan, prepared.launcher, recorder, progress, predict, left, kept))
+
+
+def _stored_request(meta: RunMeta) -> Request:
+    """Return the request that a run was started with, as far as its launcher goes."""
+    mpirun = meta.flags.get("mpirun")
+    return Request(
+        suite=meta.suite_name,
+        launcher=meta.launcher,
+        mpirun=None if mpirun is None else str(mpirun),
+    )
+
+
+def _run(runner: Runner) -> Ended:
+    """Run to the end, or to an interruption, and close the folder."""
+    recorder, progress = runner.recorder, runner.progress
     previous = signal.signal(signal.SIGTERM, _interrupt)
     outcome = "interrupted"
     try:
@@ -145,10 +195,10 @@ def carry_out(request: Request, parent: Path) -> Ended:
     finally:
         signal.signal(signal.SIGTERM, previous)
         progress.close()
-        for finding in (*_row_findings(runner.rows), *_busy_after(origin)):
+        for finding in (*_row_findings(runner.rows), *_busy_after(recorder.meta.origin)):
             recorder.finding(finding)
         recorder.finish(outcome)
-    return Ended(folder, outcome, count_rows(folder))
+    return Ended(recorder.folder, outcome, count_rows(recorder.folder))
 
 
 def count_rows(folder: Path) -> dict[str, int]:

@@ -146,6 +146,51 @@ def test_a_killed_harness_leaves_readable_rows_and_no_process(running: Running) 
     assert len(run.rows()) + len(run.missing()) == CASES
 
 
+def resume(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench", "resume", str(folder), "--no-report", *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_resume_measures_what_is_missing_and_changes_nothing_else(running: Running) -> None:
+    refused = resume(running.folder)
+    assert refused.returncode == 2
+    assert "another clusterbench" in refused.stderr
+    running.process.kill()
+    running.process.communicate()
+    kept = open_run(running.folder).rows()
+    with (running.folder / RESULTS_FILE).open("a") as file:
+        file.write("1,torn in the mid")
+    answer = resume(running.folder)
+    assert answer.returncode == 0, answer.stderr
+    run = open_run(running.folder)
+    rows = run.rows()
+    assert not run.missing()
+    assert len({row.case for row in rows}) == len(rows) == CASES
+    assert rows[: len(kept)] == kept
+    assert run.meta.outcome == "complete"
+    planned = [case.id for job in run.meta.plan for case in job.cases]
+    assert [row.case for row in sorted(rows, key=lambda row: row.order)] == planned
+    sampled = {(sample.case, sample.rank) for sample in run.samples()}
+    assert len(sampled) == 2 * CASES
+    assert len(run.samples()) == sum(2 * (row.samples or 0) for row in rows)
+    started = {row.case: row.started_utc or "" for row in rows}
+    assert all(p.frozen_at < started[p.case] for p in run.predictions())
+
+
+def test_resume_refuses_another_version_unless_forced(running: Running) -> None:
+    running.process.kill()
+    running.process.communicate()
+    file = running.folder / "run.json"
+    meta = json.loads(file.read_text())
+    file.write_text(json.dumps({**meta, "version": "0.0.1"}))
+    refused = resume(running.folder)
+    assert refused.returncode == 2
+    assert "0.0.1" in refused.stderr
+    assert resume(running.folder, "--force").returncode == 0
+    names = [finding.name for finding in open_run(running.folder).meta.findings]
+    assert "changed-on-resume" in names
+
+
 def test_an_interrupted_run_says_so_and_stays_readable(running: Running) -> None:
     family = all_of_the_family(running)
     running.process.send_signal(signal.SIGINT)

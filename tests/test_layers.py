@@ -17,6 +17,7 @@ LAYERS = (
     {"analysis", "context", "launch", "process", "recorder", "suite"},
     {"attempt", "execute", "plan", "progress", "report", "rows"},
     {"calibration", "runner", "worker"},
+    {"resume"},
     {"session"},
     {"terminal"},
     {"cli"},

@@ -1,0 +1,1 @@
+"""The parts of scripts/lab, from the floor up: errors, cluster, namespaces, links, hosts."""
