@@ -1,5 +1,6 @@
 """Opens what a rank hands its measurements: loops, kinds of memory, threads, the BLAS."""
 
+import os
 import time
 
 from threadpoolctl import threadpool_info
@@ -20,6 +21,7 @@ def open_context(world: World, threads: int) -> Context:
         threads=threads,
         blas=_blas_name(),
         clock=time.perf_counter,
+        own_cores=world.local_size * threads <= (os.cpu_count() or 1),
     )
 
 

@@ -154,6 +154,8 @@ class Context(msgspec.Struct, frozen=True):
     blas: str
     """Name and version of the BLAS that NumPy loaded."""
     clock: Clock
+    own_cores: bool = True
+    """False where ranks outnumber the cores of their node, and so take them from each other."""
 
 
 class Checked(NamedTuple):

@@ -22,7 +22,7 @@ from bench.machine.mpi import MpiInstall, find_mpi
 from bench.machine.store import store_facts
 from bench.plan import Plan, make_plan
 from bench.progress import open_progress
-from bench.record import Finding, Origin, Row, Status
+from bench.record import Finding, Origin, Row, Status, parse_params
 from bench.recorder import Recorder, create_folder, lock_run, utc_now
 from bench.results import JOURNAL_FILE, RunMeta, open_run
 from bench.resume import (
@@ -264,7 +264,7 @@ def _meta(request: Request, prepared: Prepared, origin: Origin, run: str) -> Run
 def _row_findings(rows: list[Row]) -> list[Finding]:
     """Return what the rows together say about how far they can be trusted."""
     findings = []
-    shared = sum("oversubscribed=1" in (row.params or "").split(";") for row in rows)
+    shared = sum("oversubscribed" in parse_params(row.params) for row in rows)
     if shared:
         findings.append(
             Finding(
@@ -273,6 +273,17 @@ def _row_findings(rows: list[Row]) -> list[Finding]:
                 text=f"{shared} rows were measured with more ranks than cores: each rank waited "
                 "while others ran",
                 advice="read them as a test that the job runs, or start fewer ranks with -n",
+            )
+        )
+    disturbed = sum("preempted_percent" in parse_params(row.params) for row in rows)
+    if disturbed:
+        findings.append(
+            Finding(
+                name="preempted",
+                level="warning",
+                text=f"{disturbed} rows were measured while other processes ran on the same cores "
+                "(preempted_percent in the rows)",
+                advice="end what else runs here, then measure again",
             )
         )
     slow = sorted({row.timing_layer for row in rows if row.timing_layer == "mpi4py"})
