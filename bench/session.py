@@ -15,7 +15,9 @@ from bench import __version__
 from bench.calibration import predict_targets
 from bench.contracts import Launcher
 from bench.errors import LaunchError, RequestError
+from bench.hosts import parse_hosts, read_hostfile
 from bench.launch import open_launcher
+from bench.launch.reach import find_unfit
 from bench.machine.busy import check_busy, foreign_busy
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall, find_mpi
@@ -46,10 +48,25 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     ranks: int | None = None
     launcher: str = "mpirun"
     mpirun: str | None = None
+    hosts: str | None = None
+    hostfile: Path | None = None
+    bind: str = "auto"
     launches: int | None = None
     seed: int | None = None
     replay: Path | None = None
     label: str | None = None
+
+    def host_names(self) -> tuple[str, ...]:
+        """Return the hosts that were asked for, none where ranks run here.
+
+        Raises:
+            RequestError: where a name is no host name, or both ways of naming them were used.
+        """
+        if self.hosts is not None and self.hostfile is not None:
+            raise RequestError("--hosts and --hostfile both name the hosts; leave one of them out")
+        if self.hostfile is not None:
+            return read_hostfile(self.hostfile)
+        return () if self.hosts is None else parse_hosts(self.hosts)
 
     def flags(self) -> dict[str, str | int | bool | None]:
         """Return the flags that differ from their defaults, for `run.json`."""
@@ -108,8 +125,15 @@ def _with_launcher(plan: Plan, request: Request) -> Prepared:
             "that it is alone; give the launcher of that library with --mpirun, or install one "
             "MPI only"
         )
-    cores = len(os.sched_getaffinity(0))
-    return Prepared(plan, open_launcher(request.launcher, mpi, cores, request.replay), mpi)
+    launcher = open_launcher(
+        request.launcher,
+        mpi,
+        len(os.sched_getaffinity(0)),
+        request.replay,
+        request.host_names(),
+        request.bind,
+    )
+    return Prepared(plan, launcher, mpi)
 
 
 def _refuse_unused(request: Request) -> None:
@@ -117,6 +141,8 @@ def _refuse_unused(request: Request) -> None:
     for flag, value, launcher in (
         ("--replay", request.replay, "replay"),
         ("--mpirun", request.mpirun, "mpirun"),
+        ("--hosts", request.hosts, "mpirun"),
+        ("--hostfile", request.hostfile, "mpirun"),
     ):
         if value is not None and request.launcher != launcher:
             raise RequestError(
@@ -134,6 +160,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
     """
     prepared = prepare(request)
     origin = Origin.MEASURED if request.replay is None else Origin.REPLAYED
+    _refuse_unfit(request.host_names())
     diagnosis = None if request.replay else examine()
     _compile_loops(prepared.mpi)
     folder = create_folder(parent, prepared.plan.suite.name)
@@ -147,6 +174,17 @@ def carry_out(request: Request, parent: Path) -> Ended:
     return _run(Runner(prepared.plan, prepared.launcher, recorder, progress, predict_targets))
 
 
+def _refuse_unfit(hosts: tuple[str, ...]) -> None:
+    """Name every host that could not take part, before any job is started."""
+    unfit = find_unfit(hosts, __version__) if hosts else []
+    for line in unfit:
+        print(line, file=sys.stderr)
+    if unfit:
+        raise LaunchError(
+            f"{len(unfit)} of {len(hosts)} hosts cannot take part; mend them or leave them out"
+        )
+
+
 def carry_on(path: Path, force: bool) -> Ended:
     """Measure what is missing in a run, in its own folder.
 
@@ -158,6 +196,7 @@ def carry_on(path: Path, force: bool) -> Ended:
         raise RequestError(f"{run.meta.run} is {run.meta.origin}: only measured runs are resumed")
     request = _stored_request(run.meta)
     prepared = _with_launcher(stored_plan(run.meta), request)
+    _refuse_unfit(request.host_names())
     now = _meta(request, prepared, run.meta.origin, run.meta.run)
     findings = refuse_changes(run.meta, now, force)
     with lock_run(run.path):
@@ -174,11 +213,14 @@ def carry_on(path: Path, force: bool) -> Ended:
 
 def _stored_request(meta: RunMeta) -> Request:
     """Return the request that a run was started with, as far as its launcher goes."""
-    mpirun = meta.flags.get("mpirun")
+    told = {name: str(value) for name, value in meta.flags.items() if value is not None}
     return Request(
         suite=meta.suite_name,
         launcher=meta.launcher,
-        mpirun=None if mpirun is None else str(mpirun),
+        mpirun=told.get("mpirun"),
+        hosts=told.get("hosts"),
+        hostfile=Path(told["hostfile"]) if "hostfile" in told else None,
+        bind=told.get("bind", "auto"),
     )
 
 

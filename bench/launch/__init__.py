@@ -11,7 +11,7 @@ from bench.machine.mpi import MpiInstall
 from bench.results import open_run
 
 LAUNCHERS: dict[str, str] = {
-    "mpirun": "Open MPI's mpirun or MPICH's Hydra on this machine (the default)",
+    "mpirun": "Open MPI's mpirun or MPICH's Hydra, here or on --hosts over SSH (the default)",
     "local": "one process without MPI; what needs two ranks is skipped",
     "replay": "plays back the events of a stored run (with --replay RUN)",
 }
@@ -23,7 +23,12 @@ NO_MPI = (
 
 
 def open_launcher(
-    name: str, mpi: MpiInstall | None, cores: int, replay: Path | None = None
+    name: str,
+    mpi: MpiInstall | None,
+    cores: int,
+    replay: Path | None = None,
+    hosts: tuple[str, ...] = (),
+    bind: str = "auto",
 ) -> Launcher:
     """Return a launcher.
 
@@ -32,6 +37,8 @@ def open_launcher(
         mpi: the MPI that was found, which only `mpirun` needs.
         cores: cores of this machine that ranks may use.
         replay: folder of the run to play back.
+        hosts: where ranks run; this machine where there are none.
+        bind: `core`, `none` or `auto`.
 
     Raises:
         RequestError: where there is no such launcher, or an option it needs is missing or wrong.
@@ -47,4 +54,4 @@ def open_launcher(
         raise RequestError(f"no launcher {printable(name)!r}; {nearest(name, LAUNCHERS)}")
     if mpi is None:
         raise LaunchError(NO_MPI)
-    return MpirunLauncher(mpi, cores)
+    return MpirunLauncher(mpi, cores, hosts, bind)

@@ -1,4 +1,4 @@
-"""`mpirun` of Open MPI (4 and 5) and of MPICH's Hydra, on this machine."""
+"""`mpirun` of Open MPI (4 and 5) and of MPICH's Hydra, on this machine or on hosts over SSH."""
 
 import os
 import sys
@@ -14,34 +14,50 @@ class MpirunLauncher:
     Args:
         mpi: the MPI.
         cores: cores of this machine that ranks may use; more ranks than that share cores.
+        hosts: where ranks run, spread evenly in blocks; this machine where there are none.
+        bind: `core`, `none`, or `auto` for a core each where that can be.
     """
 
     name = "mpirun"
     most_ranks: int | None = None
 
-    def __init__(self, mpi: MpiInstall, cores: int) -> None:
+    def __init__(
+        self, mpi: MpiInstall, cores: int, hosts: tuple[str, ...] = (), bind: str = "auto"
+    ) -> None:
         self._mpi = mpi
         self._cores = cores
+        self._hosts = hosts
+        self._bind = bind
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the mpirun command of a job."""
-        bind = binding(job, self._cores)
+        crowded = not self._hosts and job.ranks > self._cores
+        bind = self._bind
+        if bind == "auto":
+            bind = "core" if job.threads == 1 and not crowded else "none"
         if self._mpi.family == "openmpi":
-            options = _open_mpi_options(self._mpi, bind, job.ranks > self._cores)
+            options = _open_mpi_options(self._mpi, bind, crowded, self._block(job))
         else:
-            options = _hydra_options(bind)
+            options = _hydra_options(bind, self._block(job))
         tokens = (self._mpi.mpirun, "-n", str(job.ranks), *options)
         return LaunchCommand((*tokens, sys.executable, "-m", "bench.worker"), _home())
 
+    def _block(self, job: Job) -> dict[str, int]:
+        """Return the ranks on each host: the first ones together, the last one on the last host."""
+        if not self._hosts:
+            return {}
+        each, more = divmod(job.ranks, len(self._hosts))
+        counts = {host: each + (i < more) for i, host in enumerate(self._hosts)}
+        return {host: count for host, count in counts.items() if count}
 
-def binding(job: Job, cores: int) -> str:
-    """Return `core` where every rank gets a core of its own and needs no more, else `none`."""
-    return "core" if job.ranks <= cores and job.threads == 1 else "none"
 
-
-def _open_mpi_options(mpi: MpiInstall, bind: str, oversubscribed: bool) -> list[str]:
+def _open_mpi_options(
+    mpi: MpiInstall, bind: str, oversubscribed: bool, block: dict[str, int]
+) -> list[str]:
     options = ["--bind-to", bind]
-    if "OMPI_MCA_btl" not in os.environ:
+    if block:
+        options += ["--host", ",".join(f"{host}:{count}" for host, count in block.items())]
+    elif "OMPI_MCA_btl" not in os.environ:
         # Between ranks of one node neither is used, and opening them costs a second at the start
         # of a job and another at its end (5.0.11).
         options += ["--mca", "btl", "^ofi,uct"]
@@ -53,8 +69,11 @@ def _open_mpi_options(mpi: MpiInstall, bind: str, oversubscribed: bool) -> list[
     return options
 
 
-def _hydra_options(bind: str) -> list[str]:
-    return ["-bind-to", bind]
+def _hydra_options(bind: str, block: dict[str, int]) -> list[str]:
+    if not block:
+        return ["-bind-to", bind]
+    hosts = ",".join(f"{host}:{count}" for host, count in block.items())
+    return ["-bind-to", bind, "-launcher", "ssh", "-hosts", hosts]
 
 
 def _home() -> dict[str, str]:
