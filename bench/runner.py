@@ -13,6 +13,7 @@ import msgspec
 from bench.attempt import Attempt
 from bench.contracts import Launcher
 from bench.events import CaseEnded, CaseStarted, Done, Facts
+from bench.machine.differences import difference_findings, find_differences
 from bench.machine.store import store_facts
 from bench.plan import Plan
 from bench.record import Case, Finding, Job, Prediction, Row, Sample, Stage, Status
@@ -140,7 +141,8 @@ class Runner:
         if attempt.facts is None:
             return
         store_facts(self.recorder.meta, attempt.facts.nodes)
-        for finding in placement_findings(attempt.facts):
+        differences = find_differences(attempt.facts.nodes)
+        for finding in (*placement_findings(attempt.facts), *difference_findings(differences)):
             self.recorder.finding(finding)
         self.recorder.save()
 

@@ -142,11 +142,16 @@ def cpu_rows(cpu: CpuFacts) -> Rows:
     quota = "" if cpu.quota_cores is None else f", CPU time for {cpu.quota_cores:.3g} cores"
     caches = [f"{c.name} {format_bytes(c.bytes)} x {c.instances}" for c in cpu.caches]
     counts = (count(cpu.sockets, "socket"), count(cpu.cores, "core"))
+    smt = "not supported" if cpu.smt in ("notsupported", "notimplemented") else say(cpu.smt)
+    range_mhz = (cpu.mhz_min, cpu.mhz_max)
     return [
         ("CPU", f"{say(cpu.model)}, architecture {say(cpu.architecture)}"),
-        ("Cores", f"{', '.join(counts)}, {count(cpu.logical, 'logical CPU')}, SMT {say(cpu.smt)}"),
+        ("Cores", f"{', '.join(counts)}, {count(cpu.logical, 'logical CPU')}, SMT {smt}"),
         ("Usable", f"{usable}: {say(cpu.usable_list)}{quota}"),
-        ("Frequency", f"{_say_mhz(cpu.mhz_min)} to {_say_mhz(cpu.mhz_max)}"),
+        (
+            "Frequency",
+            UNKNOWN if range_mhz == (None, None) else " to ".join(map(_say_mhz, range_mhz)),
+        ),
         ("Governor", say(", ".join(cpu.governors) or None)),
         ("Caches", ", ".join(caches) or UNKNOWN),
         ("SIMD", " ".join(cpu.simd) or UNKNOWN),

@@ -1,0 +1,101 @@
+"""Nodes that differ from the majority in what can move a number: one odd node slows all others."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from bench.errors import printable
+from bench.record import Finding
+
+_COMPARED = (
+    "system.os",
+    "system.kernel",
+    "cpu.model",
+    "cpu.sockets",
+    "cpu.cores",
+    "cpu.smt",
+    "cpu.governors",
+    "blas",
+    "gpus",
+    "nics",
+    "rdma",
+    "packages",
+    "libraries",
+)
+_OWN = ("uuid", "serial", "address", "guid", "pci.address", "clock", "throttle", "pcie", "link")
+"""Parts of names of facts that belong to one piece of hardware or one moment."""
+_MEMORY_STEP = 2**30
+"""Memory is compared in GiB: firmware takes some megabytes more on one node than on another."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A fact in which a node is not like most others."""
+
+    host: str
+    fact: str
+    value: str
+    majority: str
+
+
+def find_differences(nodes: dict[str, dict[str, Any]]) -> list[Difference]:
+    """Return every fact of every node that differs from what most nodes have.
+
+    Args:
+        nodes: facts by host, as builtins. Where no value is held by more than half of the nodes,
+            the most frequent one is the majority, and the first of those in order of hosts.
+    """
+    flat = {host: dict(_flatten(facts)) for host, facts in nodes.items()}
+    names = dict.fromkeys(name for facts in flat.values() for name in facts)
+    found = []
+    for name in names:
+        values = {host: facts.get(name, "absent") for host, facts in flat.items()}
+        common = Counter(values.values()).most_common(1)[0][0]
+        found += [
+            Difference(host, name, value, common)
+            for host, value in values.items()
+            if value != common
+        ]
+    return found
+
+
+def difference_findings(differences: list[Difference]) -> list[Finding]:
+    """Return a warning for each difference."""
+    return [
+        Finding(
+            name="odd-node",
+            level="warning",
+            text=f"{printable(d.host)} differs from most nodes in {d.fact}: "
+            f"{printable(d.value)} instead of {printable(d.majority)}",
+            advice="bring the nodes to the same state before comparing them",
+        )
+        for d in differences
+    ]
+
+
+def _flatten(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for path in _COMPARED:
+        value: Any = facts
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        yield from _leaves(path, value)
+    total = (facts.get("memory") or {}).get("total")
+    if isinstance(total, int):
+        yield "memory", f"{round(total / _MEMORY_STEP)} GiB"
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not any(part in str(key) for part in _OWN):
+                yield from _leaves(f"{path}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        if all(not isinstance(item, dict) for item in value):
+            yield path, ", ".join(map(str, value))
+            return
+        yield f"number of {path}", str(len(value))
+        for i, item in enumerate(value):
+            yield from _leaves(f"{path}[{i}]", item)
+    elif value is not None:
+        yield path, str(value)

@@ -1,0 +1,455 @@
+"""The virtual cluster: links of the rates they are said to have, hosts that reach each other.
+
+Run it with `-rP` to see the measured rates.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.machine.mpi import find_mpi
+
+ROOT = Path(__file__).parent.parent
+LAB = str(ROOT / "scripts" / "lab")
+STATE = Path("/run/clusterbench-lab")
+TIMEOUT_S = 60
+TWO_FRAMES = 2 * 9038
+RATES = {"50mbit": 50e6, "400mbit": 400e6, "1gbit": 1e9}
+
+pytestmark = pytest.mark.lab
+
+STREAM = """
+import socket, sys, time
+role, address, total = sys.argv[1], sys.argv[2], int(sys.argv[3])
+if role == "send":
+    with socket.create_connection((address, 5201), 10) as stream:
+        stream.sendall(bytes(total))
+        stream.recv(1)
+else:
+    with socket.create_server((address, 5201)) as server:
+        server.settimeout(10)
+        print("listening", flush=True)
+        stream, _ = server.accept()
+        stream.settimeout(10)
+        received, begun = 0, None
+        while received < total:
+            received += len(stream.recv(1 << 17))
+            if begun is None and received >= total // 4:  # slow start is over
+                begun, before = time.monotonic(), received
+        print((received - before) / (time.monotonic() - begun))
+"""
+"""Sends bytes from one host to another; the receiver prints bytes/s of the last three quarters."""
+
+PING_PONG = """
+import socket, sys, time
+role, address, size, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), 8
+def receive():
+    left = size
+    while left:
+        left -= len(stream.recv(left))
+if role == "send":
+    stream = socket.create_connection((address, 5201), 10)
+    begin = time.monotonic()
+    for _ in range(rounds):
+        stream.sendall(bytes(size))
+        receive()
+    print((time.monotonic() - begin) / rounds / 2)
+else:
+    server = socket.create_server((address, 5201))
+    print("listening", flush=True)
+    stream, _ = server.accept()
+    for _ in range(rounds):
+        receive()
+        stream.sendall(bytes(size))
+"""
+"""Sends a message to and fro; the sender prints half a round trip in seconds."""
+
+ALLGATHER = """
+from mpi4py import MPI
+print(MPI.COMM_WORLD.allgather(MPI.Get_processor_name()))
+"""
+
+
+def lab(*tokens: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, LAB, *map(str, tokens)]
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        env=env,
+    )
+
+
+def on(host: str, *tokens: object) -> str:
+    """Return what a command on a host prints."""
+    answer = lab("exec", host, *tokens)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+@contextmanager
+def lab_up(*options: str) -> Iterator[None]:
+    answer = lab("up", *options)
+    assert answer.returncode == 0, answer.stderr
+    try:
+        yield
+    finally:
+        down = lab("down")
+    assert down.returncode == 0, down.stderr
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lab_possible() -> None:
+    """Skip, with the reason, where no lab can be made; on CI a missing program is a failure."""
+    if os.geteuid() != 0:
+        pytest.skip("a lab needs root")
+    separate = ["unshare", "--net", "--mount", "true"]
+    if shutil.which("unshare") and subprocess.run(separate, capture_output=True).returncode != 0:
+        pytest.skip("this root may make no network namespaces: a container without privileges")
+    if STATE.exists():
+        pytest.skip("a lab is up; scripts/lab down removes it")
+    answer = lab("up", "--hosts", "2", "--rate", "400mbit")
+    lab("down")
+    if "apt install" in answer.stderr:
+        reason = answer.stderr.strip()
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+
+
+@pytest.fixture(scope="class")
+def plain() -> Iterator[None]:
+    with lab_up("--hosts", "3", "--rate", "400mbit"):
+        yield
+
+
+@contextmanager
+def listener(program: str, host: str, address: str, *arguments: object) -> Iterator[list[str]]:
+    """Run the receiver of a program; its output is there when the sender has ended."""
+    python = [sys.executable, LAB, "exec", host, sys.executable, "-c", program, "listen", address]
+    command = [*python, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "listening\n"
+            said: list[str] = []
+            yield said
+            said += process.stdout.readlines()
+        finally:
+            process.kill()
+
+
+def stream(source: str, target: str, total: int, link: int = 1) -> float:
+    """Return the payload bytes/s that a host sends to another."""
+    address = f"10.78.{link}.{target[1:]}"
+    with listener(STREAM, target, address, total) as said:
+        on(source, sys.executable, "-c", STREAM, "send", address, total)
+    return float(said[0])
+
+
+def payload() -> float:
+    """Return the payload bytes/s that the lab claims for a link."""
+    claimed = tomllib.loads((STATE / "machine.toml").read_text())["payload_bytes_per_s"]
+    assert isinstance(claimed, float)
+    return claimed
+
+
+def idle_s() -> float:
+    """Return the seconds that CPUs of this machine have been idle."""
+    ticks = Path("/proc/stat").read_text().split()[4]
+    return int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def check_share(
+    measure: Callable[[], float], expected: float, tolerance: float = 0.03
+) -> list[float]:
+    """Measure up to four times until a rate is as expected, and return the shares of it.
+
+    A link cannot be busy while no CPU is free to serve it, and others use this machine: where all
+    attempts are slow and no CPU was idle, there is no answer.
+    """
+    idle, begin = idle_s(), time.monotonic()
+    shares: list[float] = []
+    while len(shares) < 4:
+        shares.append(measure() / expected)
+        if abs(shares[-1] - 1) < tolerance:
+            return shares
+    free = (idle_s() - idle) / (time.monotonic() - begin)
+    if max(shares) < 1 and free < 0.3:
+        pytest.skip(f"no CPU was free to carry the traffic; shares of the payload rate: {shares}")
+    pytest.fail(f"shares of the expected rate: {shares}, {free:.1f} CPUs idle")
+
+
+# What a link carries.
+
+
+@pytest.mark.parametrize("mtu", [9000, 1500])
+@pytest.mark.parametrize("rate", RATES)
+def test_a_link_carries_its_payload_rate(rate: str, mtu: int) -> None:
+    with lab_up("--hosts", "2", "--rate", rate, "--mtu", str(mtu)):
+        expected = RATES[rate] / 8 * (mtu - 52) / (mtu + 38)
+        assert payload() == pytest.approx(expected, rel=1e-6)
+        total = int(max(2e6, expected * 0.3))
+        # Slow enough for the machine, the rate shows whether all bytes of a frame are counted.
+        tolerance = 0.01 if rate == "50mbit" else 0.03
+        shares = check_share(lambda: stream("h1", "h2", total), expected, tolerance)
+    print(f"| {rate} | {mtu} | {expected / 1e6:.2f} MB/s | {shares[-1]:.4f} | {len(shares)} |")
+
+
+def test_a_slow_way_is_slow_in_one_direction_and_no_file_tells() -> None:
+    def told() -> dict[str, str]:
+        files = [STATE / "hostfile", STATE / "machine.toml", STATE / "etc" / "hosts"]
+        return {file.name: file.read_text() for file in files} | {
+            "speed": on("h3", "cat", "/sys/class/net/eth1/speed")
+        }
+
+    with lab_up("--hosts", "3", "--rate", "100mbit", "--mtu", "9000"):
+        honest = told()
+        expected = payload()
+    with lab_up("--hosts", "3", "--rate", "100mbit", "--slow", "h3:tx=37%"):
+        assert told() == honest
+        for file in STATE.rglob("*"):
+            if file.is_file() and not os.path.ismount(file):  # a namespace is no text
+                assert not {b"37%", b"37000000", b"37mbit"} & set(file.read_bytes().split())
+        assert "37" not in on("h3", "env")
+        check_share(lambda: stream("h3", "h1", 2_000_000), expected * 0.37)
+        check_share(lambda: stream("h1", "h3", 4_000_000), expected)
+        check_share(lambda: stream("h1", "h2", 4_000_000), expected)
+        lines = lab("status").stdout.splitlines()
+    assert any(
+        line.split() == ["h3", "eth1", "10.78.1.3", "up", "9000", "37", "100"] for line in lines
+    )
+
+
+def test_a_link_changes_while_the_lab_is_up() -> None:
+    with lab_up("--hosts", "2", "--rate", "100mbit"):
+        full = payload()
+        assert lab("set", "h2:rx", "rate=50%").returncode == 0
+        check_share(lambda: stream("h1", "h2", 3_000_000), full / 2)
+        check_share(lambda: stream("h2", "h1", 4_000_000), full)
+        assert lab("set", "h2", "rate=100mbit", "mtu=1500").returncode == 0
+        assert on("h2", "cat", "/sys/class/net/eth1/mtu") == "1500\n"
+        check_share(lambda: stream("h1", "h2", 4_000_000), 100e6 / 8 * 1448 / 1538)
+        ssh = ("ssh", "-o", "ConnectTimeout=1", "h2", "hostname")
+        assert lab("set", "h2", "down").returncode == 0
+        assert lab("exec", "h1", *ssh).returncode == 255
+        assert on("h2", "cat", "/sys/class/net/eth1/carrier") == "0\n"
+        assert lab("set", "h2", "up").returncode == 0
+        assert on("h1", *ssh) == "h2\n"
+
+
+def test_two_links_carry_traffic_of_their_own() -> None:
+    with lab_up("--hosts", "2", "--rate", "100mbit", "--links", "2", "--slow", "h2.2=40mbit"):
+        full = payload()
+        check_share(lambda: stream("h1", "h2", 4_000_000, link=1), full)
+        check_share(lambda: stream("h1", "h2", 2_000_000, link=2), full * 0.4)
+        assert on("h1", "getent", "hosts", "h2-2").split() == ["10.78.2.2", "h2-2"]
+        assert lab("set", "h2.1", "down").returncode == 0
+        check_share(lambda: stream("h1", "h2", 2_000_000, link=2), full * 0.4)
+
+
+# Hosts.
+
+
+@pytest.mark.usefixtures("plain")
+class TestLab:
+    """One lab of three hosts, which no test changes."""
+
+    def test_a_ping_pong_is_no_faster_than_the_wire(self) -> None:
+        """Where a link may save up 256 kB, a message of 256 KiB takes half the time."""
+        size = 256 * 1024
+        with listener(PING_PONG, "h2", "10.78.1.2", size):
+            seconds = float(on("h1", sys.executable, "-c", PING_PONG, "send", "10.78.1.2", size))
+        assert seconds > (size - TWO_FRAMES) / payload()
+
+    def test_hosts_reach_each_other_without_questions(self) -> None:
+        for target in ("h2", "h3", "h2-1", "10.78.1.2"):
+            assert on("h1", "ssh", target, "hostname") == f"{target[:2].replace('10', 'h2')}\n"
+        assert on("h2", "ssh", "h3", "ssh", "h1", "hostname") == "h1\n"
+
+    def test_a_host_has_its_own_network_name_and_memory(self) -> None:
+        kinds = ("net", "uts", "ipc", "mnt")
+        links = [f"/proc/self/ns/{kind}" for kind in kinds]
+        here = [str(Path(link).readlink()) for link in links]
+        hosts = [on(host, "readlink", *links).split() for host in ("h1", "h2")]
+        assert all(len({*same}) == 3 for same in zip(here, *hosts, strict=True))
+        assert sorted(on("h1", "ls", "/sys/class/net").split()) == ["eth1", "lo"]
+        assert on("h1", "ls", "/dev/shm") == ""  # noqa: S108
+        assert Path("/proc/sys/kernel/hostname").read_text() != "h1\n"
+
+    def test_a_command_keeps_folder_environment_and_exit_code(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("CARRIED", "a b")
+        said = on("h2", "sh", "-c", 'pwd; echo "$CARRIED"; echo "$HOME"')
+        assert said.splitlines() == [str(tmp_path), "a b", str(STATE / "home")]
+        assert lab("exec", "h2", "--", "sh", "-c", "exit 7").returncode == 7
+
+    def test_only_the_key_of_the_lab_opens_a_host(self) -> None:
+        """Neither a password nor another key, and from nowhere but the lab."""
+        password = ("-o", "BatchMode=yes", "-o", "PubkeyAuthentication=no")
+        refused = lab("exec", "h1", "ssh", *password, "h2", "true")
+        assert refused.returncode == 255
+        assert "Permission denied (publickey)" in refused.stderr
+        listening = on("h1", "cat", "/proc/net/tcp", "/proc/net/tcp6")
+        ends = [line.split()[1] for line in listening.splitlines() if " 0A " in line]
+        assert ends == ["01014E0A:0016"]  # 10.78.1.1:22
+        assert STATE.stat().st_mode & 0o777 == 0o700
+
+    @pytest.mark.mpi
+    def test_mpi_jobs_span_hosts(self) -> None:
+        mpi = find_mpi()
+        assert mpi is not None
+        options = ["-bind-to", "none", "-launcher", "ssh", "-hosts", "h1,h2,h3", "-ppn", "1"]
+        if mpi.family == "openmpi":
+            options = ["--bind-to", "none", "--allow-run-as-root", "--host", "h1:1,h2:1,h3:1"]
+            options += ["--mca", "btl", "self,tcp", "--mca", "btl_tcp_if_include", "10.78.1.0/24"]
+        said = on("h1", mpi.mpirun, "-n", 3, *options, sys.executable, "-c", ALLGATHER)
+        assert said.splitlines() == [str(["h1", "h2", "h3"])] * 3
+
+    @pytest.mark.parametrize(
+        ("tokens", "advice"),
+        [
+            ("exec h4 true", "h1 to h3"),
+            ("exec h1", "bash"),
+            ("set h1 rate=fast", "400mbit"),
+            ("set h1 mtu=big", "576 to 9000"),
+            ("set h1:tx down", "without :tx"),
+            ("set h1 sideways", "mtu=1500"),
+            ("set -oProxyCommand=x down", "--help"),
+        ],
+    )
+    def test_a_bad_change_changes_nothing(self, tokens: str, advice: str) -> None:
+        before = lab("status").stdout
+        answer = lab(*tokens.split())
+        assert answer.returncode == 2
+        assert answer.stderr.count("\n") == 1
+        assert advice in answer.stderr
+        assert lab("status").stdout == before
+
+
+# Up and down.
+
+
+def leftovers() -> list[str]:
+    """Return the processes of any lab."""
+    commands = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            commands.append(file.read_bytes().decode(errors="replace"))
+        except OSError:
+            continue
+    return [command for command in commands if str(STATE) in command]
+
+
+def machine_links() -> list[str]:
+    shown = subprocess.run(["ip", "-json", "link"], check=True, capture_output=True, text=True)
+    return [link["ifname"] for link in json.loads(shown.stdout)]
+
+
+def test_a_lab_leaves_no_trace_and_the_machine_alone() -> None:
+    before = machine_links()
+    with lab_up("--hosts", "2", "--rate", "400mbit"):
+        assert machine_links() == before
+        again = lab("up", "--hosts", "2", "--rate", "400mbit")
+        assert again.returncode == 2
+        assert "a lab is up" in again.stderr
+        refused = lab("exec", "h1", sys.executable, LAB, "down")
+        assert refused.returncode == 2
+        assert "host of the lab" in refused.stderr
+        sleeper = f"exec setsid sleep 1000 {STATE} >/dev/null 2>&1 &"
+        on("h1", "bash", "-c", sleeper.replace(f" {STATE}", ""))
+        on("h1", "ssh", "h2", f"setsid tail -f {STATE}/hostfile >/dev/null 2>&1 &")
+        assert any("tail" in command for command in leftovers())
+    assert machine_links() == before
+    assert not STATE.exists()
+    assert leftovers() == []
+    assert lab("down").returncode == 0
+
+
+def test_down_removes_half_a_lab() -> None:
+    up = subprocess.Popen([sys.executable, LAB, "up", "--hosts", "16", "--rate", "400mbit"])
+    while not (STATE / "namespaces" / "h5").exists():
+        assert up.poll() is None
+        time.sleep(0.01)
+    up.kill()
+    up.wait()
+    assert "no lab is up" in lab("status").stderr
+    assert lab("up", "--hosts", "2", "--rate", "400mbit").returncode == 2
+    assert lab("down").returncode == 0
+    assert not STATE.exists()
+    assert leftovers() == []
+
+
+def test_an_interrupted_up_leaves_nothing() -> None:
+    up = subprocess.Popen([sys.executable, LAB, "up", "--hosts", "16", "--rate", "400mbit"])
+    while not (STATE / "namespaces" / "h3").exists():
+        assert up.poll() is None
+        time.sleep(0.01)
+    up.send_signal(signal.SIGINT)
+    assert up.wait(TIMEOUT_S) == 130
+    assert not STATE.exists()
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("tokens", "advice"),
+    [
+        ("", "--help"),
+        ("upp", "--help"),
+        ("up --hosts 2", "--rate"),
+        ("up --hosts 1 --rate 1gbit", "2 to 16"),
+        ("up --hosts 17 --rate 1gbit", "2 to 16"),
+        ("up --hosts two --rate 1gbit", "--help"),
+        ("up --hosts 2 --rate 1000", "400mbit"),
+        ("up --hosts 2 --rate 70%", "400mbit"),
+        ("up --hosts 2 --rate -1gbit", "--help"),
+        ("up --hosts 2 --rate 999999gbit", "10gbit"),
+        ("up --hosts 2 --rate 1gbit --mtu 9001", "576 to 9000"),
+        ("up --hosts 2 --rate 1gbit --links 3", "1 to 2"),
+        ("up --hosts 2 --rate 1gbit --slow h2", "h3:tx=70%"),
+        ("up --hosts 2 --rate 1gbit --slow h3=70%", "h1 to h2"),
+        ("up --hosts 2 --rate 1gbit --slow h2.2=70%", "1 to 1"),
+        ("up --hosts 2 --rate 1gbit --slow h2:up=70%", "h3:tx"),
+        ("up --hosts 2 --rate 1gbit --slow h2=0%", "1mbit"),
+        ("exec h1 true", "scripts/lab up"),
+        ("status", "scripts/lab up"),
+        ("set h1 down", "scripts/lab up"),
+    ],
+)
+def test_a_bad_request_gets_one_line_with_the_way_out(tokens: str, advice: str) -> None:
+    if STATE.exists():
+        pytest.skip("a lab is up")
+    answer = lab(*tokens.split())
+    assert answer.returncode == 2
+    assert answer.stderr.count("\n") == 1
+    assert advice in answer.stderr
+    assert not STATE.exists()
+
+
+def test_who_is_not_root_is_told() -> None:
+    command = ["unshare", "--user", sys.executable, LAB, "status"]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert answer.returncode == 2
+    assert answer.stderr.count("\n") == 1
+    assert "sudo scripts/lab" in answer.stderr
+
+
+def test_missing_programs_are_named_with_their_packages() -> None:
+    answer = lab("up", "--hosts", "2", "--rate", "1gbit", env={**os.environ, "PATH": "/nowhere"})
+    assert answer.returncode == 2
+    assert "apt install" in answer.stderr
+    assert "openssh-client" in answer.stderr
