@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -21,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.mpi, pytest.mark.slow, pytest.mark.timeout(900)]
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 
+MOST_ROUNDS = 5
 SUITE = """
 [suite]
 name = "small"
@@ -88,12 +88,23 @@ def test_the_standard_abi_with_its_8_byte_handles(standard_abi: Path, tmp_path: 
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler; install the package gcc")
 @pytest.mark.parametrize("mpi", ["openmpi", "mpich"])
 def test_the_loops_are_about_as_fast_as_plain_c(mpi: str, request: pytest.FixtureRequest) -> None:
-    """A short form of scripts/parity, with room for a machine that others use too."""
+    """A short form of scripts/parity, on a machine that others may use too.
+
+    What disturbs only adds time, so the fastest of both are compared, and where the machine was
+    busy the whole time, further pairs are measured. An interpreter in the loop would make the
+    harness 2 to 4 times as slow at 8 bytes in every pair.
+    """
     python = Path(sys.executable) if mpi == "openmpi" else request.getfixturevalue("mpich")
-    command = [python, ROOT / "scripts" / "parity", "--here", "--json", "--pairs", "5"]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
-    (table,) = json.loads(answer.stdout).values()
-    for name, pairs in table["pairs"].items():
-        slower = median(harness / c for c, harness in pairs)
-        # An interpreter in the loop would make it 2 to 4 at 8 bytes.
-        assert slower < 1.5, (name, pairs)
+    command = [python, ROOT / "scripts" / "parity", "--here", "--json", "--pairs", "4"]
+    seconds: dict[str, list[tuple[float, float]]] = {}
+    slower: dict[str, float] = {}
+    for _ in range(MOST_ROUNDS):
+        answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
+        (table,) = json.loads(answer.stdout).values()
+        for name, pairs in table["pairs"].items():
+            seconds.setdefault(name, []).extend(pairs)
+            fastest_c, fastest_harness = (min(side) for side in zip(*seconds[name], strict=True))
+            slower[name] = fastest_harness / fastest_c
+        if max(slower.values()) < 1.25:
+            break
+    assert max(slower.values()) < 1.5, seconds
