@@ -39,6 +39,11 @@ LogLevel ERROR
 """
 
 
+def is_host() -> bool:
+    """Return whether this is a host of the lab: its accounts are in the lab's file system."""
+    return STATE.is_mount() and STATE.stat().st_dev == Path("/etc/passwd").stat().st_dev
+
+
 def write_files(cluster: Cluster) -> None:
     """Write keys, and what all hosts have in /etc."""
     folder = HOME / ".ssh"

@@ -8,9 +8,9 @@ from typing import Any
 from labkit.cluster import ETHERNET_BYTES, FRAME_BYTES, Cluster, Link, Target
 from labkit.namespaces import FOLDER, SWITCH, inside, make_namespaces, mount_sysfs
 
-BURST_BYTES = 18_200
-"""What an idle link sends at once: two frames of MTU 9000. More makes messages of that size look
-faster than the link; less costs rate whenever a timer fires late."""
+BURST_BYTES, BURST_S = 9_038, 75e-6
+"""What an idle link sends at once: the largest frame, and what it should have sent while a timer
+fires late. More makes messages of that size look faster than the link; less costs rate."""
 QUEUE_S, QUEUE_FRAMES = 0.02, 32
 """How much traffic, and at least how many frames, a link queues before it drops any."""
 BRIDGE_FILTERS = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
@@ -36,8 +36,8 @@ def connect(link: Link, cluster: Cluster) -> None:
     inside(link.host, "ip", "link", "add", "name", link.interface, *mtu, "type", "veth", *peer)
     port = ("master", link.bridge, "addrgenmode", "none", "up")
     inside(SWITCH, "ip", "link", "set", link.port, *port)
-    # TCP hands packets of up to 64 KiB to an interface, which cuts them. The shaper counts the
-    # bytes of Ethernet once per packet and passes none above a burst: one frame is one packet here.
+    # TCP hands packets of up to 64 KiB to an interface. The shaper cuts those above its burst into
+    # frames, but of a smaller one it counts Ethernet's bytes once: here one packet is one frame.
     whole = ("gso_max_segs", 1, "addrgenmode", "none", "up")
     inside(link.host, "ip", "link", "set", link.interface, *whole)
     address = ("address", "add", f"{link.address}/24", "dev", link.interface)
@@ -55,7 +55,8 @@ def shape(target: Target, rate_bits_per_s: int, cluster: Cluster) -> None:
     """Limit links to a rate that counts whole frames, as a wire does."""
     frames_bytes = QUEUE_FRAMES * (cluster.mtu_bytes + FRAME_BYTES)
     queue_bytes = max(round(rate_bits_per_s / 8 * QUEUE_S), frames_bytes)
-    limits = ("rate", f"{rate_bits_per_s}bit", "burst", f"{BURST_BYTES}b", "limit", queue_bytes)
+    burst_bytes = BURST_BYTES + round(rate_bits_per_s / 8 * BURST_S)
+    limits = ("rate", f"{rate_bits_per_s}bit", "burst", f"{burst_bytes}b", "limit", queue_bytes)
     for link in target.links:
         for direction in target.directions:
             name, interface = _senders(link)[direction]
