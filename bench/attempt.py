@@ -20,7 +20,7 @@ from bench.events import (
 )
 from bench.process import JobProcess
 from bench.record import Case, Job, Status
-from bench.recorder import Recorder
+from bench.recorder import Recorder, earlier
 
 START_DEADLINE_S = 120.0
 """From the command to the first case: MPI start-up and imports from a cold network file system."""
@@ -55,6 +55,8 @@ class Attempt:
         self.samples: dict[int, tuple[float, ...]] = {}
         """Seconds of the current case, by rank."""
         self.any_started = False
+        self.reference_s: float | None = None
+        """Best state of the machine that the job's probe saw."""
         self._recorder = recorder
         self._listener = listener
         self._cases = {case.id: case for case in job.cases}
@@ -115,7 +117,7 @@ class Attempt:
             case CaseStarted() if event.case in self._cases:
                 self.current = self._cases[event.case]
                 self.any_started = True
-                self.started_utc = self._recorder.now()
+                self.started_utc = earlier(self._recorder.now(), event.ago_s)
                 self.samples = {}
                 self._torn = False
                 self._listener.case_started(self)
@@ -127,6 +129,7 @@ class Attempt:
                 self._listener.case_ended(self, case, self._trusted(event))
             case Done():
                 self._done = True
+                self.reference_s = event.reference_s
             case Failure():
                 self._failure = f"rank {event.rank} on {event.host}: {event.reason}"
             case _:

@@ -47,9 +47,11 @@ class Facts(msgspec.Struct, frozen=True, tag="facts"):
 
 
 class CaseStarted(msgspec.Struct, frozen=True, tag="case"):
-    """Set-up of a case begins; its first sample comes later."""
+    """Set-up of a case begins, or began some time ago; its first sample comes later."""
 
     case: str
+    ago_s: float = 0.0
+    """Before this event; the samples and the end of the case then follow at once."""
 
 
 class Samples(msgspec.Struct, frozen=True, tag="samples"):
@@ -79,6 +81,8 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     """Every case of the job has ended."""
 
     job: str
+    reference_s: float | None = None
+    """Seconds of the probe in the best state that this job or one before it saw."""
 
 
 class Failure(msgspec.Struct, frozen=True, tag="error"):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bench.contracts import Checked, Context, Measurement, Operation
-from bench.events import CaseEnded, CaseStarted, Event, Samples
+from bench.events import CaseEnded, Event, Samples
 from bench.measure import MEASUREMENTS
 from bench.record import Axis, Case, Sampling, Status
 from bench.timing.sampling import Sampled, sample
@@ -35,8 +35,7 @@ class _Outcome(NamedTuple):
 
 
 def execute_case(case: Case, rule: Sampling, world: World, context: Context) -> Iterator[Event]:
-    """Run a case on all ranks; the events are complete on rank 0."""
-    yield CaseStarted(case.id)
+    """Run a case on all ranks; the events, its samples and its end, are complete on rank 0."""
     measurement = MEASUREMENTS[case.benchmark]
     reason = _first(world, measurement.unsupported(case, context))
     if reason is not None:

@@ -72,6 +72,8 @@ class Job(msgspec.Struct, frozen=True):
     attempt: int = 0
     first_order: int = 0
     """Place of the first case in the order of its launch."""
+    reference_s: float | None = None
+    """Best state of the machine that earlier jobs saw, as their probe told it."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

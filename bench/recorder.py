@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -31,11 +31,18 @@ from bench.results import (
 )
 
 LATEST = "latest"
+_UTC = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 def utc_now() -> str:
     """Return the time of day as ISO 8601 in UTC with microseconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime(_UTC)
+
+
+def earlier(utc: str, seconds: float) -> str:
+    """Return the time so many seconds before a time that `utc_now` gave."""
+    moment = datetime.strptime(utc, _UTC).replace(tzinfo=UTC) - timedelta(seconds=seconds)
+    return moment.strftime(_UTC)
 
 
 def create_folder(parent: Path, suite: str) -> Path:

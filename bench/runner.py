@@ -82,6 +82,7 @@ class Runner:
             for i, case in enumerate(job.cases)
         }
         self.rows: list[Row] = list(rows)
+        self._reference_s: dict[int, float] = {}
 
     def run(self) -> None:
         """Run every job: calibration, then predictions, then the rest."""
@@ -103,6 +104,7 @@ class Runner:
             self._close(job, Status.SKIPPED, why)
             self.recorder.event(job.id, job.attempt, Done(job.id))
             return
+        job = msgspec.structs.replace(job, reference_s=self._reference_s.get(job.ranks))
         reason: str | None = None
         for attempt in range(job.attempt, job.attempt + MOST_ATTEMPTS):
             job = msgspec.structs.replace(job, attempt=attempt)
@@ -112,6 +114,8 @@ class Runner:
                 Command(job.id, attempt, command.tokens, command.env)
             )
             reason = started.execute(command)
+            if started.reference_s is not None:
+                self._reference_s[job.ranks] = started.reference_s
             if reason is None:
                 return
             log = self.recorder.log_file(job.id, attempt)

@@ -328,6 +328,18 @@ def _row_findings(rows: list[Row]) -> list[Finding]:
                 advice="end what else runs here, then measure again",
             )
         )
+    unsteady = sum("state_percent" in parse_params(row.params) for row in rows)
+    if unsteady:
+        findings.append(
+            Finding(
+                name="slow-state",
+                level="warning",
+                text=f"{unsteady} rows were measured while messages between the cores took over a "
+                "quarter longer than before (state_percent in the rows), and still did when they "
+                "were measured again",
+                advice="measure again, with --launches 10; in a virtual machine its host decides",
+            )
+        )
     slow = sorted({row.timing_layer for row in rows if row.timing_layer == "mpi4py"})
     if slow:
         findings.append(

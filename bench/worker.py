@@ -18,7 +18,16 @@ import msgspec
 
 from bench import __version__
 from bench.errors import printable
-from bench.events import PROTOCOL, Done, Event, Facts, Failure, Hello, RankFacts, encode
+from bench.events import (
+    PROTOCOL,
+    CaseStarted,
+    Event,
+    Facts,
+    Failure,
+    Hello,
+    RankFacts,
+    encode,
+)
 from bench.record import Job
 from bench.world import MpiWorld, SoloWorld, World
 
@@ -75,7 +84,7 @@ def _run(world: World, reporter: _Reporter, current: list[str | None]) -> None:
     threads = _set_threads(job.threads, world.local_size)
     # NumPy and its BLAS start here, after their threads are set.
     from bench.context import open_context
-    from bench.execute import execute_case
+    from bench.rounds import execute_job
 
     context = open_context(world, threads)
     # A collector run inside a sample is not the network, and one between cases takes 40 ms.
@@ -83,11 +92,10 @@ def _run(world: World, reporter: _Reporter, current: list[str | None]) -> None:
     gc.freeze()
     gc.disable()
     reporter.say(_gather_facts(world, context.message_loops))
-    for case in job.cases:
-        current[0] = case.id
-        for event in execute_case(case, job.sampling, world, context):
-            reporter.say(event)
-    reporter.say(Done(job.id))
+    for event in execute_job(job, world, context):
+        if isinstance(event, CaseStarted):
+            current[0] = event.case
+        reporter.say(event)
 
 
 def _read_job() -> object:

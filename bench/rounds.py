@@ -1,0 +1,129 @@
+"""The cases of a job in order, and once more those that met the machine in a slow state.
+
+The latency between two cores of a virtual machine can treble for seconds, when its host moves
+them apart (130 and 355 ns on the same machine, 5 to 25 s each). A probe before and after each case
+tells the state: an 8-byte ping-pong of a millisecond, the same for all cases. It decides, never
+the case's own result. Calibration cases wait for the end of their round, since only then the best
+state is known; a model fitted across two states predicts neither.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.contracts import Buffer, Context, Peer
+from bench.events import CaseEnded, CaseStarted, Done, Event
+from bench.execute import execute_case
+from bench.measure import MEASUREMENTS
+from bench.record import Case, Job, Stage
+from bench.world import World
+
+MOST_ROUNDS = 4
+MOST_AGAIN_S = 20.0
+"""Time for measuring again, in each job: a quick look must stay quick."""
+SLOW = 1.25
+"""A probe over so many times the best one says that the state is another."""
+_PROBE_BYTES = 8
+_PROBE_LOOPS = 500
+_PROBES = 9
+
+
+class Probe:
+    """The state of the path between the first and the last rank, in seconds of a ping-pong.
+
+    Args:
+        reference_s: the best state that an earlier job saw, None where it is the first.
+    """
+
+    def __init__(self, world: World, context: Context, reference_s: float | None) -> None:
+        self._world = world
+        self._loops = context.message_loops
+        self._peer = Peer(world.size - 1 if world.rank == 0 else 0, world.rank == 0)
+        host = context.memories["host"]
+        self._buffers: tuple[Buffer, Buffer] = (host.allocate(8), host.allocate(8))
+        self.best_s = np.inf if reference_s is None else reference_s
+
+    def look(self) -> float:
+        """Return the state now, the same on both ranks, and remember the best."""
+        times = np.empty(_PROBES)
+        if self._loops is not None:
+            send, receive = (buffer.address for buffer in self._buffers)
+            self._loops.pingpong(times, _PROBE_LOOPS, send, receive, _PROBE_BYTES, self._peer)
+        state: float = self._world.broadcast(float(np.median(times)))
+        self.best_s = min(self.best_s, state)
+        return state
+
+    def is_slow(self, state: float) -> bool:
+        """Return whether a state is worse than the best one."""
+        return state > SLOW * self.best_s
+
+
+class _Measured(NamedTuple):
+    """What a case yielded, when, and in which state."""
+
+    case: Case
+    events: list[Event]
+    begin_s: float
+    state: float
+
+
+def execute_job(job: Job, world: World, context: Context) -> Iterator[Event]:
+    """Measure every case of a job; the events are complete on rank 0.
+
+    Returns:
+        The events, in an order in which those of a case follow each other.
+    """
+    # More than two ranks sleep beside the pair, and more ranks than cores have no steady state.
+    pair = world.size == 2 and context.message_loops is not None and context.own_cores
+    if not pair or not all(MEASUREMENTS[case.benchmark].pairwise for case in job.cases):
+        for case in job.cases:
+            yield CaseStarted(case.id)
+            yield from execute_case(case, job.sampling, world, context)
+        yield Done(job.id, job.reference_s)
+        return
+    probe = Probe(world, context, job.reference_s)
+    yield from _in_rounds(job, world, context, probe)
+    yield Done(job.id, probe.best_s)
+
+
+def _in_rounds(job: Job, world: World, context: Context, probe: Probe) -> Iterator[Event]:
+    hold = job.stage is Stage.CALIBRATE
+    waiting: dict[str, _Measured] = {}
+    again_until_s = np.inf
+    queue = list(job.cases)
+    for round_number in range(MOST_ROUNDS):
+        for case in queue:
+            if world.broadcast(time.perf_counter() > again_until_s):
+                break
+            yield CaseStarted(case.id)
+            new = _measure(case, job, world, context, probe)
+            old = waiting.get(case.id)
+            waiting[case.id] = new if old is None or new.state < old.state else old
+            if not hold and not probe.is_slow(waiting[case.id].state):
+                yield from _tell(waiting.pop(case.id), probe)
+        steady = [name for name, one in waiting.items() if not probe.is_slow(one.state)]
+        for name in steady:
+            yield from _tell(waiting.pop(name), probe)
+        queue = [one.case for one in waiting.values()]
+        if round_number == 0:
+            again_until_s = time.perf_counter() + MOST_AGAIN_S
+    for one in waiting.values():
+        yield from _tell(one, probe)
+
+
+def _measure(case: Case, job: Job, world: World, context: Context, probe: Probe) -> _Measured:
+    begin_s = time.perf_counter()
+    before = probe.look()
+    events = list(execute_case(case, job.sampling, world, context))
+    return _Measured(case, events, begin_s, max(before, probe.look()))
+
+
+def _tell(measured: _Measured, probe: Probe) -> Iterator[Event]:
+    """Return the events of a case that is over; where its state was slow, the row says so."""
+    yield CaseStarted(measured.case.id, time.perf_counter() - measured.begin_s)
+    for event in measured.events:
+        if isinstance(event, CaseEnded) and probe.is_slow(measured.state):
+            event.params["state_percent"] = round(100 * measured.state / probe.best_s)
+        yield event
