@@ -1,7 +1,7 @@
 """The cases of a job in order, and once more those that met the machine in a slow state.
 
 The latency between two cores of a virtual machine can treble for seconds, when its host moves
-them apart (130 and 355 ns on the same machine, 5 to 25 s each). A probe before and after each case
+them apart (130, 153 and 355 ns on one machine, 5 to 25 s each). A probe before and after each case
 tells the state: an 8-byte ping-pong of a millisecond, the same for all cases. It decides, never
 the case's own result. Calibration cases wait for the end of their round, since only then the best
 state is known; a model fitted across two states predicts neither.
@@ -23,7 +23,7 @@ from bench.world import World
 MOST_ROUNDS = 4
 MOST_AGAIN_S = 20.0
 """Time for measuring again, in each job: a quick look must stay quick."""
-SLOW = 1.25
+SLOW = 1.12
 """A probe over so many times the best one says that the state is another."""
 _PROBE_BYTES = 8
 _PROBE_LOOPS = 500

@@ -334,8 +334,8 @@ def _row_findings(rows: list[Row]) -> list[Finding]:
             Finding(
                 name="slow-state",
                 level="warning",
-                text=f"{unsteady} rows were measured while messages between the cores took over a "
-                "quarter longer than before (state_percent in the rows), and still did when they "
+                text=f"{unsteady} rows were measured while messages between the cores took over an "
+                "eighth longer than before (state_percent in the rows), and still did when they "
                 "were measured again",
                 advice="measure again, with --launches 10; in a virtual machine its host decides",
             )
