@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -51,8 +51,22 @@ class Running:
             text=True,
         )
         self.folder = wait_for(lambda: next(folder.glob("*-endure-*"), None))
-        wait_for(lambda: len(self.rows()) >= 2 or None)
+        # In the second job, in the midst of a case: rows of the first one are written.
+        wait_for(lambda: len(self.started("-target-")) >= 2 or None)
         self.family = psutil.Process(self.process.pid).children(recursive=True)
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return the whole lines of the journal."""
+        file = self.folder / JOURNAL_FILE
+        text = file.read_text() if file.is_file() else ""
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def started(self, job: str) -> list[str]:
+        """Return the cases that have begun in jobs of a name."""
+        events = [
+            entry["event"] for entry in self.entries() if job in entry["job"] and "event" in entry
+        ]
+        return [event["case"] for event in events if event["type"] == "case"]
 
     def rows(self) -> list[Row]:
         return read_csv(self.folder / RESULTS_FILE, Row)
@@ -61,8 +75,7 @@ class Running:
         """Return the processes of the newest job's ranks, as they told them."""
 
         def newest() -> list[int] | None:
-            lines = (self.folder / JOURNAL_FILE).read_text().splitlines()
-            events = [json.loads(line).get("event", {}) for line in lines]
+            events = [entry.get("event", {}) for entry in self.entries()]
             facts = [event for event in events if event.get("type") == "facts"]
             pids = [rank["pid"] for rank in facts[-1]["ranks"]] if facts else []
             return pids if pids and all(psutil.pid_exists(pid) for pid in pids) else None
