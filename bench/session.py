@@ -15,6 +15,7 @@ from bench import __version__
 from bench.calibration import predict_targets
 from bench.contracts import Launcher
 from bench.errors import LaunchError, RequestError
+from bench.findings import row_findings
 from bench.hosts import parse_hosts, read_hostfile
 from bench.launch import open_launcher
 from bench.launch.reach import find_unfit
@@ -24,7 +25,7 @@ from bench.machine.mpi import MpiInstall, find_mpi
 from bench.machine.store import store_facts
 from bench.plan import Plan, make_plan
 from bench.progress import open_progress
-from bench.record import Finding, Origin, Row, Status, parse_params
+from bench.record import Finding, Origin, Status
 from bench.recorder import Recorder, create_folder, lock_run, utc_now
 from bench.results import JOURNAL_FILE, RunMeta, open_run
 from bench.resume import (
@@ -237,7 +238,7 @@ def _run(runner: Runner) -> Ended:
     finally:
         signal.signal(signal.SIGTERM, previous)
         progress.close()
-        for finding in (*_row_findings(runner.rows), *_busy_after(recorder.meta.origin)):
+        for finding in (*row_findings(runner.rows), *_busy_after(recorder.meta.origin)):
             recorder.finding(finding)
         recorder.finish(outcome)
     return Ended(recorder.folder, outcome, count_rows(recorder.folder))
@@ -301,54 +302,3 @@ def _meta(request: Request, prepared: Prepared, origin: Origin, run: str) -> Run
         },
         started_utc=utc_now(),
     )
-
-
-def _row_findings(rows: list[Row]) -> list[Finding]:
-    """Return what the rows together say about how far they can be trusted."""
-    findings = []
-    shared = sum("oversubscribed" in parse_params(row.params) for row in rows)
-    if shared:
-        findings.append(
-            Finding(
-                name="oversubscribed",
-                level="warning",
-                text=f"{shared} rows were measured with more ranks than cores: each rank waited "
-                "while others ran",
-                advice="read them as a test that the job runs, or start fewer ranks with -n",
-            )
-        )
-    disturbed = sum("preempted_percent" in parse_params(row.params) for row in rows)
-    if disturbed:
-        findings.append(
-            Finding(
-                name="preempted",
-                level="warning",
-                text=f"{disturbed} rows were measured while other processes ran on the same cores "
-                "(preempted_percent in the rows)",
-                advice="end what else runs here, then measure again",
-            )
-        )
-    unsteady = sum("state_percent" in parse_params(row.params) for row in rows)
-    if unsteady:
-        findings.append(
-            Finding(
-                name="slow-state",
-                level="warning",
-                text=f"{unsteady} rows were measured while messages between the cores took over an "
-                "eighth longer than before (state_percent in the rows), and still did when they "
-                "were measured again",
-                advice="measure again, with --launches 10; in a virtual machine its host decides",
-            )
-        )
-    slow = sorted({row.timing_layer for row in rows if row.timing_layer == "mpi4py"})
-    if slow:
-        findings.append(
-            Finding(
-                name="interpreted-loops",
-                level="warning",
-                text="messages were timed by loops in Python, which add their own time to each "
-                "(overhead_ns in the rows)",
-                advice="install numba into this environment to compile the loops",
-            )
-        )
-    return findings

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "bench"
 
 LAYERS = (
     {"errors", "units", "record"},
-    {"contracts", "events", "hosts", "rates", "results", "world"},
+    {"contracts", "events", "findings", "hosts", "rates", "results", "world"},
     {"machine", "measure", "memory", "model", "timing"},
     {"analysis", "context", "launch", "process", "recorder", "suite"},
     {"attempt", "execute", "plan", "progress", "report", "rows"},
