@@ -20,11 +20,11 @@ _MARKS = (
         "end what else runs here, then measure again",
     ),
     (
-        "slow-state",
+        "other-state",
         "state_percent",
-        "rows were measured while messages between the cores took over an eighth longer than "
-        "before (state_percent in the rows), and still did when they were measured again",
-        "measure again, with --launches 10; in a virtual machine its host decides",
+        "rows were measured while messages between the cores took an eighth longer or shorter "
+        "than in the best state of the jobs before (state_percent in the rows)",
+        "measure again, with --launches 10; in a virtual machine its host moves the cores",
     ),
 )
 

@@ -35,7 +35,7 @@ class Probe:
     """The state of the path between the first and the last rank, in seconds of a ping-pong.
 
     Args:
-        reference_s: the best state that an earlier job saw, None where it is the first.
+        reference_s: the best state that earlier jobs saw, None where this is the first.
     """
 
     def __init__(self, world: World, context: Context, reference_s: float | None) -> None:
@@ -44,6 +44,7 @@ class Probe:
         self._peer = Peer(world.size - 1 if world.rank == 0 else 0, world.rank == 0)
         host = context.memories["host"]
         self._buffers: tuple[Buffer, Buffer] = (host.allocate(8), host.allocate(8))
+        self.reference_s = reference_s
         self.best_s = np.inf if reference_s is None else reference_s
 
     def look(self) -> float:
@@ -59,6 +60,14 @@ class Probe:
     def is_slow(self, state: float) -> bool:
         """Return whether a state is worse than the best one."""
         return state > SLOW * self.best_s
+
+    def moved_percent(self, state: float) -> int | None:
+        """Return a state in per cent of the earlier jobs' best, None where they are the same.
+
+        Models were calibrated there: a faster state is as foreign to them as a slower one.
+        """
+        ratio = state / (self.best_s if self.reference_s is None else self.reference_s)
+        return None if 1 / SLOW <= ratio <= SLOW else round(100 * ratio)
 
 
 class _Measured(NamedTuple):
@@ -123,9 +132,10 @@ def _measure(case: Case, job: Job, world: World, context: Context, probe: Probe)
 
 
 def _tell(measured: _Measured, probe: Probe) -> Iterator[Event]:
-    """Return the events of a case that is over; where its state was slow, the row says so."""
+    """Return the events of a case that is over; where its state was another, the row says so."""
     yield CaseStarted(measured.case.id, time.perf_counter() - measured.begin_s)
+    moved_percent = probe.moved_percent(measured.state)
     for event in measured.events:
-        if isinstance(event, CaseEnded) and probe.is_slow(measured.state):
-            event.params["state_percent"] = round(100 * measured.state / probe.best_s)
+        if isinstance(event, CaseEnded) and moved_percent is not None:
+            event.params["state_percent"] = moved_percent
         yield event

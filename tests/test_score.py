@@ -12,8 +12,16 @@ from bench.analysis.noise import aggregate
 from bench.analysis.score import Score, score, score_text
 from bench.analysis.statistics import BETWEEN, WITHIN
 from bench.analysis.table import load, load_samples
-from bench.record import Origin, Row
-from bench.results import PREDICTIONS_FILE, RESULTS_FILE, csv_header, csv_lines, csv_text, read_csv
+from bench.record import Origin, Row, params_text, parse_params
+from bench.results import (
+    PREDICTIONS_FILE,
+    RESULTS_FILE,
+    csv_header,
+    csv_lines,
+    csv_text,
+    open_run,
+    read_csv,
+)
 
 TARGET = "c0001"
 """The first target case: latency of 2 bytes."""
@@ -222,3 +230,32 @@ def test_noise_takes_the_slowest_rank_where_the_row_does(tmp_path):
     times = {row.case: row.t_median_s for row in run.rows()}
     for (case, _), seconds in aggregate(load(run), load_samples(run)).items():
         assert np.median(seconds) == pytest.approx(times[case], rel=1e-3)
+
+
+def test_cases_that_met_another_state_are_told_apart(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"])
+    path = run.path / RESULTS_FILE
+    rows = read_csv(path, Row)
+    moved = [
+        msgspec.structs.replace(
+            row,
+            t_median_s=row.t_median_s * 2,
+            params=params_text(parse_params(row.params) | {"state_percent": 200}),
+        )
+        if row.job.startswith("target") and i % 2
+        else row
+        for i, row in enumerate(rows)
+    ]
+    path.write_text(csv_text([csv_header(Row)]) + csv_lines(moved))
+    (group,) = score(open_run(run.path)).groups
+    assert group.count == 11
+    assert group.steady is not None
+    assert 0 < group.steady.count < 11
+    assert group.steady.median_error == pytest.approx(0.07)
+    assert any("met the machine in the state" in line for line in score_text(score(run)))
+
+
+def test_where_no_case_moved_nothing_is_said_of_states(tmp_path):
+    found = score(write_run(tmp_path / "r", benchmarks=["latency"]))
+    assert all(group.steady is None for group in found.groups)
+    assert not any("state" in line for line in score_text(found))

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.analysis.baseline import BASELINES
 from bench.analysis.table import measured
 from bench.errors import printable
-from bench.record import Prediction, Stage
+from bench.record import Prediction, Stage, parse_params
 from bench.results import RunFolder
 
 Line = Mapping[Any, Any]
@@ -47,6 +47,8 @@ class Pair(NamedTuple):
     high_s: float | None
     measured_s: float
     baselines: dict[str, float]
+    moved: bool
+    """Whether the machine was in another state than when the model was calibrated."""
 
     @property
     def error(self) -> float:
@@ -142,6 +144,7 @@ def _pair(line: Line, prediction: Prediction, curves: "_Curves") -> Pair:
         high_s=prediction.high_s,
         measured_s=line["t_median_s"],
         baselines=curves.predict(line, (prediction.calibration_cases or "").split()),
+        moved="state_percent" in parse_params(line["params"]),
     )
 
 

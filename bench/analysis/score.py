@@ -58,6 +58,14 @@ class Coverage(msgspec.Struct, frozen=True):
     high: float
 
 
+class Steady(msgspec.Struct, frozen=True):
+    """The predictions whose cases met the machine in the state that was calibrated."""
+
+    count: int
+    median_error: float | None
+    """None where every case met another state."""
+
+
 class Skill(msgspec.Struct, frozen=True):
     """A naive predictor through the same calibration cases, and what the model gains on it."""
 
@@ -85,6 +93,8 @@ class GroupScore(msgspec.Struct, frozen=True):
     noise: Noise
     coverage: Coverage | None
     skills: tuple[Skill, ...]
+    steady: Steady | None = None
+    """None where no case is known to have met another state."""
 
     @property
     def bias_text(self) -> str:
@@ -184,7 +194,15 @@ def _group(name: str, pairs: Sequence[Pair], floor: NoiseFloor) -> GroupScore:
         noise=Noise(*floor.of([(pair.case, pair.launch) for pair in pairs])),
         coverage=_coverage(pairs),
         skills=_skills(pairs),
+        steady=_steady(pairs),
     )
+
+
+def _steady(pairs: Sequence[Pair]) -> Steady | None:
+    errors = [abs(pair.error) for pair in pairs if not pair.moved]
+    if len(errors) == len(pairs):
+        return None
+    return Steady(len(errors), float(np.median(errors)) if errors else None)
 
 
 def _coverage(pairs: Iterable[Pair]) -> Coverage | None:
@@ -229,6 +247,7 @@ def score_text(score: Score) -> list[str]:
         for kind in sorted(map(str, kinds))
     ]
     lines += [line for group in score.groups for line in _verdict_lines(group)]
+    lines += steady_lines(score)
     lines += [f"not scored: {u.count} cases, {u.reason}" for u in score.unscored]
     lines += [f"refused: {r.name} (launch {r.launch}): {r.reason}" for r in score.refused]
     return lines + [f"problem: {problem}" for problem in score.problems]
@@ -255,6 +274,23 @@ def _verdict_lines(group: GroupScore) -> list[str]:
             f"({format_percent(c.low)} to {format_percent(c.high)} at 95 %)"
         )
     lines += [f"{group.name}: {skill_text(skill)}" for skill in group.skills]
+    return lines
+
+
+def steady_lines(score: Score) -> list[str]:
+    """Return in words how far off the predictions were where the machine had not changed."""
+    groups = {group.name: group for group in (*score.groups, *score.benchmarks)}
+    lines = []
+    for group in groups.values():
+        steady = group.steady
+        if steady is None:
+            continue
+        met = "met the machine in the state that was calibrated"
+        if steady.median_error is None:
+            lines.append(f"{group.name}: none of {group.count} {met}")
+        else:
+            error = format_percent(steady.median_error)
+            lines.append(f"{group.name}: {error} on the {steady.count} of {group.count} that {met}")
     return lines
 
 

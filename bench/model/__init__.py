@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from bench.model.curve import Curve
 from bench.model.gemm import fit_rows
-from bench.model.link import fit_segments
+from bench.model.interpolation import join_sizes
 
 Fit = Callable[[list[float], list[float]], Curve]
 """From rising sizes and the seconds measured at them, the curve through all sizes.
@@ -13,11 +13,11 @@ Raises ValueError where the points admit no curve of this kind.
 """
 
 FITS: dict[str, Fit] = {
-    "latency": fit_segments,
-    "bandwidth": fit_segments,
-    "bibandwidth": fit_segments,
-    "message_rate": fit_segments,
-    "memcpy": fit_segments,
-    "stream": fit_segments,
+    "latency": join_sizes,
+    "bandwidth": join_sizes,
+    "bibandwidth": join_sizes,
+    "message_rate": join_sizes,
+    "memcpy": join_sizes,
+    "stream": join_sizes,
     "matmul": fit_rows,
 }

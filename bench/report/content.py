@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from bench.analysis.headline import Headline, headlines
-from bench.analysis.score import GroupScore, Score, format_percent, skill_text
+from bench.analysis.score import GroupScore, Score, format_percent, skill_text, steady_lines
 from bench.analysis.statistics import BETWEEN, WITHIN, summarise
 from bench.analysis.table import is_oversubscribed
 from bench.record import Origin
@@ -182,6 +182,8 @@ def _score_row(group: GroupScore) -> tuple[str, ...]:
 
 
 def _skill_lines(score: Score) -> Iterator[str]:
+    for line in steady_lines(score):
+        yield f"{line}."
     for group in score.groups:
         if group.skills:
             yield f"{group.name}: " + "; ".join(skill_text(skill) for skill in group.skills) + "."
