@@ -1,10 +1,8 @@
 """The cases of a job in order, and once more those that met the machine in a slow state.
 
-The latency between two cores of a virtual machine can treble for seconds, when its host moves
-them apart (130, 153 and 355 ns on one machine, 5 to 25 s each). A probe before and after each case
-tells the state: an 8-byte ping-pong of a millisecond, the same for all cases. It decides, never
-the case's own result. Calibration cases wait for the end of their round, since only then the best
-state is known; a model fitted across two states predicts neither.
+A probe before and after each case tells the state, the same for all cases. It decides, never the
+case's own result. Calibration cases wait for the end of their round, since only then the best state
+is known; a model fitted across two states predicts neither.
 """
 
 import time
@@ -13,61 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.contracts import Buffer, Context, Peer
+from bench.contracts import Context
 from bench.events import CaseEnded, CaseStarted, Done, Event
 from bench.execute import execute_case
 from bench.measure import MEASUREMENTS
 from bench.record import Case, Job, Stage
+from bench.state import Probe
 from bench.world import World
 
 MOST_ROUNDS = 4
-MOST_AGAIN_S = 20.0
+MOST_AGAIN_S = 10.0
 """Time for measuring again in a job, and no more than its first round took: a quick look must stay
 quick."""
-SLOW = 1.12
-"""A probe over so many times the best one says that the state is another."""
-_PROBE_BYTES = 8
-_PROBE_LOOPS = 500
-_PROBES = 9
-
-
-class Probe:
-    """The state of the path between the first and the last rank, in seconds of a ping-pong.
-
-    Args:
-        reference_s: the best state that earlier jobs saw, None where this is the first.
-    """
-
-    def __init__(self, world: World, context: Context, reference_s: float | None) -> None:
-        self._world = world
-        self._loops = context.message_loops
-        self._peer = Peer(world.size - 1 if world.rank == 0 else 0, world.rank == 0)
-        host = context.memories["host"]
-        self._buffers: tuple[Buffer, Buffer] = (host.allocate(8), host.allocate(8))
-        self.reference_s = reference_s
-        self.best_s = np.inf if reference_s is None else reference_s
-
-    def look(self) -> float:
-        """Return the state now, the same on both ranks, and remember the best."""
-        times = np.empty(_PROBES)
-        if self._loops is not None:
-            send, receive = (buffer.address for buffer in self._buffers)
-            self._loops.pingpong(times, _PROBE_LOOPS, send, receive, _PROBE_BYTES, self._peer)
-        state: float = self._world.broadcast(float(np.median(times)))
-        self.best_s = min(self.best_s, state)
-        return state
-
-    def is_slow(self, state: float) -> bool:
-        """Return whether a state is worse than the best one."""
-        return state > SLOW * self.best_s
-
-    def moved_percent(self, state: float) -> int | None:
-        """Return a state in per cent of the earlier jobs' best, None where they are the same.
-
-        Models were calibrated there: a faster state is as foreign to them as a slower one.
-        """
-        ratio = state / (self.best_s if self.reference_s is None else self.reference_s)
-        return None if 1 / SLOW <= ratio <= SLOW else round(100 * ratio)
 
 
 class _Measured(NamedTuple):
@@ -126,7 +81,7 @@ def _in_rounds(job: Job, world: World, context: Context, probe: Probe) -> Iterat
 
 def _measure(case: Case, job: Job, world: World, context: Context, probe: Probe) -> _Measured:
     begin_s = time.perf_counter()
-    before = probe.look()
+    before = probe.settle()
     events = list(execute_case(case, job.sampling, world, context))
     return _Measured(case, events, begin_s, max(before, probe.look()))
 

@@ -15,7 +15,7 @@ LAYERS = (
     {"contracts", "events", "findings", "hosts", "rates", "results", "world"},
     {"machine", "measure", "memory", "model", "timing"},
     {"analysis", "context", "launch", "process", "recorder", "suite"},
-    {"attempt", "execute", "plan", "progress", "report", "rows"},
+    {"attempt", "execute", "plan", "progress", "report", "rows", "state"},
     {"calibration", "rounds", "runner"},
     {"worker"},
     {"resume"},

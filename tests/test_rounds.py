@@ -8,7 +8,7 @@ from bench import rounds
 from bench.context import open_context
 from bench.events import CaseEnded, CaseStarted, Event
 from bench.record import Case, Job, Sampling, Stage, Status
-from bench.rounds import Probe
+from bench.state import Probe
 from bench.world import SoloWorld
 
 FAST_S, SLOW_S = 150e-9, 370e-9
