@@ -1,17 +1,20 @@
 /* The reference for the timing loops: a ping-pong and a window test in plain C.
  *
- * usage: parity latency|window BYTES WINDOW LOOPS REPEATS
+ * usage: parity latency|window BYTES WINDOW LOOPS REPEATS PIPE0 PIPE1
  *
  * MPI_Init only; the clock is read outside the loop of LOOPS operations. Prints the median over
  * REPEATS of the seconds of one operation: half a round trip, or one message of a window that
  * ends with one empty reply. Every message in flight has a buffer of its own, at page boundaries
- * and touched, as in the harness.
+ * and touched, as in the harness. First the ranks block and wake each other through two named pipes,
+ * as in bench/state.py: a virtual machine's host then puts their cores near each other.
  */
+#include <fcntl.h>
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static double now(void) {
     struct timespec t;
@@ -22,6 +25,18 @@ static double now(void) {
 static int rising(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+static void wake(const char *path0, const char *path1, int rank) {
+    int in = open(rank ? path1 : path0, O_RDWR), out = open(rank ? path0 : path1, O_RDWR);
+    char c = 0;
+    MPI_Barrier(MPI_COMM_WORLD); /* both pipes are open at both ends */
+    for (int i = 0; i < 200; i++) {
+        if (rank && read(in, &c, 1) != 1) MPI_Abort(MPI_COMM_WORLD, 3);
+        usleep(500);
+        if (write(out, &c, 1) != 1) MPI_Abort(MPI_COMM_WORLD, 3);
+        if (!rank && read(in, &c, 1) != 1) MPI_Abort(MPI_COMM_WORLD, 3);
+    }
 }
 
 static char *touched(size_t bytes) {
@@ -66,8 +81,8 @@ int main(int argc, char **argv) {
     int rank, size;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
-    if (argc != 6 || size != 2) {
-        fprintf(stderr, "usage: 2 ranks of: parity latency|window BYTES WINDOW LOOPS REPEATS\n");
+    if (argc != 8 || size != 2) {
+        fprintf(stderr, "usage: 2 ranks of: parity latency|window BYTES WINDOW LOOPS REPEATS PIPE0 PIPE1\n");
         MPI_Abort(MPI_COMM_WORLD, 2);
     }
     int latency = strcmp(argv[1], "latency") == 0;
@@ -76,6 +91,7 @@ int main(int argc, char **argv) {
     char *out = touched((size_t)bytes * (size_t)window), *in = touched((size_t)bytes);
     MPI_Request *requests = malloc(sizeof(MPI_Request) * (size_t)window);
     double *seconds = malloc(sizeof(double) * (size_t)repeats);
+    wake(argv[6], argv[7], rank);
     for (int r = -1; r < repeats; r++) { /* the first is warm-up */
         MPI_Barrier(MPI_COMM_WORLD);
         double begin = now();
