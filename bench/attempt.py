@@ -1,11 +1,15 @@
 """One start of a job: its process, what its events tell, and why it ended if it ended early."""
 
 import math
+import time
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
 
+from bench.clock import earlier
 from bench.contracts import LaunchCommand
+from bench.deadline import END_DEADLINE_S, START_DEADLINE_S, case_deadline_s
 from bench.errors import LaunchError
 from bench.events import (
     CaseEnded,
@@ -15,20 +19,26 @@ from bench.events import (
     Event,
     Facts,
     Failure,
+    Queued,
     Samples,
     decode,
 )
+from bench.measure.pair import pair_ranks
 from bench.process import JobProcess
 from bench.record import Case, Job, Status
-from bench.recorder import Recorder, earlier
+from bench.recorder import Recorder
+from bench.vitals import ask_ranks
 
-START_DEADLINE_S = 120.0
-"""From the command to the first case: MPI start-up and imports from a cold network file system."""
-LEAST_CASE_DEADLINE_S = 30.0
+_MOST_STEP_S = 5.0
+"""A second in which this process or its machine stood still for longer is not held against a job,
+which may have stood still as well."""
 
 
 class Listener(Protocol):
     """Told what an attempt learns, as it learns it."""
+
+    def queued(self, event: Queued) -> None:
+        """The job waits for its nodes, or has just got them."""
 
     def facts_known(self, attempt: "Attempt") -> None:
         """The ranks have told where they run."""
@@ -44,10 +54,17 @@ class Listener(Protocol):
 
 
 class Attempt:
-    """Runs a job once."""
+    """Runs a job once.
 
-    def __init__(self, job: Job, recorder: Recorder, listener: Listener) -> None:
+    Args:
+        high_s: predicted upper times of one operation, by case, as far as there are any.
+    """
+
+    def __init__(
+        self, job: Job, recorder: Recorder, listener: Listener, high_s: Mapping[str, float]
+    ) -> None:
         self.job = job
+        self._high_s = high_s
         self.facts: Facts | None = None
         self.current: Case | None = None
         """The case that has begun and not ended."""
@@ -64,6 +81,9 @@ class Attempt:
         self._torn = False
         """Something was said since the current case began that did not arrive whole."""
         self._failure: str | None = None
+        self._silent_s = 0.0
+        """Since the last event; other output is no sign that the case goes on."""
+        self._looked_s = time.monotonic()
 
     def execute(self, command: LaunchCommand) -> str | None:
         """Run the job; return None where all its cases ended, else the reason why not."""
@@ -75,7 +95,7 @@ class Attempt:
             return str(error)
         status = None
         try:
-            for line in process.lines(self._may_wait):
+            for line in process.lines(self._may_go_on):
                 self._read(line)
         finally:
             status = process.end()
@@ -84,15 +104,28 @@ class Attempt:
             return self._failure or _describe(status, process.last_words())
         return f"the job did not tell how {len(self._cases)} cases ended" if self._cases else None
 
-    def _may_wait(self, silent_s: float) -> bool:
-        deadline = START_DEADLINE_S if self.current is None else _case_deadline_s(self.job)
-        if silent_s > deadline:
-            what = f"case {self.current.id}" if self.current else "start-up"
-            self._failure = f"no sign of life for {deadline:.0f} s in {what}; the job was ended"
-            return False
-        if silent_s > 0.5:
+    def _may_go_on(self) -> bool:
+        """Return whether the job may take more time; where not, the reason is known after."""
+        now_s = time.monotonic()
+        self._silent_s += min(now_s - self._looked_s, _MOST_STEP_S)
+        self._looked_s = now_s
+        if self._silent_s > 0.5:
             self._listener.waiting()
-        return True
+        deadline_s = self._deadline_s()
+        if self._silent_s <= deadline_s:
+            return True
+        if not self._done:
+            where = f"case {self.current.id}" if self.current else "start-up"
+            who = "; ".join(ask_ranks(self.facts.ranks)) if self.facts else "no rank has spoken yet"
+            self._failure = f"no sign of life for {deadline_s:.0f} s in {where}: {who}"
+        return False
+
+    def _deadline_s(self) -> float:
+        if self._done:
+            return END_DEADLINE_S
+        if self.current is None:
+            return START_DEADLINE_S
+        return case_deadline_s(self.current, self.job.sampling, self._high_s.get(self.current.id))
 
     def _read(self, line: bytes) -> None:
         job, note = self.job, self._recorder.note
@@ -106,11 +139,14 @@ class Attempt:
         if event is None:
             note("log", job.id, job.attempt, line=line.decode(errors="replace"))
             return
+        self._silent_s = 0.0
         self._recorder.event(job.id, job.attempt, event)
         self._take(event)
 
     def _take(self, event: Event) -> None:
         match event:
+            case Queued():
+                self._listener.queued(event)
             case Facts():
                 self.facts = event
                 self._listener.facts_known(self)
@@ -126,7 +162,7 @@ class Attempt:
             case CaseEnded() if self.current is not None and event.case == self.current.id:
                 case, self.current = self.current, None
                 del self._cases[case.id]
-                self._listener.case_ended(self, case, self._trusted(event))
+                self._listener.case_ended(self, case, self._trusted(case, event))
             case Done():
                 self._done = True
                 self.reference_s = event.reference_s
@@ -135,9 +171,12 @@ class Attempt:
             case _:
                 pass  # Hello, or a case that this job does not hold: nothing to keep.
 
-    def _trusted(self, ended: CaseEnded) -> CaseEnded:
+    def _trusted(self, case: Case, ended: CaseEnded) -> CaseEnded:
         """Return how a case ended: as a failure where not all that was said of it arrived."""
-        if ended.status is not Status.OK or (not self._torn and _complete(self.samples)):
+        # Of more than a pair, rank 0 may sleep; whoever sends first has measured in any case.
+        first, _ = pair_ranks(case, self.job.ranks)
+        whole = not self._torn and first in self.samples and _complete(self.samples)
+        if ended.status is not Status.OK or whole:
             return ended
         self.samples = {}
         why = "its samples did not arrive whole: other output was mixed into them (see the journal)"
@@ -149,19 +188,14 @@ class Attempt:
 
 
 def _complete(samples: dict[int, tuple[float, ...]]) -> bool:
-    """Return whether rank 0 and all others told equally many times, every one of them a time."""
+    """Return whether all ranks told equally many times, every one of them a time."""
     counts = {len(seconds) for seconds in samples.values()}
     times = (s for seconds in samples.values() for s in seconds)
-    return 0 in samples and len(counts) == 1 and 0 not in counts and all(map(_is_time, times))
+    return len(counts) == 1 and 0 not in counts and all(map(_is_time, times))
 
 
 def _is_time(seconds: float) -> bool:
     return 0 < seconds < math.inf
-
-
-def _case_deadline_s(job: Job) -> float:
-    rule = job.sampling
-    return max(LEAST_CASE_DEADLINE_S, 10 * (rule.warmup_cap_s + rule.cap_s))
 
 
 def _describe(status: int, last_words: str) -> str:

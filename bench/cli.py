@@ -16,6 +16,7 @@ import rich_click as click
 
 from bench import __version__
 from bench.errors import BenchError, RequestError, nearest, printable
+from bench.predict_cli import predict
 
 if TYPE_CHECKING:
     from bench.session import Ended, Request
@@ -89,13 +90,23 @@ def _request_options(command: Command) -> Command:
         click.option("-n", "ranks", type=click.IntRange(1, 1_000_000), metavar="RANKS",
                      help="Ranks of every benchmark; beats the suite."),
         click.option("--launcher", default="mpirun", show_default=True, metavar="NAME",
-                     help="mpirun, local (no MPI) or replay."),
+                     help="mpirun, srun, sbatch, pbs, local (no MPI) or replay."),
         click.option("--mpirun", metavar="PATH", help="The mpirun to use, of any MPI."),
-        click.option("--hosts", metavar="A,B", help="Hosts to run on, over SSH."),
+        click.option("--hosts", metavar="A,B",
+                     help="Hosts to run on, over SSH or from a scheduler."),
         click.option("--hostfile", type=click.Path(path_type=Path), metavar="FILE",
                      help="A file with one host on each line."),
         click.option("--bind", type=click.Choice(["auto", "core", "none"]), default="auto",
                      show_default=True, help="Bind ranks to cores; none where hosts share them."),
+        click.option("--nodes", type=click.IntRange(1, 100_000), metavar="N",
+                     help="Nodes to ask a scheduler for."),
+        click.option("--site", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Settings for a scheduler; CLUSTERBENCH_SITE names a default."),
+        click.option("--container", metavar="IMAGE",
+                     help="Start ranks in a container, with srun, sbatch or pbs."),
+        click.option("--work", type=click.Path(path_type=Path), metavar="DIR",
+                     help="Folder that batch jobs share with their nodes; the run's own if not "
+                     "given."),
         click.option("--launches", type=click.IntRange(1, 10_000), metavar="N",
                      help="Times that every case is measured in a launch of its own."),
         click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N",
@@ -257,10 +268,13 @@ def score(run_path: Path, as_json: bool) -> int:
     return 0 if result.complete else EXIT_UNDECIDED
 
 
-def _request(asked: dict[str, Any]) -> "Request":
-    from bench.session import Request
+commands.add_command(predict)
 
-    return Request(**asked)
+
+def _request(asked: dict[str, Any]) -> "Request":
+    from bench.session import make_request
+
+    return make_request(asked)
 
 
 def _write_report(folder: Path) -> None:

@@ -81,6 +81,13 @@ class Peer(NamedTuple):
     leads: bool
 
 
+class Member(NamedTuple):
+    """One rank of a collective operation, and how many take part."""
+
+    rank: int
+    ranks: int
+
+
 class MessageLoops(Protocol):
     """Loops over MPI calls; each fills `seconds` with the time of one operation per sample.
 
@@ -116,6 +123,21 @@ class MessageLoops(Protocol):
         peer: Peer,
     ) -> None:
         """Time `window` messages each way at once; per pair of messages."""
+
+    def allreduce(
+        self,
+        seconds: Seconds,
+        loops: int,
+        send: int,
+        receive: int,
+        count: int,
+        dtype: str,
+        member: Member,
+    ) -> None:
+        """Time one sum of `count` numbers (`fp32`, `fp64`) over all ranks, on this rank alone.
+
+        All ranks leave a barrier of small messages before each operation, outside its time.
+        """
 
 
 class MemoryLoops(Protocol):
@@ -217,7 +239,8 @@ class Measurement(Protocol):
     size_axis: str
     """The axis that a model interpolates along."""
     pairwise: bool
-    """True where the first rank and the last one are the ends of what is measured."""
+    """True where two ranks are the ends of what is measured: the first one and the last one, or
+    those that the axes `src_rank` and `dst_rank` of the case name."""
 
     @property
     def axes(self) -> tuple[AxisSpec, ...]:

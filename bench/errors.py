@@ -4,7 +4,8 @@ BenchError                  exit code
 ├── RequestError            2   a suite, flag, file or topology that cannot be used as given
 │   └── SuiteError          2   the same, in a suite file: the message starts with the key's path
 ├── UndecidedError          3   nothing false, but no answer either
-└── LaunchError             4   a job could not start
+├── LaunchError             4   a job could not start
+└── StorageError            4   the folder of a run took no more: the disk is full, or gone
 """
 
 import difflib
@@ -35,6 +36,10 @@ class UndecidedError(BenchError):
 
 class LaunchError(BenchError):
     """A job could not be started."""
+
+
+class StorageError(BenchError):
+    """The files of a run could not be written; what was written before stays readable."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

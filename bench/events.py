@@ -94,7 +94,17 @@ class Failure(msgspec.Struct, frozen=True, tag="error"):
     reason: str
 
 
-Event = Hello | Facts | CaseStarted | Samples | CaseEnded | Done | Failure
+class Queued(msgspec.Struct, frozen=True, tag="queued"):
+    """A batch system holds the job, and its ranks have not begun; told by who submitted it."""
+
+    job: str
+    batch_job: str
+    """The batch system's own name of it, such as `Slurm job 12`."""
+    state: str
+    """The batch system's word for where it is, such as `PENDING (Resources)`."""
+
+
+Event = Queued | Hello | Facts | CaseStarted | Samples | CaseEnded | Done | Failure
 
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()

@@ -69,17 +69,27 @@ def _measure(
     operation: Operation, measurement: Measurement, rule: Sampling, world: World, context: Context
 ) -> _Outcome:
     """Verify, sample and verify with another pattern; ranks that take no part sleep."""
-    active = world.split(int(operation.idle)) if world.size > 2 else world
-    if operation.idle:
-        world.sleep_until_all_arrive()
-        return _Outcome(None, Checked(0, 0))
+    some_idle = any(world.gather(operation.idle))
+    active = world.split(int(operation.idle)) if some_idle else world
+    outcome = _Outcome(None, Checked(0, 0))
+    if not operation.idle:
+        outcome = _measure_among(active, operation, measurement, rule, context)
+    world.sleep_until_all_arrive()
+    if some_idle:
+        active.free()
+    return outcome
+
+
+def _measure_among(
+    active: World, operation: Operation, measurement: Measurement, rule: Sampling, context: Context
+) -> _Outcome:
+    """Verify, sample and verify with another pattern, on ranks that all take part."""
     before = operation.verify(seed=1)
     measured = None
     # A wrong answer is not worth timing.
     if not any(checked.bytes_wrong for checked in active.gather(before)):
         measured = _sample_undisturbed(operation, measurement.tolerance, rule, active, context)
     after = operation.verify(seed=2)
-    world.sleep_until_all_arrive()
     checked = Checked(
         before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
     )
@@ -119,7 +129,8 @@ def _report(
     params: dict[str, Axis] = dict(operation.params)
     if operation.overhead_s is not None:
         params["overhead_ns"] = round(operation.overhead_s * 1e9)
-    measured = outcomes[0].measured
+    # Rank 0 may have slept beside the pair; those that measured took equally many samples.
+    measured = next((outcome.measured for outcome in outcomes if outcome.measured), None)
     first = measured.sampled if measured else None
     if measured and measured.preempted > MOST_PREEMPTED and own_cores:
         params["preempted_percent"] = round(100 * measured.preempted)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bench.links import host_findings
 from bench.record import Finding, Row, parse_params
 
 # Name, the key in `params` that marks a row, what it means after the count of rows, and advice.
@@ -30,9 +31,9 @@ _MARKS = (
 
 
 def row_findings(rows: Sequence[Row]) -> list[Finding]:
-    """Return a warning for each kind of disturbance that rows are marked with."""
+    """Return a warning for each host that stands out, and each kind of disturbance of rows."""
     marked = [set(parse_params(row.params)) for row in rows]
-    findings = []
+    findings = host_findings(rows)
     for name, key, text, advice in _MARKS:
         count = sum(key in keys for keys in marked)
         if count:

@@ -17,6 +17,7 @@ import msgspec
 from bench.contracts import AxisSpec
 from bench.errors import SuiteError
 from bench.measure import MEASUREMENTS
+from bench.measure.pairs import count_pairs, each_pair
 from bench.record import Axis, Case, Job, Sampling, Stage
 from bench.suite import Block, Suite
 
@@ -73,25 +74,30 @@ def _sampling(suite: Suite) -> Sampling:
 
 
 def _refuse_too_many(suite: Suite, launches: int) -> None:
-    count = launches * sum(math.prod(len(v) for v in block.axes.values()) for block in suite.blocks)
+    count = launches * sum(_count(block) for block in suite.blocks)
     if count > MOST_CASES:
         raise SuiteError(f"{count} cases; a run holds up to {MOST_CASES}: use fewer axis values")
 
 
+def _count(block: Block) -> int:
+    others = math.prod(len(values) for name, values in block.axes.items() if name != "ranks")
+    return others * sum(count_pairs(block.benchmark, int(ranks)) for ranks in block.axes["ranks"])
+
+
 def expand(block: Block) -> Iterator[Case]:
-    """Return every combination of a block's axis values."""
+    """Return every combination of a block's axis values, for every pair of ranks where asked."""
     specs = {axis.name: axis for axis in MEASUREMENTS[block.benchmark].axes}
     names = list(block.axes)
     for values in itertools.product(*block.axes.values()):
-        axes = dict(zip(names, values, strict=True))
-        yield Case(_case_id(block.benchmark, axes, specs), block.benchmark, axes)
+        for axes in each_pair(block.benchmark, dict(zip(names, values, strict=True))):
+            yield Case(_case_id(block.benchmark, axes, specs), block.benchmark, axes)
 
 
 def _case_id(benchmark: str, axes: dict[str, Axis], specs: dict[str, AxisSpec]) -> str:
     told = [
         f"{name}={value}"
         for name, value in axes.items()
-        if specs[name].in_id or specs[name].default != (value,)
+        if name not in specs or specs[name].in_id or specs[name].default != (value,)
     ]
     return "/".join([benchmark, *told])
 

@@ -7,7 +7,6 @@ import re
 import selectors
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,17 +69,15 @@ class JobProcess:
             pipe.write(msgspec.json.encode(job) + b"\n")
             pipe.flush()
 
-    def lines(self, waiting: Callable[[float], bool]) -> Iterator[bytes]:
+    def lines(self, go_on: Callable[[], bool]) -> Iterator[bytes]:
         """Return the lines of its output as they come.
 
         Args:
-            waiting: called with the seconds since the last line, at least once a second while
-                none comes; False ends the reading.
+            go_on: called after every read, and at least once a second; False ends the reading.
         """
         output = self._process.stdout
         if output is None:
             return
-        last = time.monotonic()
         pending = b""
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)
@@ -90,10 +87,8 @@ class JobProcess:
                     if not data:
                         break
                     *complete, pending = (pending + data).split(b"\n")
-                    if complete:
-                        last = time.monotonic()
                     yield from complete
-                if not waiting(time.monotonic() - last):
+                if not go_on():
                     return
         if pending:
             yield pending

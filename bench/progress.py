@@ -4,6 +4,7 @@ Drawn when a case begins or ends and at most once a second: a bar with a thread 
 take time from the ranks that share its cores.
 """
 
+import contextlib
 import sys
 import time
 
@@ -44,6 +45,10 @@ class Bar:
         self._task = self._progress.add_task("", total=total, case="starting")
         self._progress.start()
 
+    def queued(self, where: str) -> None:
+        """Show where the job is."""
+        self._progress.update(self._task, case=printable(where, 40).ljust(40), refresh=True)
+
     def started(self, case: Case) -> None:
         """Show the case."""
         self._progress.update(self._task, case=printable(case.id, 40).ljust(40), refresh=True)
@@ -74,6 +79,13 @@ class PlainLines:
         self._total = total
         self._done = 0
         self._begin = self._last = time.monotonic()
+        self._where = ""
+
+    def queued(self, where: str) -> None:
+        """Say where the job is, if that has changed."""
+        if where != self._where:
+            self._where = where
+            self.said(where)
 
     def started(self, case: Case) -> None:
         """Say where the run is, if it was not said a moment ago."""
@@ -97,8 +109,9 @@ class PlainLines:
         """Say nothing: a log needs no clock."""
 
     def said(self, line: str) -> None:
-        """Print a line."""
-        print(printable(line, 400), file=sys.stderr, flush=True)
+        """Print a line; a log that takes no more is no reason to end a run."""
+        with contextlib.suppress(OSError):
+            print(printable(line, 400), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing to take away."""

@@ -3,6 +3,15 @@
 from bench.record import Work
 
 
+def allreduce_bus_factor(ranks: int) -> float:
+    """Return the bytes that each rank must at least send, as a multiple of its buffer: 2(n-1)/n.
+
+    Reduced and handed out again, all but a rank's own part crosses its link twice (nccl-tests,
+    PERFORMANCE.md); so bus bandwidth compares with a link whatever the number of ranks.
+    """
+    return 2 * (ranks - 1) / ranks
+
+
 def gbytes_per_s(work: Work, seconds: float) -> float | None:
     """Return 1e9 bytes per second, or None where the work moves none."""
     return None if work.rate_bytes is None else work.rate_bytes / seconds / 1e9

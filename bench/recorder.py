@@ -5,13 +5,15 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from bench.errors import RequestError, printable
+from bench.clock import RunClock, utc_seconds, utc_text
+from bench.errors import RequestError, StorageError, printable
 from bench.events import Event
 from bench.record import Finding, Prediction, Row, Sample
 from bench.results import (
@@ -27,22 +29,18 @@ from bench.results import (
     csv_header,
     csv_lines,
     file_hashes,
+    storage_error,
     write_meta,
 )
 
 LATEST = "latest"
-_UTC = "%Y-%m-%dT%H:%M:%S.%fZ"
+MOST_CLOCK_STEP_S = 1.0
+"""NTP slews a clock by some milliseconds in a run; over a second it was set."""
 
 
 def utc_now() -> str:
     """Return the time of day as ISO 8601 in UTC with microseconds."""
-    return datetime.now(UTC).strftime(_UTC)
-
-
-def earlier(utc: str, seconds: float) -> str:
-    """Return the time so many seconds before a time that `utc_now` gave."""
-    moment = datetime.strptime(utc, _UTC).replace(tzinfo=UTC) - timedelta(seconds=seconds)
-    return moment.strftime(_UTC)
+    return utc_text(time.time())
 
 
 def create_folder(parent: Path, suite: str) -> Path:
@@ -79,8 +77,12 @@ def lock_run(folder: Path) -> Iterator[None]:
     """Hold the folder of a run for one writer.
 
     Raises:
-        RequestError: where another process writes it.
+        RequestError: where another process writes it, or nobody can.
     """
+    if not os.access(folder, os.W_OK):
+        raise RequestError(
+            f"{printable(folder, 400)} is read-only here; make it writable, or work on a copy of it"
+        )
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         _lock(descriptor, folder)
@@ -101,33 +103,62 @@ def _lock(descriptor: int, folder: Path) -> None:
 class Recorder:
     """Writes a run's files, and holds their folder until it is finished.
 
+    The first write that fails is the last one that is tried: a file with a gap would mislead.
+
     Args:
         folder: of the run, created.
         meta: what `run.json` says at first.
-        now: the time of day, as `utc_now` gives it.
+        clock: the time of day.
+
+    Raises:
+        RequestError: where another process writes the folder.
+        StorageError: from every method, where the disk is full or gone.
     """
 
-    def __init__(self, folder: Path, meta: RunMeta, now: Callable[[], str] = utc_now) -> None:
+    def __init__(self, folder: Path, meta: RunMeta, clock: RunClock | None = None) -> None:
         self.folder = folder
         self.meta = meta
-        self.now = now
+        self._clock = RunClock() if clock is None else clock
+        self._failed: StorageError | None = None
         self._holder = os.open(folder, os.O_RDONLY)
         _lock(self._holder, folder)
-        self._journal = Appender(folder / JOURNAL_FILE)
-        self._results = Appender(folder / RESULTS_FILE, csv_header(Row))
-        self._samples = Appender(folder / SAMPLES_FILE, csv_header(Sample))
-        self._predictions = Appender(folder / PREDICTIONS_FILE, csv_header(Prediction))
-        Appender(folder / EVIDENCE_FILE, EVIDENCE_COLUMNS).close()
-        write_meta(folder, meta)
+        with self._storing():
+            self._clock.go_on_after(_last_moment_s(folder / JOURNAL_FILE))
+            # First, since a folder without it cannot be resumed.
+            write_meta(folder, meta)
+            self._journal = Appender(folder / JOURNAL_FILE)
+            self._results = Appender(folder / RESULTS_FILE, csv_header(Row))
+            self._samples = Appender(folder / SAMPLES_FILE, csv_header(Sample))
+            self._predictions = Appender(folder / PREDICTIONS_FILE, csv_header(Prediction))
+            Appender(folder / EVIDENCE_FILE, EVIDENCE_COLUMNS).close()
+
+    @contextlib.contextmanager
+    def _storing(self) -> Iterator[None]:
+        if self._failed is not None:
+            raise self._failed
+        try:
+            yield
+        except OSError as error:
+            self._failed = storage_error(self.folder, error)
+            raise self._failed from error
+
+    def now(self) -> str:
+        """Return the time of day, as `utc_now` gives it; it neither jumps nor runs backwards."""
+        return utc_text(self._clock.now_s())
 
     def log_file(self, job: str, attempt: int) -> Path:
-        """Return the file for what a job prints that is no event."""
-        return self.folder / LOGS_FOLDER / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', job)}-{attempt}.log"
+        """Return the file for what a job prints that is no event, created."""
+        name = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', job)}-{attempt}.log"
+        path = self.folder / LOGS_FOLDER / name
+        with self._storing():
+            path.touch()
+        return path
 
     def note(self, kind: str, job: str, attempt: int, **more: object) -> None:
         """Append to the journal: what happened to an attempt of a job."""
         entry = {"time": self.now(), "kind": kind, "job": job, "attempt": attempt, **more}
-        self._journal.write(msgspec.json.encode(entry).decode() + "\n")
+        with self._storing():
+            self._journal.write(msgspec.json.encode(entry).decode() + "\n")
 
     def event(self, job: str, attempt: int, event: Event) -> None:
         """Append an event to the journal."""
@@ -135,13 +166,14 @@ class Recorder:
 
     def row(self, row: Row, samples: Sequence[Sample]) -> None:
         """Append a row after its samples: a row that is there has all of them."""
-        if samples:
-            self._samples.write(csv_lines(samples))
-        self._results.write(csv_lines([row]))
+        with self._storing():
+            if samples:
+                self._samples.write(csv_lines(samples))
+            self._results.write(csv_lines([row]))
 
     def predictions(self, predictions: Sequence[Prediction]) -> None:
         """Append frozen predictions."""
-        if predictions:
+        with self._storing():
             self._predictions.write(csv_lines(predictions))
 
     def finding(self, finding: Finding) -> None:
@@ -151,15 +183,54 @@ class Recorder:
 
     def save(self) -> None:
         """Replace `run.json` with what is known now."""
-        write_meta(self.folder, self.meta)
+        with self._storing():
+            write_meta(self.folder, self.meta)
 
     def finish(self, outcome: str) -> None:
-        """Close the files, and write `run.json` for the last time, with hashes of the others."""
-        for appender in (self._journal, self._results, self._samples, self._predictions):
-            appender.close()
+        """Close the files, and write `run.json` for the last time, with hashes of the others.
+
+        After a write that failed nothing is demanded of the disk: what it takes is written.
+        """
+        failed, self._failed = self._failed, None
+        self._look_at_clock()
         self.meta.finished_utc = self.now()
         self.meta.outcome = outcome
-        with contextlib.suppress(OSError):
-            self.meta.files = file_hashes(self.folder)
-        write_meta(self.folder, self.meta)
-        os.close(self._holder)
+        try:
+            with self._storing():
+                for appender in (self._journal, self._results, self._samples, self._predictions):
+                    appender.close()
+                self.meta.files = file_hashes(self.folder)
+                write_meta(self.folder, self.meta)
+        except StorageError:
+            if failed is None:
+                raise
+        finally:
+            os.close(self._holder)
+
+    def _look_at_clock(self) -> None:
+        step_s = self._clock.machine_ahead_s()
+        if abs(step_s) > MOST_CLOCK_STEP_S:
+            where = "ahead of" if step_s > 0 else "behind"
+            self.finding(
+                Finding(
+                    name="clock-step",
+                    level="warning",
+                    text=f"the clock of this machine is now {abs(step_s):.0f} s {where} where it "
+                    "would be, had it run evenly since the run began: it was set, or the machine "
+                    "slept. The times of rows go on evenly from the first",
+                    advice="keep the clock with NTP or chrony, which slew it",
+                )
+            )
+
+
+def _last_moment_s(journal: Path) -> float:
+    """Return the time of the last entry of a journal, 0 where there is none."""
+    try:
+        lines = journal.read_bytes().splitlines()
+        return utc_seconds(msgspec.json.decode(lines[-1], type=_Moment).time)
+    except (FileNotFoundError, IndexError, ValueError, msgspec.MsgspecError):
+        return 0.0
+
+
+class _Moment(msgspec.Struct):
+    time: str

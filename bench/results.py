@@ -6,16 +6,18 @@ without its newline is what a crash leaves of a write that never finished, and i
 
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from bench.errors import RequestError, printable
+from bench.errors import RequestError, StorageError, printable
 from bench.record import SCHEMA, Finding, Job, Origin, Prediction, Row, Sample
 
 RUN_FILE = "run.json"
@@ -149,10 +151,48 @@ def write_meta(folder: Path, meta: RunMeta) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a whole file under a temporary name and rename it into place."""
+    """Write a whole file under a temporary name and rename it into place.
+
+    Raises:
+        OSError: where the disk is full or gone; the old file stays.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files of whoever was killed while replacing a file."""
+    for name in (RUN_FILE, RESULTS_FILE, SAMPLES_FILE, PREDICTIONS_FILE, JOURNAL_FILE):
+        for path in folder.glob(f".{name}.*"):
+            path.unlink()
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def storage_error(folder: Path, error: OSError) -> StorageError:
+    """Return the line that says why a run's folder took no more, and how to go on."""
+    if error.errno in _FULL:
+        advice = "free some space"
+    elif error.errno in _CLOSED:
+        advice = "make it writable"
+    else:
+        advice = "mend that"
+    shown = shlex.quote(printable(folder, 400))
+    begun = (folder / RUN_FILE).is_file()
+    next_step = f"go on with `clusterbench resume {shown}`" if begun else "start the run again"
+    kept = "all rows before are kept; " if begun else ""
+    return StorageError(
+        f"cannot write the files of the run ({error.strerror or error}); {kept}{advice}, then "
+        f"{next_step}"
+    )
 
 
 class Appender:
@@ -160,18 +200,27 @@ class Appender:
 
     def __init__(self, path: Path, header: Iterable[str] | None = None) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        if header is not None and os.fstat(self._descriptor).st_size == 0:
+        self._size = os.fstat(self._descriptor).st_size
+        if header is not None and self._size == 0:
             self.write(csv_text([list(header)]))
 
     def write(self, text: str) -> None:
-        """Append `text`, which ends in a newline.
+        """Append `text`, which ends in a newline, as a whole or not at all.
 
         Raises:
             OSError: where the disk is full or gone; what was written before stays readable.
         """
         data = text.encode()
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        size = self._size + len(data)
+        try:
+            while data:
+                # A disk takes what it has room for, and refuses the rest.
+                data = data[os.write(self._descriptor, data) :]
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size = size
 
     def close(self) -> None:
         """Close the file."""

@@ -4,6 +4,7 @@ Rows that are ok, skipped or wrong answers stay as they are. Rows that failed be
 fell silent or never started are measured again, in new attempts of their jobs.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from bench.results import (
     csv_header,
     csv_lines,
     csv_text,
+    remove_unfinished,
     replace_file,
+    storage_error,
 )
 from bench.runner import Predict
 from bench.suite import parse_suite
@@ -78,27 +81,42 @@ def _mpi(meta: RunMeta) -> str:
 def cut_back(run: RunFolder) -> list[Row]:
     """Drop rows that will be measured again and what a crash tore; return the rows that stay.
 
-    Each file is replaced in one step, samples last: a row that is there has all its samples.
+    Each file is changed in one step, samples last: a row that is there has all its samples. A file
+    from which nothing is dropped is left alone, since a disk that was full has no room for two.
+
+    Raises:
+        StorageError: where the disk is full or gone; nothing is lost.
     """
+    try:
+        return _cut_back(run)
+    except OSError as error:
+        raise storage_error(run.path, error) from error
+
+
+def _cut_back(run: RunFolder) -> list[Row]:
+    remove_unfinished(run.path)
     rows = [row for row in run.rows() if is_final(row)]
     kept = {(row.case, row.launch) for row in rows}
     samples = [sample for sample in run.samples() if (sample.case, sample.launch) in kept]
     _replace(run.path / RESULTS_FILE, Row, rows)
     _replace(run.path / SAMPLES_FILE, Sample, samples)
-    journal = (run.path / JOURNAL_FILE).read_bytes()
-    replace_file(run.path / JOURNAL_FILE, journal[: journal.rfind(b"\n") + 1])
+    journal = run.path / JOURNAL_FILE
+    if journal.exists():
+        os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
     _replace(run.path / PREDICTIONS_FILE, Prediction, run.predictions())
     return rows
 
 
 def _replace(path: Path, kind: type[msgspec.Struct], records: Sequence[msgspec.Struct]) -> None:
-    replace_file(path, (csv_text([csv_header(kind)]) + csv_lines(records)).encode())
+    content = (csv_text([csv_header(kind)]) + csv_lines(records)).encode()
+    if not path.exists() or path.read_bytes() != content:
+        replace_file(path, content)
 
 
 def next_attempts(journal: Path) -> dict[str, int]:
     """Return the number of the next attempt of every job that was started before."""
     attempts: dict[str, int] = {}
-    for line in journal.read_bytes().splitlines():
+    for line in journal.read_bytes().splitlines() if journal.exists() else ():
         entry = msgspec.json.decode(line, type=_Entry)
         if entry.kind == "start":
             attempts[entry.job] = max(attempts.get(entry.job, 0), entry.attempt + 1)

@@ -9,6 +9,7 @@ from bench import rates
 from bench.contracts import Measurement, Seconds
 from bench.events import CaseEnded, Facts
 from bench.measure import MEASUREMENTS
+from bench.measure.pair import pair_ranks
 from bench.record import COLUMNS, Axis, Case, Job, Origin, Row, Status, Work, params_text
 from bench.timing.statistics import count_outliers, median_interval
 
@@ -40,7 +41,7 @@ def make_row(
     values = _axis_columns(case, measurement)
     params = {**_rare_axes(case), **ended.params}
     if facts is not None:
-        values |= _placement(facts, measurement)
+        values |= _placement(facts, measurement, case)
         values |= {"thread_level": facts.thread_level}
         if _oversubscribed(facts):
             params["oversubscribed"] = 1
@@ -96,7 +97,7 @@ def _rare_axes(case: Case) -> dict[str, Axis]:
     return {name: value for name, value in case.axes.items() if name not in known}
 
 
-def _placement(facts: Facts, measurement: Measurement) -> dict[str, object]:
+def _placement(facts: Facts, measurement: Measurement, case: Case) -> dict[str, object]:
     hosts = [rank.host for rank in facts.ranks]
     bound = all(len(rank.cores) == 1 for rank in facts.ranks)
     values: dict[str, object] = {
@@ -106,7 +107,8 @@ def _placement(facts: Facts, measurement: Measurement) -> dict[str, object]:
         "src": hosts[0],
     }
     if measurement.pairwise:
-        values |= {"src": f"{hosts[0]}:rank0", "dst": f"{hosts[-1]}:rank{len(hosts) - 1}"}
+        first, last = pair_ranks(case, len(hosts))
+        values |= {"src": f"{hosts[first]}:rank{first}", "dst": f"{hosts[last]}:rank{last}"}
     return values
 
 

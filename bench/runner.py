@@ -12,20 +12,24 @@ import msgspec
 
 from bench.attempt import Attempt
 from bench.contracts import Launcher
-from bench.events import CaseEnded, CaseStarted, Done, Facts
+from bench.events import CaseEnded, CaseStarted, Done, Facts, Queued
 from bench.machine.differences import difference_findings, find_differences
 from bench.machine.store import store_facts
 from bench.plan import Plan
 from bench.record import Case, Finding, Job, Prediction, Row, Sample, Stage, Status
 from bench.recorder import Recorder
-from bench.results import Command
+from bench.results import PREDICTIONS_FILE, Command, read_csv
 from bench.rows import Place, make_row
+from bench.vitals import find_silent_hosts
 
 MOST_ATTEMPTS = 3
 
 
 class Progress(Protocol):
     """Whoever shows a person how far the run is."""
+
+    def queued(self, where: str) -> None:
+        """The job waits in a batch system; told again and again."""
 
     def started(self, case: Case) -> None:
         """A case begins."""
@@ -83,12 +87,20 @@ class Runner:
         }
         self.rows: list[Row] = list(rows)
         self._reference_s: dict[int, float] = {}
+        self._high_s: dict[tuple[str, int], float] = {}
+        """Predicted upper times, by case and launch."""
+        self._doubtful: set[str] = set()
+        """Hosts of the last attempt that failed, until all of them have answered."""
 
     def run(self) -> None:
         """Run every job: calibration, then predictions, then the rest."""
         self._run_stage(Stage.CALIBRATE)
         frozen_at = self.recorder.now()
         self.recorder.predictions(self._predict(self._plan, self.rows, frozen_at))
+        # From the file, which in a resumed run also has those that were frozen before.
+        for prediction in read_csv(self.recorder.folder / PREDICTIONS_FILE, Prediction):
+            if prediction.high_s is not None:
+                self._high_s[prediction.case, prediction.launch] = prediction.high_s
         self._run_stage(Stage.TARGET)
 
     def _run_stage(self, stage: Stage) -> None:
@@ -105,19 +117,18 @@ class Runner:
             self.recorder.event(job.id, job.attempt, Done(job.id))
             return
         job = msgspec.structs.replace(job, reference_s=self._reference_s.get(job.ranks))
-        reason: str | None = None
+        absent = self._find_absent()
+        reason: str | None = "; ".join(absent)
         for attempt in range(job.attempt, job.attempt + MOST_ATTEMPTS):
+            if absent:
+                break
             job = msgspec.structs.replace(job, attempt=attempt)
-            started = Attempt(job, self.recorder, self)
-            command = self._launcher.command(job)
-            self.recorder.meta.commands.append(
-                Command(job.id, attempt, command.tokens, command.env)
-            )
-            reason = started.execute(command)
-            if started.reference_s is not None:
-                self._reference_s[job.ranks] = started.reference_s
+            started = Attempt(job, self.recorder, self, self._high_times(job))
+            reason = self._execute(started)
             if reason is None:
                 return
+            absent = self._find_absent()
+            reason = "; ".join([reason, *(x for x in absent if x.split(":")[0] not in reason)])
             log = self.recorder.log_file(job.id, attempt)
             self.progress.said(f"job {job.id}: {reason} (what it printed: {log})")
             self._fail_current(started, reason)
@@ -125,6 +136,38 @@ class Runner:
             if not job.cases or not started.any_started:
                 break
         self._close(job, Status.FAILED, f"not measured: {reason}")
+
+    def _execute(self, attempt: Attempt) -> str | None:
+        """Start a job once; return None where all its cases ended, else the reason why not."""
+        job = attempt.job
+        command = self._launcher.command(job)
+        self.recorder.meta.commands.append(
+            Command(job.id, job.attempt, command.tokens, command.env)
+        )
+        reason = attempt.execute(command)
+        if attempt.reference_s is not None:
+            self._reference_s[job.ranks] = attempt.reference_s
+        if reason is not None:
+            seen = [rank.host for rank in attempt.facts.ranks] if attempt.facts else ()
+            self._doubtful = set(seen) or set(self.recorder.meta.nodes)
+        return reason
+
+    def _find_absent(self) -> list[str]:
+        """Return a line for each host of a failed attempt that does not answer.
+
+        Without a look every further job would wait two minutes for ssh to give a lost host up.
+        """
+        if self._launcher.name != "mpirun" or not self._doubtful:
+            return []
+        absent = find_silent_hosts(sorted(self._doubtful))
+        if not absent:
+            self._doubtful = set()
+        return [f"{host}: {why}" for host, why in absent.items()]
+
+    def _high_times(self, job: Job) -> dict[str, float]:
+        """Return the predicted upper times of a job's cases, as far as there are any."""
+        known = ((case.id, self._high_s.get((case.id, job.launch))) for case in job.cases)
+        return {case: high_s for case, high_s in known if high_s is not None}
 
     def _close(self, job: Job, status: Status, reason: str) -> None:
         """Give every case of the job a row without samples; the journal can play it back."""
@@ -139,6 +182,10 @@ class Runner:
             ended = CaseEnded(case=attempt.current.id, status=Status.FAILED, reason=reason)
             attempt.samples = {}
             self.case_ended(attempt, attempt.current, ended)
+
+    def queued(self, event: Queued) -> None:
+        """Show where the job is."""
+        self.progress.queued(f"{event.batch_job}: {event.state}")
 
     def facts_known(self, attempt: Attempt) -> None:
         """Keep the facts of the nodes, and what the placement will do to the numbers."""

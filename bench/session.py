@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import msgspec
 
@@ -17,11 +19,11 @@ from bench.contracts import Launcher
 from bench.errors import LaunchError, RequestError
 from bench.findings import row_findings
 from bench.hosts import parse_hosts, read_hostfile
-from bench.launch import open_launcher
+from bench.launch import SCHEDULED, SUBMITTED, open_launcher
 from bench.launch.reach import find_unfit
 from bench.machine.busy import check_busy, foreign_busy
 from bench.machine.doctor import examine
-from bench.machine.mpi import MpiInstall, find_mpi
+from bench.machine.mpi import MpiInstall, find_mpi, probe_library
 from bench.machine.store import store_facts
 from bench.plan import Plan, make_plan
 from bench.progress import open_progress
@@ -37,6 +39,7 @@ from bench.resume import (
     what_is_left,
 )
 from bench.runner import Runner
+from bench.site import SITE_VARIABLE, Site, check_line, load_site
 from bench.suite import load_suite, override_ranks
 
 _COMPILE_TIMEOUT_S = 300.0
@@ -52,6 +55,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     hosts: str | None = None
     hostfile: Path | None = None
     bind: str = "auto"
+    nodes: int | None = None
+    site: Path | None = None
+    container: str | None = None
+    work: Path | None = None
     launches: int | None = None
     seed: int | None = None
     replay: Path | None = None
@@ -86,6 +93,7 @@ class Prepared(msgspec.Struct, frozen=True):
     plan: Plan
     launcher: Launcher
     mpi: MpiInstall | None
+    site: Site
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -104,6 +112,23 @@ class Ended(msgspec.Struct, frozen=True):
         return 4 if self.counts["failed"] or self.counts["not measured"] else 0
 
 
+def make_request(asked: dict[str, Any]) -> Request:
+    """Return the request of a command line.
+
+    A run is resumed from anywhere, so paths are made absolute; the site file of the environment
+    is one that was asked for, where the launcher heeds one.
+    """
+    request = Request(**asked)
+    site = request.site
+    if site is None and request.launcher in SCHEDULED and os.environ.get(SITE_VARIABLE):
+        site = Path(os.environ[SITE_VARIABLE])
+    return msgspec.structs.replace(
+        request,
+        site=site and site.absolute(),
+        work=request.work and request.work.absolute(),
+    )
+
+
 def prepare(request: Request) -> Prepared:
     """Load the suite, make the plan and choose the launcher; nothing is started.
 
@@ -118,37 +143,87 @@ def prepare(request: Request) -> Prepared:
     return _with_launcher(make_plan(suite, request.launches, request.seed), request)
 
 
-def _with_launcher(plan: Plan, request: Request) -> Prepared:
-    mpi = find_mpi(request.mpirun) if request.launcher == "mpirun" else None
+def _with_launcher(plan: Plan, request: Request, run: Path | None = None) -> Prepared:
+    site = load_site(request.site, request.container)
+    mpi = _choose_mpi(request)
+    return Prepared(plan, _open(request, mpi, site, run), mpi, site)
+
+
+def _choose_mpi(request: Request) -> MpiInstall | None:
+    """Return the MPI of the ranks: that of mpirun, or under Slurm that of mpi4py alone."""
+    if request.launcher in ("srun", "sbatch"):
+        return _library_under("srun")
+    mpi = find_mpi(request.mpirun) if request.launcher in ("mpirun", "pbs") else None
     if mpi is not None and mpi.agrees is False:
         raise LaunchError(
             f"{mpi.mpirun} is {mpi.name}, but mpi4py loads {mpi.library}: every rank would think "
             "that it is alone; give the launcher of that library with --mpirun, or install one "
             "MPI only"
         )
-    launcher = open_launcher(
+    return mpi
+
+
+def _library_under(launcher: str) -> MpiInstall:
+    """Return the library that mpi4py loads, with a launcher that works with any."""
+    library = probe_library()
+    release = library.release
+    if release is None:
+        why = library.error or f"it loads {library.text}, which is none that is known here"
+        raise LaunchError(f"mpi4py gives no MPI library: {why}; see `clusterbench doctor`")
+    return MpiInstall(
+        family=release.family,
+        name=release.name,
+        version=release.version,
+        mpirun=launcher,
+        library=library.text,
+        library_path=library.path,
+        handle_bytes=library.handle_bytes,
+        mpi4py=library.mpi4py,
+        agrees=True,
+    )
+
+
+def _open(request: Request, mpi: MpiInstall | None, site: Site, run: Path | None) -> Launcher:
+    """Return the launcher; before it begins a run has no folder, and is called RUN."""
+    if request.work is not None:
+        folder = request.work / (run.name if run else "RUN")
+    else:
+        folder = run.absolute() / "batch" if run else Path("RUN/batch")
+    if request.launcher in SUBMITTED:
+        check_line(str(folder), "the folder of batch jobs")
+    return open_launcher(
         request.launcher,
         mpi,
         len(os.sched_getaffinity(0)),
         request.replay,
         request.host_names(),
         request.bind,
+        nodes=request.nodes,
+        site=site,
+        folder=folder,
     )
-    return Prepared(plan, launcher, mpi)
 
 
 def _refuse_unused(request: Request) -> None:
     """Refuse a flag that the launcher would not heed: the run would not be what was asked for."""
-    for flag, value, launcher in (
-        ("--replay", request.replay, "replay"),
-        ("--mpirun", request.mpirun, "mpirun"),
-        ("--hosts", request.hosts, "mpirun"),
-        ("--hostfile", request.hostfile, "mpirun"),
+    scheduled = tuple(SCHEDULED)
+    for flag, value, launchers in (
+        ("--replay", request.replay, ("replay",)),
+        ("--mpirun", request.mpirun, ("mpirun", "pbs")),
+        ("--hosts", request.hosts, ("mpirun", *scheduled)),
+        ("--hostfile", request.hostfile, ("mpirun", *scheduled)),
+        ("--nodes", request.nodes, scheduled),
+        ("--site", request.site, scheduled),
+        ("--container", request.container, scheduled),
+        ("--work", request.work, SUBMITTED),
     ):
-        if value is not None and request.launcher != launcher:
+        if value is not None and request.launcher not in launchers:
             raise RequestError(
-                f"{flag} is heeded by --launcher {launcher} only; leave one of them out"
+                f"{flag} is heeded by --launcher {' or '.join(launchers)} only; "
+                "leave one of them out"
             )
+    if request.nodes is not None and request.host_names():
+        raise RequestError("--nodes counts nodes and --hosts names them; leave one of them out")
 
 
 def carry_out(request: Request, parent: Path) -> Ended:
@@ -161,10 +236,11 @@ def carry_out(request: Request, parent: Path) -> Ended:
     """
     prepared = prepare(request)
     origin = Origin.MEASURED if request.replay is None else Origin.REPLAYED
-    _refuse_unfit(request.host_names())
+    _refuse_unfit(request)
     diagnosis = None if request.replay else examine()
     _compile_loops(prepared.mpi)
     folder = create_folder(parent, prepared.plan.suite.name)
+    launcher = _open(request, prepared.mpi, prepared.site, folder)
     meta = _meta(request, prepared, origin, folder.name)
     if diagnosis is not None:
         meta.findings += diagnosis.findings
@@ -172,11 +248,20 @@ def carry_out(request: Request, parent: Path) -> Ended:
         store_facts(meta, {socket.gethostname(): msgspec.to_builtins(diagnosis.facts)})
     recorder = Recorder(folder, meta)
     progress = open_progress(prepared.plan.cases())
-    return _run(Runner(prepared.plan, prepared.launcher, recorder, progress, predict_targets))
+    return _run(Runner(prepared.plan, launcher, recorder, progress, predict_targets))
 
 
-def _refuse_unfit(hosts: tuple[str, ...]) -> None:
-    """Name every host that could not take part, before any job is started."""
+def _refuse_unfit(request: Request) -> None:
+    """Name every host that could not take part, before any job is started.
+
+    Nodes that a scheduler grants need not let anybody in over SSH.
+    """
+    program = SCHEDULED.get(request.launcher)
+    if program is not None:
+        if shutil.which(program) is None:
+            raise LaunchError(f"{program} was not found; start this where its scheduler is at hand")
+        return
+    hosts = request.host_names()
     unfit = find_unfit(hosts, __version__) if hosts else []
     for line in unfit:
         print(line, file=sys.stderr)
@@ -196,8 +281,8 @@ def carry_on(path: Path, force: bool) -> Ended:
     if run.meta.origin is not Origin.MEASURED:
         raise RequestError(f"{run.meta.run} is {run.meta.origin}: only measured runs are resumed")
     request = _stored_request(run.meta)
-    prepared = _with_launcher(stored_plan(run.meta), request)
-    _refuse_unfit(request.host_names())
+    prepared = _with_launcher(stored_plan(run.meta), request, run.path)
+    _refuse_unfit(request)
     now = _meta(request, prepared, run.meta.origin, run.meta.run)
     findings = refuse_changes(run.meta, now, force)
     with lock_run(run.path):
@@ -222,6 +307,10 @@ def _stored_request(meta: RunMeta) -> Request:
         hosts=told.get("hosts"),
         hostfile=Path(told["hostfile"]) if "hostfile" in told else None,
         bind=told.get("bind", "auto"),
+        nodes=int(told["nodes"]) if "nodes" in told else None,
+        site=Path(told["site"]) if "site" in told else None,
+        container=told.get("container"),
+        work=Path(told["work"]) if "work" in told else None,
     )
 
 
@@ -278,14 +367,15 @@ def _compile_loops(mpi: MpiInstall | None) -> None:
 
 
 def _meta(request: Request, prepared: Prepared, origin: Origin, run: str) -> RunMeta:
-    plan, mpi = prepared.plan, prepared.mpi
+    plan, mpi, container = prepared.plan, prepared.mpi, prepared.site.container
     return RunMeta(
         run=run,
         origin=origin,
         version=__version__,
         suite_name=plan.suite.name,
         suite_text=plan.suite.text,
-        flags=request.flags(),
+        # The image is what ranks run in, whether the command line or the site file names it.
+        flags=request.flags() | ({"container": container.image} if container else {}),
         seed=plan.seed,
         launches=plan.launches,
         launcher=prepared.launcher.name,

@@ -14,7 +14,6 @@ Every other key of a benchmark is one of its axes: one value, a list, or a range
 """
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,16 @@ import msgspec
 
 from bench.contracts import AxisSpec, Measurement
 from bench.errors import RequestError, SuiteError, nearest, printable
+from bench.keys import (
+    as_integer,
+    as_list,
+    as_table,
+    as_text,
+    kind_of,
+    parse_toml,
+    read_text,
+    refuse_unknown,
+)
 from bench.measure import MEASUREMENTS
 from bench.record import Axis
 from bench.units import parse_bytes
@@ -29,7 +38,6 @@ from bench.units import parse_bytes
 MOST_VALUES = 100_000
 MOST_LAUNCHES = 10_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_MOST_FILE_BYTES = 16 * 2**20
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -78,19 +86,9 @@ def load_suite(name: str) -> Suite:
             )
         path = suite_folder() / f"{name}.toml"
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise SuiteError(f"{shown}: cannot read the suite file: {why}; check the path") from error
-    if len(content) > _MOST_FILE_BYTES:
-        raise SuiteError(f"{shown}: over 16 MiB; a suite is a small text file")
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise SuiteError(
-            f"{shown}: byte {error.start} is not UTF-8 text; save the file as UTF-8"
-        ) from error
+        text = read_text(path, "suite")
+    except RequestError as error:
+        raise SuiteError(f"{shown}: {error}") from error
     return parse_suite(text, shown)
 
 
@@ -101,54 +99,41 @@ def parse_suite(text: str, source: str) -> Suite:
         SuiteError: where it is not valid.
     """
     try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError also for over 4300 digits
-        raise SuiteError(f"{source}: not valid TOML: {printable(error, 200)}") from error
-    try:
-        return _suite(document, text)
-    except SuiteError as error:
+        return _suite(parse_toml(text), text)
+    except RequestError as error:
         raise SuiteError(f"{source}: {error}") from error
 
 
 def _suite(document: dict[str, Any], text: str) -> Suite:
-    _refuse_unknown(document, "", ("suite", "benchmark"))
-    head = _table(document.get("suite"), "suite")
-    _refuse_unknown(head, "suite", ("name", "description", "launches", "seed", "cap_s"))
+    refuse_unknown(document, "", ("suite", "benchmark"))
+    head = _head(document.get("suite"))
+    refuse_unknown(head, "suite", ("name", "description", "launches", "seed", "cap_s"))
     blocks = document.get("benchmark")
     if not blocks and (blocks is None or isinstance(blocks, list)):
         raise SuiteError("benchmark: missing; a suite needs at least one [[benchmark]] table")
     if not isinstance(blocks, list):
-        raise SuiteError(f"benchmark: must be [[benchmark]] tables, not {_kind(blocks)}")
+        raise SuiteError(f"benchmark: must be [[benchmark]] tables, not {kind_of(blocks)}")
     return Suite(
         name=_suite_name(head.get("name")),
         text=text,
-        launches=_integer(head.get("launches", 1), "suite.launches", 1, MOST_LAUNCHES),
-        seed=_integer(head.get("seed", 0), "suite.seed", 0, 2**63 - 1),
+        launches=as_integer(head.get("launches", 1), "suite.launches", 1, MOST_LAUNCHES),
+        seed=as_integer(head.get("seed", 0), "suite.seed", 0, 2**63 - 1),
         cap_s=_seconds(head.get("cap_s", 5.0), "suite.cap_s"),
         blocks=tuple(_block(block, f"benchmark[{i}]") for i, block in enumerate(blocks)),
-        description=_text(head.get("description", ""), "suite.description"),
+        description=as_text(head.get("description", ""), "suite.description"),
     )
 
 
-def _table(value: object, path: str) -> dict[str, Any]:
+def _head(value: object) -> dict[str, Any]:
     if value is None:
-        raise SuiteError(f"{path}: missing; a suite begins with a [{path}] table")
-    if not isinstance(value, dict):
-        raise SuiteError(f"{path}: must be a table, not {_kind(value)}")
-    return value
-
-
-def _refuse_unknown(table: dict[str, Any], path: str, valid: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in valid:
-            where = f"{path}.{printable(key)}" if path else printable(key)
-            raise SuiteError(f"{where}: unknown key; {nearest(key, valid)}")
+        raise SuiteError("suite: missing; a suite begins with a [suite] table")
+    return as_table(value, "suite")
 
 
 def _suite_name(value: object) -> str:
     if value is None:
         raise SuiteError('suite.name: missing; give the suite a name, such as name = "mine"')
-    name = _text(value, "suite.name")
+    name = as_text(value, "suite.name")
     if not _NAME.fullmatch(name):
         raise SuiteError(
             f"suite.name: {printable(name)!r} is no name; use up to 64 letters, digits, '.', '_' "
@@ -157,51 +142,25 @@ def _suite_name(value: object) -> str:
     return name
 
 
-def _text(value: object, path: str) -> str:
-    if not isinstance(value, str):
-        raise SuiteError(f"{path}: must be a string, not {_kind(value)}")
-    return value
-
-
-def _integer(value: object, path: str, least: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise SuiteError(f"{path}: must be a whole number, not {_kind(value)}")
-    if not least <= value <= most:
-        raise SuiteError(f"{path}: {printable(value)} is outside {least} to {most}")
-    return value
-
-
 def _seconds(value: object, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SuiteError(f"{path}: must be a number of seconds, not {_kind(value)}")
+        raise SuiteError(f"{path}: must be a number of seconds, not {kind_of(value)}")
     if not 0.001 <= value <= 3600:
         raise SuiteError(f"{path}: {printable(value)} s is outside 0.001 to 3600 s")
     return float(value)
 
 
-def _kind(value: object) -> str:
-    names = {
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "a table",
-    }
-    return names.get(type(value), "a date or time")
-
-
 def _block(value: object, path: str) -> Block:
-    table = _table(value, path)
+    table = as_table(value, path)
     if "name" not in table:
         raise SuiteError(f"{path}.name: missing; {nearest('', MEASUREMENTS)}")
-    name = _text(table["name"], f"{path}.name")
+    name = as_text(table["name"], f"{path}.name")
     measurement = MEASUREMENTS.get(name)
     if measurement is None:
         raise SuiteError(
             f"{path}.name: no benchmark {printable(name)!r}; {nearest(name, MEASUREMENTS)}"
         )
-    _refuse_unknown(table, path, ("name", *(axis.name for axis in measurement.axes)))
+    refuse_unknown(table, path, ("name", *(axis.name for axis in measurement.axes)))
     return Block(name, _axes(measurement, table, path))
 
 
@@ -220,7 +179,7 @@ def axis_values(axis: AxisSpec, value: object, path: str) -> tuple[Axis, ...]:
     """Return the values that one key of a benchmark names: one value, a list, or a range.
 
     Raises:
-        SuiteError: where a value is of the wrong type or outside what the axis allows.
+        RequestError: where a value is of the wrong type or outside what the axis allows.
     """
     if isinstance(value, dict):
         values = _range(axis, value, path)
@@ -235,7 +194,7 @@ def axis_values(axis: AxisSpec, value: object, path: str) -> tuple[Axis, ...]:
 
 def _value(axis: AxisSpec, value: object, path: str) -> Axis:
     if axis.kind is str:
-        word = _text(value, path)
+        word = as_text(value, path)
         if word not in axis.choices:
             raise SuiteError(
                 f"{path}: {printable(word)!r} is not a {axis.name}; {nearest(word, axis.choices)}"
@@ -252,7 +211,7 @@ def _whole(axis: AxisSpec, value: object, path: str) -> int:
             raise SuiteError(f"{path}: {printable(error, 120)}") from error
     if isinstance(value, bool) or not isinstance(value, int):
         wanted = "a whole number of bytes or a size such as '1 KiB'" if axis.is_size else ""
-        raise SuiteError(f"{path}: must be {wanted or 'a whole number'}, not {_kind(value)}")
+        raise SuiteError(f"{path}: must be {wanted or 'a whole number'}, not {kind_of(value)}")
     return value
 
 
@@ -272,16 +231,14 @@ def _range(axis: AxisSpec, table: dict[str, Any], path: str) -> list[Axis]:
         return _geometric(axis, table, path)
     if keys == {"from", "to", "step"}:
         return _arithmetic(axis, table, path)
-    _refuse_unknown(table, path, ("around", "from", "to", "per_octave", "step"))
+    refuse_unknown(table, path, ("around", "from", "to", "per_octave", "step"))
     raise SuiteError(
         f"{path}: a range is {{ from, to, per_octave }}, {{ from, to, step }} or {{ around }}"
     )
 
 
 def _around(axis: AxisSpec, value: object, path: str) -> list[Axis]:
-    if not isinstance(value, list):
-        raise SuiteError(f"{path}: must be a list, not {_kind(value)}")
-    centres = [_whole(axis, item, f"{path}[{i}]") for i, item in enumerate(value)]
+    centres = [_whole(axis, item, f"{path}[{i}]") for i, item in enumerate(as_list(value, path))]
     near = {c + step for c in centres for step in (-1, 0, 1)}
     return [_limited(axis, number, path) for number in sorted(near)]
 
@@ -298,7 +255,7 @@ def _geometric(axis: AxisSpec, table: dict[str, Any], path: str) -> list[Axis]:
     low, high = _ends(axis, table, path)
     density = table["per_octave"]
     if isinstance(density, bool) or not isinstance(density, int | float):
-        raise SuiteError(f"{path}.per_octave: must be a number, not {_kind(density)}")
+        raise SuiteError(f"{path}.per_octave: must be a number, not {kind_of(density)}")
     if not 0.01 <= density <= 64:
         raise SuiteError(f"{path}.per_octave: {printable(density)} is outside 0.01 to 64")
     if density > 1 and density != int(density):

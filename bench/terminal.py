@@ -8,6 +8,7 @@ from rich.table import Table
 
 from bench.errors import printable
 from bench.launch import LAUNCHERS
+from bench.links import STANDS_OUT
 from bench.machine.doctor import Diagnosis
 from bench.machine.facts import facts_table
 from bench.measure import MEASUREMENTS
@@ -88,6 +89,9 @@ def print_headline(ended: Ended) -> None:
     for headline in headlines(load(run)):
         table.add_row(escape(headline.what), headline.text, escape(headline.name))
     console.print(table)
+    for finding in run.meta.findings:
+        if finding.name == STANDS_OUT:
+            console.print(f"[yellow]{escape(printable(finding.text, 600))}[/]", highlight=False)
     counts = ", ".join(f"{count} {status}" for status, count in ended.counts.items() if count)
     console.print(f"rows: {counts or 'none'}; {ended.outcome}", highlight=False)
     page = ended.folder / "report.html"

@@ -15,6 +15,8 @@ _NUMBER = r"(\d{1,18}(?:\.\d{1,18})?)"
 """More digits name nothing that exists, and megabytes of them overflow a Decimal."""
 _SIZE = re.compile(rf"{_NUMBER}\s*([kKMGT]?|[KMGT]i)B", re.ASCII)
 _DURATION = re.compile(rf"{_NUMBER}\s*(ns|us|ms|s|min|h)", re.ASCII)
+_MEASURE = re.compile(rf"{_NUMBER}\s*([KMGT]i|[kKMGT]?)([A-Za-z/]+)", re.ASCII)
+_BITS_PER_BYTE = 8
 _SECONDS = {
     "ns": Decimal("1e-9"),
     "us": Decimal("1e-6"),
@@ -56,6 +58,42 @@ def parse_seconds(text: str) -> float:
     return float(Decimal(number) * _SECONDS[unit])
 
 
+def parse_rate(text: str) -> float:
+    """Return the bytes per second that `text` names: `5 GB/s`, `40 Gbit/s` or `1 GiB/s`.
+
+    A bit rate is decimal, as every vendor's is, and eight bits are a byte: whether they are
+    payload or still coded for the line is the caller's to know.
+
+    Raises:
+        ValueError: where the text is no rate of data.
+    """
+    if text.strip().endswith("bit/s"):
+        return parse_measure(text, "bit/s") / _BITS_PER_BYTE
+    try:
+        return parse_measure(text, "B/s")
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is no rate; write a number and a unit, such as '5 GB/s' or '40 Gbit/s'"
+        ) from error
+
+
+def parse_measure(text: str, unit: str) -> float:
+    """Return the number of `unit` that `text` names, such as `837 MHz` for the unit `Hz`.
+
+    Args:
+        text: a number, a prefix (decimal, or binary where the unit counts bytes) and the unit.
+        unit: `FLOP/s`, `Hz`, `bit/s`, `B/s` or another of letters and strokes.
+
+    Raises:
+        ValueError: where the text is none.
+    """
+    match = _MEASURE.fullmatch(text.strip())
+    if match is None or match[3] != unit or (match[2] in _IEC and not unit.startswith("B")):
+        raise ValueError(f"{text!r} has not the unit {unit}; write such as '4.5 G{unit}'")
+    number, prefix, _ = match.groups()
+    return float(Decimal(number) * (_IEC.get(prefix) or _SI[prefix]))
+
+
 def format_bytes(size: float) -> str:
     """Return a size in IEC units where it is a whole number of them, else in SI units."""
     for prefix in reversed(_IEC):
@@ -66,32 +104,35 @@ def format_bytes(size: float) -> str:
     return f"{_prefixed(size, _SI_UP)}B"
 
 
-def format_seconds(seconds: float) -> str:
-    """Return a duration with three significant digits and a fitting unit."""
-    return f"{_prefixed(seconds, _SI_DOWN)}s"
+def format_seconds(seconds: float, digits: int = 3) -> str:
+    """Return a duration with three significant digits, or as many as said, and a fitting unit."""
+    return f"{_prefixed(seconds, _SI_DOWN, digits)}s"
 
 
-def format_rate(rate: float, unit: str) -> str:
+def format_rate(rate: float, unit: str, digits: int = 3) -> str:
     """Return a rate with three significant digits; `unit` is `B/s`, `FLOP/s` or `messages/s`."""
-    return f"{_prefixed(rate, _SI_UP)}{unit}"
+    return f"{_prefixed(rate, _SI_UP, digits)}{unit}"
 
 
 _SI_UP = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SI_DOWN = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
-def _prefixed(value: float, scale: tuple[tuple[float, str], ...]) -> str:
+def _prefixed(value: float, scale: tuple[tuple[float, str], ...], digits: int = 3) -> str:
     if not math.isfinite(value):
         return f"{value} "
-    # 999.6 would print as 1e+03: step up where rounding to three digits reaches the next prefix.
+    # 999.6 would print as 1e+03: step up where rounding reaches the next prefix.
+    rounds_up = 1 - 0.5 * 10.0**-digits
     for factor, prefix in scale:
-        if abs(value) >= factor * 0.9995:
-            return f"{_three_digits(value / factor)} {prefix}"
+        if abs(value) >= factor * rounds_up:
+            return f"{format_number(value / factor, digits)} {prefix}"
     factor, prefix = scale[-1]
-    return f"{_three_digits(value / factor)} {prefix}"
+    return f"{format_number(value / factor, digits)} {prefix}"
 
 
-def _three_digits(value: float) -> str:
+def format_number(value: float, digits: int = 3) -> str:
+    """Return a number with so many significant digits and no power of ten."""
     if value == 0:
         return "0"
-    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value) * 1.0005)))}f}"
+    magnitude = math.floor(math.log10(abs(value) * (1 + 0.5 * 10.0**-digits)))
+    return f"{value:.{max(0, digits - 1 - magnitude)}f}"

@@ -1,7 +1,8 @@
-"""The program that every rank executes: `python -m bench.worker [--solo]`.
+"""The program that every rank executes: `python -m bench.worker [--solo] [--job FILE]`.
 
 The job is the first line of rank 0's standard input. That input stays open as long as the runner
-lives: its end means that nobody waits for results any more, and ends the job.
+lives: its end means that nobody waits for results any more, and ends the job. A batch job has no
+such input: rank 0 reads the job from a file, and whoever submitted it cancels it.
 """
 
 import ctypes
@@ -12,6 +13,7 @@ import socket
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -49,7 +51,7 @@ def main(arguments: list[str]) -> None:
     reporter = _Reporter(events if world.rank == 0 else None)
     current: list[str | None] = [None]
     try:
-        _run(world, reporter, current)
+        _run(world, reporter, current, _job_file(arguments))
     except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks must not hang
         traceback.print_exc()
         reason = printable(f"{type(error).__name__}: {error}", 500)
@@ -73,8 +75,15 @@ class _Reporter:
             self._out.flush()
 
 
-def _run(world: World, reporter: _Reporter, current: list[str | None]) -> None:
-    job = msgspec.convert(world.broadcast(_read_job() if world.rank == 0 else None), Job)
+def _job_file(arguments: list[str]) -> Path | None:
+    return Path(arguments[arguments.index("--job") + 1]) if "--job" in arguments else None
+
+
+def _run(
+    world: World, reporter: _Reporter, current: list[str | None], job_file: Path | None
+) -> None:
+    told = _read_job(job_file) if world.rank == 0 else None
+    job = msgspec.convert(world.broadcast(told), Job)
     reporter.say(Hello(job.id, PROTOCOL, __version__, world.size))
     if world.size != job.ranks:
         raise RuntimeError(
@@ -98,7 +107,9 @@ def _run(world: World, reporter: _Reporter, current: list[str | None]) -> None:
         reporter.say(event)
 
 
-def _read_job() -> object:
+def _read_job(job_file: Path | None) -> object:
+    if job_file is not None:
+        return msgspec.json.decode(job_file.read_bytes())
     line = sys.stdin.buffer.readline()
     threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
     return msgspec.json.decode(line)

@@ -37,6 +37,9 @@ class SoloWorld:
         del color
         return self
 
+    def free(self) -> None:
+        """Nothing is held."""
+
     def abort(self, code: int) -> None:
         """End the process."""
         os._exit(code)
@@ -89,6 +92,10 @@ class MpiWorld:
     def split(self, color: int) -> "MpiWorld":
         """Return the ranks that gave the same color."""
         return MpiWorld(self._communicator.Split(color))
+
+    def free(self) -> None:
+        """Give back what a split took: MPICH has room for 2048 communicators at a time."""
+        self._communicator.Free()
 
     def abort(self, code: int) -> None:
         """End every rank of the job."""

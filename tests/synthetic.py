@@ -60,6 +60,8 @@ def true_seconds(case: Case) -> float:
         return 110e-9 + size / 18e9 + (600e-9 if size > 4096 else 0.0)
     if case.benchmark in ("bandwidth", "bibandwidth"):
         return 60e-9 + size / 15e9 + (150e-9 if size > 4096 else 0.0)
+    if case.benchmark == "allreduce":
+        return 20e-6 + size / 5e9
     if case.benchmark == "message_rate":
         return 55e-9 + size / 14e9
     if case.benchmark in ("memcpy", "stream"):

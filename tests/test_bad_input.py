@@ -389,7 +389,7 @@ BAD_FLAGS = {
     ),
     "a launcher far from all": (
         ["plan", "quick", "--launcher", "bogus"],
-        "no launcher 'bogus'; valid: local, mpirun, replay",
+        "no launcher 'bogus'; valid: local, mpirun, pbs, replay, sbatch, srun",
     ),
     "an empty launcher": (["plan", "quick", "--launcher", ""], "no launcher ''"),
     "an mpirun that is none": (["plan", "quick", "--mpirun", "/bin/true"], "/bin/true is no"),

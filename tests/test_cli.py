@@ -265,7 +265,7 @@ class Interrupted(Broken):
 def test_a_run_that_goes_wrong_is_readable_and_its_exit_code_tells(
     launcher, code, outcome, words, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("bench.session.open_launcher", lambda *_: launcher)
+    monkeypatch.setattr("bench.session.open_launcher", lambda *_, **__: launcher)
     (tmp_path / "mine.toml").write_text(SUITE, encoding="utf-8")
     arguments = ["run", str(tmp_path / "mine.toml"), "--launcher", "local", "--no-report"]
     assert run_command([*arguments, "--json", "-o", str(tmp_path / "out")]) == code

@@ -109,8 +109,9 @@ def test_the_local_launcher_starts_one_worker_without_mpi():
     assert launcher.command(job(1)) == LaunchCommand((*WORKER, "--solo"), {})
 
 
-def test_every_launcher_can_be_opened_by_its_name(tmp_path):
+def test_every_launcher_can_be_opened_by_its_name(tmp_path, monkeypatch):
     stored_run(tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
     for name in LAUNCHERS:
         assert open_launcher(name, OPENMPI_5, CORES, tmp_path).name == name
 

@@ -11,16 +11,16 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "bench"
 
 LAYERS = (
-    {"errors", "units", "record"},
-    {"contracts", "events", "findings", "hosts", "rates", "results", "world"},
-    {"machine", "measure", "memory", "model", "timing"},
-    {"analysis", "context", "launch", "process", "recorder", "suite"},
-    {"attempt", "execute", "plan", "progress", "report", "rows", "state"},
-    {"calibration", "rounds", "runner"},
+    {"clock", "errors", "units", "record"},
+    {"contracts", "deadline", "events", "hosts", "links", "keys", "rates", "results", "world"},
+    {"findings", "machine", "measure", "memory", "model", "site", "timing"},
+    {"analysis", "context", "hardware", "launch", "process", "recorder", "suite", "vitals"},
+    {"attempt", "execute", "plan", "prediction", "progress", "report", "rows", "state", "training"},
+    {"calibration", "predict", "predict_step", "rounds", "runner"},
     {"worker"},
     {"resume"},
     {"session"},
-    {"terminal"},
+    {"predict_cli", "terminal"},
     {"cli"},
     {"__main__"},
 )
@@ -45,7 +45,7 @@ ONLY_IN = {
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "rich": {"terminal.py", "progress.py"},
-    "rich_click": {"cli.py"},
+    "rich_click": {"cli.py", "predict_cli.py"},
     "scipy": {"model", "analysis"},
     "cupy": {"memory"},
 }

@@ -16,6 +16,7 @@ from bench.contracts import KERNELS, Checked, Context, MemoryLoops, Operation, P
 from bench.measure import MEASUREMENTS
 from bench.measure.matmul import DTYPES
 from bench.measure.pair import MOST_IN_FLIGHT, window_size
+from bench.measure.pairs import EVERY_PAIR
 from bench.model import FITS
 from bench.plan import expand
 from bench.record import COLUMNS, Axis, Case, Work
@@ -23,8 +24,10 @@ from bench.suite import Block
 from bench.timing.interpreted import NumpyMemoryLoops
 from bench.world import SoloWorld
 
-PAIRWISE = sorted(name for name, measurement in MEASUREMENTS.items() if measurement.pairwise)
-LOCAL = sorted(set(MEASUREMENTS) - set(PAIRWISE))
+ENDS = sorted(name for name, measurement in MEASUREMENTS.items() if measurement.pairwise)
+PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR))
+LOCAL = sorted(set(MEASUREMENTS) - set(ENDS) - {"allreduce"})
+"""In one process; pairs of every two ranks and sums over all have tests of their own."""
 
 
 def make_case(name: str, **axes: Axis) -> Case:
@@ -59,7 +62,7 @@ def test_every_benchmark_declares_what_a_plan_needs(name):
     assert measurement.name == name
     assert "\n" not in measurement.title
     assert len(axes) == len(measurement.axes)
-    assert axes["ranks"].default == ((2,) if measurement.pairwise else (1,))
+    assert axes["ranks"].default == ((1,) if name in LOCAL else (2,))
     assert axes[measurement.size_axis].kind is int
     # Sizes are spread on a log axis: 0 has no place there.
     assert axes[measurement.size_axis].least >= 1

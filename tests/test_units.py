@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.units import format_bytes, format_rate, format_seconds, parse_bytes, parse_seconds
+from bench.units import (
+    format_bytes,
+    format_number,
+    format_rate,
+    format_seconds,
+    parse_bytes,
+    parse_measure,
+    parse_rate,
+    parse_seconds,
+)
 
 SHOWN = re.compile(r"(\d+(?:\.\d+)?) ([numkMGTµ]?)(.+)")
 FACTOR = {"n": 1e-9, "µ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -162,3 +171,52 @@ def test_a_shown_duration_is_within_half_a_percent_and_no_power_of_ten(seconds):
     assert unit == "s"
     assert 0.99 <= float(number) < 1000
     assert float(number) * FACTOR[prefix] == pytest.approx(seconds, rel=5.1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("5GB/s", 5e9),
+        ("15.75 GB/s", 15.75e9),
+        ("40 Gbit/s", 5e9),
+        ("1 bit/s", 0.125),
+        ("1 GiB/s", 2**30),
+        ("0 B/s", 0),
+    ],
+)
+def test_a_rate_is_read_in_bytes_per_second(text, rate):
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "5 GB", "5 Gb/s", "5 Gbps", "5 Gibit/s", "-5 GB/s", "5 GB/s each", "GB/s"]
+)
+def test_what_is_no_rate_is_refused(text):
+    with pytest.raises(ValueError):
+        parse_rate(text)
+
+
+def test_other_measures_need_their_own_unit():
+    assert parse_measure("4.5 TFLOP/s", "FLOP/s") == 4.5e12
+    assert parse_measure("837 MHz", "Hz") == 837e6
+    assert parse_measure("8 GT/s", "T/s") == 8e9
+    for text in ("837 MB/s", "837 MiHz", "837"):
+        with pytest.raises(ValueError, match="unit Hz"):
+            parse_measure(text, "Hz")
+
+
+@given(st.floats(1, 999e12), st.integers(3, 6), st.sampled_from(["B/s", "FLOP/s", "Hz"]))
+def test_a_shown_rate_is_read_back_to_its_digits(rate, digits, unit):
+    shown = format_rate(rate, unit, digits)
+    assert parse_measure(shown, unit) == pytest.approx(rate, rel=0.51 * 10.0 ** (1 - digits))
+
+
+@given(st.integers(1, 10**15))
+def test_bits_are_eight_to_a_byte(bits):
+    assert parse_rate(f"{bits} bit/s") == pytest.approx(parse_rate(f"{bits} B/s") / 8)
+
+
+def test_numbers_have_the_digits_asked_for():
+    assert format_number(0.05581, 4) == "0.05581"
+    assert format_seconds(20.25e-3, 4) == "20.25 ms"
+    assert format_seconds(999.96e-6, 4) == "1.000 ms"

@@ -44,7 +44,7 @@ def headlines(table: pd.DataFrame) -> list[Headline]:
     """Return the numbers of one run, none from more ranks than cores."""
     points = summarise(table[~is_oversubscribed(table)])
     found: list[Headline] = []
-    for pick in (_latency, _bandwidth, _message_rate, _memory, _matmul):
+    for pick in (_latency, _bandwidth, _message_rate, _pairs, _allreduce, _memory, _matmul):
         found += pick(points)
     return found
 
@@ -66,6 +66,25 @@ def _bandwidth(points: pd.DataFrame) -> Iterator[Headline]:
 def _message_rate(points: pd.DataFrame) -> Iterator[Headline]:
     for label, curve in _curves(points, "message_rate"):
         yield from _best(f"Message rate{label}", curve, "messages_per_s", 1.0, "messages/s")
+
+
+def _pairs(points: pd.DataFrame) -> Iterator[Headline]:
+    """The slowest and the fastest pair at the largest messages: a reader wants both ends."""
+    lines = points[(points["benchmark"] == "pairs_bandwidth") & points["gbytes_per_s"].notna()]
+    if lines.empty:
+        return
+    lines = lines[lines["size"] == lines["size"].max()]
+    rates = lines["gbytes_per_s"]
+    for what, place in (("slowest", rates.argmin()), ("fastest", rates.argmax())):
+        point = lines.iloc[int(place)]
+        rate = point["gbytes_per_s"] * 1e9
+        yield _headline(f"Bandwidth one way, {what} of {len(lines)} pairs", point, "B/s", rate)
+
+
+def _allreduce(points: pd.DataFrame) -> Iterator[Headline]:
+    for label, curve in _curves(points, "allreduce"):
+        what = f"Allreduce, bus bandwidth{label}"
+        yield from _best(what, curve, "busbw_gbytes_per_s", 1e9, "B/s")
 
 
 def _memory(points: pd.DataFrame) -> Iterator[Headline]:

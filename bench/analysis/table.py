@@ -21,6 +21,9 @@ BENCHMARKS = (
     "bandwidth",
     "bibandwidth",
     "message_rate",
+    "pairs_latency",
+    "pairs_bandwidth",
+    "allreduce",
     "memcpy",
     "stream",
     "matmul",
@@ -57,6 +60,9 @@ _NUMERIC = {field.name for field in msgspec.structs.fields(Row) if field.type in
     "low_s",
     "high_s",
 }
+
+_PAIR = ("src_rank", "dst_rank")
+"""Axes that name a pair; people know it by its hosts."""
 
 _COUNTED = ("schema", "attempt", "launch")
 """Whole numbers that every line has."""
@@ -187,7 +193,7 @@ def _name(records: list[Record]) -> None:
     for record in records:
         axes = record.pop("_axes")
         varying = {a for a, found in values[record["benchmark"]].items() if len(found) > 1}
-        record["label"] = _label(axes, varying)
+        record["label"] = _label(axes, varying, record)
         record["name"] = _case_name(record)
 
 
@@ -198,12 +204,23 @@ def _order(record: Record) -> tuple[object, ...]:
     return place, benchmark, record["series"], -1 if size is None else size, record["launch"]
 
 
-def _label(axes: Mapping[str, Axis], varying: set[str]) -> str | None:
+def _label(axes: Mapping[str, Axis], varying: set[str], record: Record) -> str | None:
+    pair = [_pair_name(axes, record)] if set(_PAIR) <= axes.keys() else []
     shape = [f"{axes['k']} x {axes['n']}"] if {"k", "n"} <= axes.keys() else []
     named = [str(axes[axis]) for axis in _ALWAYS_NAMED if axis in axes]
-    others = sorted(varying - {"k", "n", *_ALWAYS_NAMED})
-    parts = shape + named + [f"{axis} {axes[axis]}" for axis in others if axis in axes]
+    others = sorted(varying - {"k", "n", *_ALWAYS_NAMED, *_PAIR})
+    parts = pair + shape + named + [f"{axis} {axes[axis]}" for axis in others if axis in axes]
     return printable(" ".join(parts), 80) or None
+
+
+def _pair_name(axes: Mapping[str, Axis], record: Record) -> str:
+    """Return the two ends: hosts where each has one rank, else ranks as well."""
+    src, dst = record.get("src"), record.get("dst")
+    if not src or not dst:
+        src, dst = (f"rank {axes[axis]}" for axis in _PAIR)
+    elif record.get("ranks_per_node") == 1:
+        src, dst = (end.partition(":")[0] for end in (src, dst))
+    return f"{src} to {dst}"
 
 
 def _case_name(record: Record) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from statistics import median_low
 from typing import Any
 
 import msgspec
@@ -26,6 +27,15 @@ _COMPARED = (
 )
 _OWN = ("uuid", "serial", "address", "guid", "pci.address", "clock", "throttle", "pcie", "link")
 """Parts of names of facts that belong to one piece of hardware or one moment."""
+MOST_SKEW_S = 1.0
+"""Between clocks. Nodes read theirs within a fraction of a second of each other, so less than this
+cannot be told."""
+_CLOCK = "clock"
+_CLOCK_ADVICE = (
+    "keep the clocks of all nodes with NTP or chrony, so that their logs can be compared; no time "
+    "in this run is a difference between two nodes' clocks"
+)
+_ADVICE = "bring the nodes to the same state before comparing them"
 _MEMORY_STEP = 2**30
 """Memory is compared in GiB: firmware takes some megabytes more on one node than on another."""
 
@@ -57,7 +67,20 @@ def find_differences(nodes: dict[str, dict[str, Any]]) -> list[Difference]:
             for host, value in values.items()
             if value != common
         ]
-    return found
+    return found + list(_find_clocks(nodes))
+
+
+def _find_clocks(nodes: dict[str, dict[str, Any]]) -> Iterator[Difference]:
+    """Return the nodes whose clock is over a second from that of the node in the middle."""
+    read = {host: facts.get("clock_s") for host, facts in nodes.items()}
+    clocks = {host: float(s) for host, s in read.items() if isinstance(s, int | float)}
+    if not clocks:
+        return
+    middle_s = median_low(clocks.values())
+    for host, clock_s in clocks.items():
+        if abs(clock_s - middle_s) > MOST_SKEW_S:
+            skew = f"{clock_s - middle_s:+.1f} s"
+            yield Difference(host, _CLOCK, skew, f"within {MOST_SKEW_S:.0f} s of the median node")
 
 
 def difference_findings(differences: list[Difference]) -> list[Finding]:
@@ -68,7 +91,7 @@ def difference_findings(differences: list[Difference]) -> list[Finding]:
             level="warning",
             text=f"{printable(d.host)} differs from most nodes in {d.fact}: "
             f"{printable(d.value)} instead of {printable(d.majority)}",
-            advice="bring the nodes to the same state before comparing them",
+            advice=_CLOCK_ADVICE if d.fact == _CLOCK else _ADVICE,
         )
         for d in differences
     ]

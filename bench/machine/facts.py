@@ -6,6 +6,7 @@ machine; packages, BLAS and environment are those of this process.
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -49,10 +50,14 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str | None] = {}
     """Installed version of UCX, libfabric and NCCL."""
     environment: dict[str, str] = {}
+    clock_s: float | None = None
+    """Time of day when they were gathered, in seconds since 1970; left out of the hash."""
 
 
 def gather_facts(root: Path = Path("/")) -> NodeFacts:
     """Gather the facts of the node whose files are below `root`."""
+    # First: ranks of all nodes begin together, and end as their hardware lets them.
+    clock_s = time.time()
     gpus = read_gpus(root)
     packages = read_packages()
     return NodeFacts(
@@ -69,18 +74,20 @@ def gather_facts(root: Path = Path("/")) -> NodeFacts:
         packages=packages,
         libraries=read_libraries(root, packages),
         environment=select_environment(os.environ),
+        clock_s=clock_s,
     )
 
 
 def facts_hash(facts: NodeFacts) -> str:
     """Return a hash of what stays the same from second to second, in hexadecimal.
 
-    Left out: the host's name, free memory, current clocks, throttle reasons and PCIe generation
-    of GPUs (an idle GPU lowers it), and the number of the scheduler's job.
+    Left out: the host's name and time of day, free memory, current clocks, throttle reasons and
+    PCIe generation of GPUs (an idle GPU lowers it), and the number of the scheduler's job.
     """
     lasting = msgspec.structs.replace(
         facts,
         host=None,
+        clock_s=None,
         memory=msgspec.structs.replace(facts.memory, available=None),
         gpus=tuple(_lasting(gpu) for gpu in facts.gpus),
         environment={k: v for k, v in facts.environment.items() if k != "SLURM_JOB_ID"},

@@ -1,12 +1,14 @@
 """The benchmarks by name; a new one is a file here and a line below."""
 
 from bench.contracts import Measurement
+from bench.measure.allreduce import Allreduce
 from bench.measure.bandwidth import Bandwidth
 from bench.measure.bibandwidth import Bibandwidth
 from bench.measure.latency import Latency
 from bench.measure.matmul import Matmul
 from bench.measure.memcpy import Memcpy
 from bench.measure.message_rate import MessageRate
+from bench.measure.pairs import PairsBandwidth, PairsLatency
 from bench.measure.stream import Stream
 
 _ALL: tuple[Measurement, ...] = (
@@ -14,6 +16,9 @@ _ALL: tuple[Measurement, ...] = (
     Bandwidth(),
     Bibandwidth(),
     MessageRate(),
+    PairsLatency(),
+    PairsBandwidth(),
+    Allreduce(),
     Memcpy(),
     Stream(),
     Matmul(),

@@ -25,8 +25,13 @@ def unsupported_pair(case: Case, context: Context) -> str | None:
     return None
 
 
+def pair_ranks(case: Case, ranks: int) -> tuple[int, int]:
+    """Return the ranks that send first and last: those that the case names, or the outermost."""
+    return int(case.axes.get("src_rank", 0)), int(case.axes.get("dst_rank", ranks - 1))
+
+
 class PairOperation:
-    """Base of the operations between the first and the last rank of the job."""
+    """Base of the operations between two ranks of the job: the first and the last, or a case's."""
 
     overhead_s: float | None
 
@@ -39,8 +44,9 @@ class PairOperation:
         self.overhead_s = self.loops.overhead_s
         self.nbytes = whole(case, "bytes")
         self.rank = world.rank
-        self.idle = 0 < world.rank < world.size - 1
-        self.peer = Peer(world.size - 1 if world.rank == 0 else 0, world.rank == 0)
+        first, last = pair_ranks(case, world.size)
+        self.idle = world.rank not in (first, last)
+        self.peer = Peer(last if world.rank == first else first, world.rank == first)
         self.params: dict[str, Axis] = {"idle_ranks": world.size - 2} if world.size > 2 else {}
         self._memory = context.memories[word(case, "memory")]
 

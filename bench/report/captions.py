@@ -62,6 +62,22 @@ def message_rate(table: pd.DataFrame) -> str:
     return f"{text} Best: {rate} at {format_bytes(best['size'])}."
 
 
+def allreduce(table: pd.DataFrame) -> str:
+    """Say what a time is, and the best bus bandwidth with the factor that makes it comparable."""
+    text = (
+        "The sum of a buffer over all ranks, given to all: they start together, and the slowest is "
+        "the time; lower is better."
+    )
+    best = _best(table, "allreduce", "busbw_gbytes_per_s")
+    if best is None:
+        return text
+    rate = format_rate(best["busbw_gbytes_per_s"] * 1e9, "B/s")
+    return (
+        f"{text} Best bus bandwidth: {rate} at {format_bytes(best['size'])}, which is size / time "
+        f"x 2(n-1)/n on n = {best['ranks']:.0f} ranks."
+    )
+
+
 def memory(table: pd.DataFrame) -> str:
     """Say what the fall from left to right is."""
     text = (

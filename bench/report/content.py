@@ -9,6 +9,7 @@ from bench.analysis.score import GroupScore, Score, format_percent, skill_text, 
 from bench.analysis.statistics import BETWEEN, WITHIN, summarise
 from bench.analysis.table import is_oversubscribed
 from bench.record import Origin
+from bench.report import byhost
 from bench.report.attention import attention
 from bench.report.background import glossary, machine, method
 from bench.report.data import RunData
@@ -32,6 +33,8 @@ _SCORE_NOTE = (
 def compose(runs: Sequence[RunData], pictures: Sequence[Picture]) -> Page:
     """Return the page of one run, or of several beside each other."""
     several = len(runs) > 1
+    hosts = tuple(picture for picture in pictures if picture.name == byhost.NAME)
+    pictures = [picture for picture in pictures if picture not in hosts]
     names = sorted({run.meta.suite_name for run in runs})
     return Page(
         title=f"clusterbench: {', '.join(names)}",
@@ -40,6 +43,7 @@ def compose(runs: Sequence[RunData], pictures: Sequence[Picture]) -> Page:
         sections=(
             Section("result", "Result", (_headline_table(runs), Paragraph(_HEADLINE_NOTE))),
             Section("attention", "What to look at first", _each(runs, attention)),
+            *_by_host(runs, hosts),
             Section("figures", "Figures", (Paragraph(_figure_note(runs, pictures)), *pictures)),
             Section("predictions", "Predicted against measured", _each(runs, _scores)),
             Section("numbers", "All numbers", _each(runs, numbers)),
@@ -48,6 +52,12 @@ def compose(runs: Sequence[RunData], pictures: Sequence[Picture]) -> Page:
             Section("units", "Units and words", (glossary(),)),
         ),
     )
+
+
+def _by_host(runs: Sequence[RunData], pictures: tuple[Picture, ...]) -> Iterator[Section]:
+    """Yield the section of hosts, where pairs of them were measured."""
+    if pictures:
+        yield Section(byhost.NAME, "By host", (*pictures, *_each(runs, byhost.host_table)))
 
 
 def _each(

@@ -37,6 +37,14 @@ def message_rate(table: pd.DataFrame) -> Figure | None:
     return _against_size(table, [points], rate, "messages (million/s)", "message size")
 
 
+def allreduce(table: pd.DataFrame) -> Figure | None:
+    """Draw the time of a sum over all ranks against the size of a buffer."""
+    points = _points(table, ["allreduce"], as_microseconds)
+    return _against_size(
+        table, [points], as_microseconds, "slowest rank (µs)", "buffer of one rank", log=True
+    )
+
+
 def memory(table: pd.DataFrame) -> Figure | None:
     """Draw the bandwidth of memory copies and stream kernels against the size of a buffer."""
     rate = as_rate("gbytes_per_s")

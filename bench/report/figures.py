@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.report import captions, curves, products, residuals, scatter
+from bench.report import byhost, captions, curves, products, residuals, scatter
 from bench.report.page import Picture
 from bench.report.style import render
 
@@ -35,6 +35,7 @@ def _of_table(
 
 
 FIGURES: tuple[Kind, ...] = (
+    _of_table(byhost.NAME, "Bandwidth between hosts", byhost.between_hosts, byhost.caption),
     _of_table("latency", "Latency against message size", curves.latency, captions.latency),
     _of_table("bandwidth", "Bandwidth against message size", curves.bandwidth, captions.bandwidth),
     _of_table(
@@ -43,6 +44,7 @@ FIGURES: tuple[Kind, ...] = (
         curves.message_rate,
         captions.message_rate,
     ),
+    _of_table("allreduce", "Allreduce against size", curves.allreduce, captions.allreduce),
     _of_table("memory", "Memory bandwidth against size", curves.memory, captions.memory),
     _of_table("matmul_time", "Matrix product: time", products.product_time, captions.product_time),
     _of_table("matmul_rate", "Matrix product: rate", products.product_rate, captions.product_rate),

@@ -13,11 +13,16 @@ def main(handle_bytes: int) -> None:
     """Compile every loop, or read it from the cache; without numba there is nothing to do."""
     prepare_cache()
     try:
-        from bench.timing.native import NO_CALLS, NativeMemoryLoops, NativeMessageLoops
+        from bench.timing.native import (
+            NO_CALLS,
+            Handles,
+            NativeMemoryLoops,
+            NativeMessageLoops,
+        )
     except ImportError:
         return
     NativeMemoryLoops()
-    NativeMessageLoops(NO_CALLS, 0, 0, handle_bytes)
+    NativeMessageLoops(NO_CALLS, Handles(handle_bytes, 0, 0, 0, 0, 0))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contracts import STREAM_SCALAR, Peer, Seconds
+from bench.contracts import STREAM_SCALAR, Member, Peer, Seconds
 
 _TAG = 7
 _OVERHEAD_SAMPLES = 101
@@ -89,6 +89,47 @@ class Mpi4pyMessageLoops:
                 requests += [world.Isend(slot, other, _TAG) for slot in outgoing]
                 self._mpi.Request.Waitall(requests)
             seconds[sample] = (time.perf_counter_ns() - begin) * 1e-9 / loops / window
+
+    def allreduce(
+        self,
+        seconds: Seconds,
+        loops: int,
+        send: int,
+        receive: int,
+        count: int,
+        dtype: str,
+        member: Member,
+    ) -> None:
+        """Time one sum of `count` numbers over all ranks, on this rank alone."""
+        kind = {"fp32": self._mpi.FLOAT, "fp64": self._mpi.DOUBLE}[dtype]
+        at = self._mpi.buffer.fromaddress
+        nbytes = count * kind.Get_size()
+        outgoing, incoming = [at(send, nbytes), count, kind], [at(receive, nbytes), count, kind]
+        world, total = self._world, self._mpi.SUM
+        for sample in range(len(seconds)):
+            passed = 0
+            for _ in range(loops):
+                self._barrier(member)
+                begin = time.perf_counter_ns()
+                world.Allreduce(outgoing, incoming, total)
+                passed += time.perf_counter_ns() - begin
+            seconds[sample] = passed * 1e-9 / loops
+
+    def _barrier(self, member: Member) -> None:
+        """Let no rank go on before all have come, as the native loops do."""
+        nothing = self._message(0, 0)
+        distance = 1
+        while distance < member.ranks:
+            source, target = member.rank - distance, member.rank + distance
+            self._world.Sendrecv(
+                nothing,
+                target % member.ranks,
+                _TAG,
+                nothing,
+                source % member.ranks,
+                _TAG,
+            )
+            distance *= 2
 
     def _message(self, address: int, nbytes: int) -> list[Any]:
         return [self._mpi.buffer.fromaddress(address, nbytes), nbytes, self._mpi.BYTE]

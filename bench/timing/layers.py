@@ -71,7 +71,7 @@ def open_message_loops(mpi: Any) -> MessageLoops:
     """
     prepare_cache()
     try:
-        from bench.timing.native import NativeMessageLoops, find_calls
+        from bench.timing.native import Handles, NativeMessageLoops, find_calls
 
         calls = find_calls(loaded_library())
     except (ImportError, OSError):
@@ -79,9 +79,8 @@ def open_message_loops(mpi: Any) -> MessageLoops:
 
         return Mpi4pyMessageLoops(mpi)
     size = mpi._sizeof(mpi.Comm)
-    return NativeMessageLoops(
-        calls, _handle(mpi, mpi.COMM_WORLD, size), _handle(mpi, mpi.BYTE, size), size
-    )
+    passed = (mpi.COMM_WORLD, mpi.BYTE, mpi.FLOAT, mpi.DOUBLE, mpi.SUM)
+    return NativeMessageLoops(calls, Handles(size, *(_handle(mpi, h, size) for h in passed)))
 
 
 def loaded_library(maps: str | None = None) -> str:

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from bench.contracts import KERNELS, STREAM_SCALAR, Peer, Seconds
+from bench.contracts import KERNELS, STREAM_SCALAR, Member, Peer, Seconds
 
 NAME = "numba"
 
@@ -154,6 +154,57 @@ def _exchange_window(
     return error
 
 
+@njit(cache=True, inline="always")
+def _barrier(mpi: Any, byte: Any, world: Any, rank: int, ranks: int, request: int, at: int) -> int:
+    """Let no rank go on before all have come, in log2(ranks) rounds (dissemination).
+
+    An MPI library's own barrier may let ranks go far apart, and the time of a collective would
+    hold the difference (Hunold and Carpen-Amarie, 2016).
+    """
+    none, one = np.int32(0), np.int32(1)
+    error = 0
+    distance = 1
+    while distance < ranks:
+        source, target = np.int32((rank - distance) % ranks), np.int32((rank + distance) % ranks)
+        error |= _call(mpi.irecv, (request, none, byte, source, _TAG, world, request))
+        error |= _call(mpi.send, (request, none, byte, target, _TAG, world))
+        error |= _call(mpi.waitall, (one, request, at))
+        distance *= 2
+    return error
+
+
+@njit(cache=True, nogil=True)
+def _allreduce(
+    seconds: Any,
+    loops: int,
+    mpi: Any,
+    byte: Any,
+    world: Any,
+    send: int,
+    receive: int,
+    count: int,
+    kind: Any,
+    total: Any,
+    rank: int,
+    ranks: int,
+    requests: Any,
+    statuses: Any,
+) -> int:
+    timespec = np.zeros(2, np.int64)
+    request, at = requests.ctypes.data, statuses.ctypes.data
+    length = np.int32(count)
+    error = 0
+    for sample in range(len(seconds)):
+        passed = 0
+        for _ in range(loops):
+            error |= _barrier(mpi, byte, world, rank, ranks, request, at)
+            begin = _now_ns(mpi.clock, timespec)
+            error |= _call(mpi.allreduce, (send, receive, length, kind, total, world))
+            passed += _now_ns(mpi.clock, timespec) - begin
+        seconds[sample] = passed * 1e-9 / loops
+    return error
+
+
 @njit(cache=True, nogil=True)
 def _copy(
     seconds: Any, loops: int, clock: int, memmove: int, target: int, source: int, nbytes: int
@@ -202,9 +253,23 @@ class Calls(NamedTuple):
     isend: int
     irecv: int
     waitall: int
+    allreduce: int
 
 
-NO_CALLS = Calls(0, 0, 0, 0, 0, 0)
+NO_CALLS = Calls(0, 0, 0, 0, 0, 0, 0)
+
+
+class Handles(NamedTuple):
+    """Values of the MPI handles that the message loops pass, and the bytes that one takes."""
+
+    nbytes: int
+    """4 or 8."""
+    world: int
+    byte: int
+    fp32: int
+    fp64: int
+    total: int
+    """MPI_SUM."""
 
 
 def find_calls(library: str) -> Calls:
@@ -221,6 +286,7 @@ def find_calls(library: str) -> Calls:
         _address(loaded, "MPI_Isend"),
         _address(loaded, "MPI_Irecv"),
         _address(loaded, "MPI_Waitall"),
+        _address(loaded, "MPI_Allreduce"),
     )
 
 
@@ -229,23 +295,24 @@ class NativeMessageLoops:
 
     Args:
         calls: addresses of the functions.
-        world: value of the communicator handle.
-        byte: value of the MPI_BYTE handle.
-        handle_bytes: size of a handle, 4 or 8.
+        handles: of the communicator, the types and the operation.
     """
 
     name = NAME
     overhead_s = None
 
-    def __init__(self, calls: Calls, world: int, byte: int, handle_bytes: int) -> None:
+    def __init__(self, calls: Calls, handles: Handles) -> None:
         self._calls = calls
-        self._handle = np.int32 if handle_bytes == 4 else np.int64
-        self._world = self._handle(world)
-        self._byte = self._handle(byte)
+        self._handle = np.int32 if handles.nbytes == 4 else np.int64
+        self._world = self._handle(handles.world)
+        self._byte = self._handle(handles.byte)
+        self._kinds = {"fp32": self._handle(handles.fp32), "fp64": self._handle(handles.fp64)}
+        self._total = self._handle(handles.total)
         nobody = Peer(0, True)
         self.pingpong(NO_SAMPLES, 1, 0, 0, 0, nobody)
         self.window(NO_SAMPLES, 1, 0, 0, 1, nobody)
         self.exchange_window(NO_SAMPLES, 1, 0, 0, 0, 1, nobody)
+        self.allreduce(NO_SAMPLES, 1, 0, 0, 0, "fp32", Member(0, 1))
 
     def pingpong(
         self, seconds: Seconds, loops: int, send: int, receive: int, nbytes: int, peer: Peer
@@ -313,6 +380,36 @@ class NativeMessageLoops:
                 peer.rank,
                 np.zeros(2 * window, self._handle),
                 _statuses(2 * window),
+            )
+        )
+
+    def allreduce(
+        self,
+        seconds: Seconds,
+        loops: int,
+        send: int,
+        receive: int,
+        count: int,
+        dtype: str,
+        member: Member,
+    ) -> None:
+        """Time one sum of `count` numbers over all ranks, on this rank alone."""
+        _succeed(
+            _allreduce(
+                seconds,
+                loops,
+                self._calls,
+                self._byte,
+                self._world,
+                send,
+                receive,
+                count,
+                self._kinds[dtype],
+                self._total,
+                member.rank,
+                member.ranks,
+                np.zeros(1, self._handle),
+                _statuses(1),
             )
         )
 
