@@ -347,7 +347,7 @@ WELL_FORMED = {
 
 BAD_FLAGS = {
     "an unknown command": (["pla"], "no command 'pla'; did you mean 'plan'?"),
-    "a command far from all": (["zzzz"], "no command 'zzzz'; valid: doctor, list, plan, report"),
+    "a command far from all": (["zzzz"], "no command 'zzzz'; valid: doctor, list, plan, predict"),
     "an escape sequence as command": (["\x1b[31m"], r"\\x1b[31m"),
     "an empty command": ([""], "no command ''"),
     "a flag before the command": (["--bogus", "plan"], "--bogus"),
@@ -361,7 +361,10 @@ BAD_FLAGS = {
     "score of nothing": (["score"], "RUN"),
     "two suites": (["plan", "quick", "network"], "network"),
     "a suite by a near name": (["plan", "quikc"], "no suite named 'quikc': did you mean 'quick'?"),
-    "a suite by a far name": (["plan", "zzzz"], "no suite named 'zzzz': valid: matmul, network"),
+    "a suite by a far name": (
+        ["plan", "zzzz"],
+        "no suite named 'zzzz': valid: cluster, matmul, network",
+    ),
     "a suite by no name": (["plan", ""], "no suite named ''"),
     "a suite by an escape sequence": (["plan", "\x1b[31m"], r"no suite named '\\x1b[31m'"),
     "a suite that is missing": (["plan", "./no.toml"], "./no.toml: cannot read the suite file"),

@@ -292,7 +292,8 @@ def test_a_full_disk_ends_a_run_in_one_line_and_keeps_what_was_written(run, tmp_
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
     )
     assert ended.returncode == 4
-    assert ended.stderr.splitlines()[-1].startswith("clusterbench: File too large; what was")
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("clusterbench: cannot write the files of the run (File too large); all")
     assert "Traceback" not in ended.stderr
     kept = open_run(tmp_path / "results" / "latest")
     assert len(kept.rows()) < run_length(kept)
