@@ -24,6 +24,28 @@ from bench.record import Case, Row, Status
 PLAIN_EVERY_S = 5.0
 
 
+class Tally:
+    """Counts the cases that are over: with a row, or waiting for the end of their round."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._begun: set[str] = set()
+
+    def begin(self, case: Case) -> None:
+        """Count a case as the current one."""
+        self._begun.add(case.id)
+
+    def end(self, row: Row) -> None:
+        """Count its row."""
+        self._begun.discard(row.case)
+        self._rows += 1
+
+    @property
+    def done(self) -> int:
+        """The cases before the current one."""
+        return self._rows + max(0, len(self._begun) - 1)
+
+
 class Bar:
     """The live bar."""
 
@@ -42,6 +64,7 @@ class Bar:
             # Remaining time from the whole run so far: cases differ by orders of magnitude.
             speed_estimate_period=3600,
         )
+        self._tally = Tally()
         self._task = self._progress.add_task("", total=total, case="starting")
         self._progress.start()
 
@@ -51,13 +74,16 @@ class Bar:
 
     def started(self, case: Case) -> None:
         """Show the case."""
-        self._progress.update(self._task, case=printable(case.id, 40).ljust(40), refresh=True)
+        self._tally.begin(case)
+        name = printable(case.id, 40).ljust(40)
+        self._progress.update(self._task, case=name, completed=self._tally.done, refresh=True)
 
     def ended(self, row: Row) -> None:
         """Count the case; say what failed."""
         if row.status is Status.FAILED:
             self.said(f"{row.case}: failed: {row.reason}")
-        self._progress.update(self._task, advance=1)
+        self._tally.end(row)
+        self._progress.update(self._task, completed=self._tally.done)
 
     def waiting(self) -> None:
         """Show the time that passes."""
@@ -77,7 +103,7 @@ class PlainLines:
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._done = 0
+        self._tally = Tally()
         self._begin = self._last = time.monotonic()
         self._where = ""
 
@@ -89,19 +115,21 @@ class PlainLines:
 
     def started(self, case: Case) -> None:
         """Say where the run is, if it was not said a moment ago."""
+        self._tally.begin(case)
         now = time.monotonic()
         if now - self._last >= PLAIN_EVERY_S:
             self._last = now
             elapsed = now - self._begin
-            left_s = elapsed / max(1, self._done) * (self._total - self._done)
+            done = self._tally.done
+            left_s = elapsed / max(1, done) * (self._total - done)
             self.said(
-                f"{self._done}/{self._total} cases, {elapsed:.0f} s elapsed, "
+                f"{done}/{self._total} cases, {elapsed:.0f} s elapsed, "
                 f"about {left_s:.0f} s left: {case.id}"
             )
 
     def ended(self, row: Row) -> None:
         """Count the case; say what failed."""
-        self._done += 1
+        self._tally.end(row)
         if row.status is Status.FAILED:
             self.said(f"{row.case}: failed: {row.reason}")
 

@@ -116,7 +116,8 @@ def _replace(path: Path, kind: type[msgspec.Struct], records: Sequence[msgspec.S
 def next_attempts(journal: Path) -> dict[str, int]:
     """Return the number of the next attempt of every job that was started before."""
     attempts: dict[str, int] = {}
-    for line in journal.read_bytes().splitlines() if journal.exists() else ():
+    lines = journal.read_bytes().splitlines() if journal.exists() else []
+    for line in lines:
         entry = msgspec.json.decode(line, type=_Entry)
         if entry.kind == "start":
             attempts[entry.job] = max(attempts.get(entry.job, 0), entry.attempt + 1)
