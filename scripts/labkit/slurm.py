@@ -110,7 +110,7 @@ def configure(cluster: Cluster) -> str:
         "SlurmdParameters=config_overrides",
         "SelectType=select/cons_tres",
         "SelectTypeParameters=CR_CPU",
-        # A host that drops off is noticed within a minute and may come back.
+        # A host that drops off is noticed within two minutes.
         "SlurmdTimeout=60",
         "ReturnToService=2",
         "KillWait=5",
