@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.record import Axis, Case, Job, Work
+from bench.schedule import DeviceCopies, Steps
 
 Seconds = NDArray[np.float64]
 """One value per sample: the seconds that one operation took."""
@@ -46,9 +47,13 @@ class Communicator(Protocol):
 
 
 class Memory(Protocol):
-    """A kind of memory: where buffers come from, and how they are filled and checked."""
+    """A kind of memory: where buffers come from, and how data gets into and out of it."""
 
     name: str
+
+    @property
+    def copies(self) -> DeviceCopies | None:
+        """How a timing loop copies to and from it; None where it is the host's own."""
 
     def allocate(self, nbytes: int) -> "Buffer":
         """Return a touched buffer.
@@ -63,6 +68,12 @@ class Buffer(Protocol):
 
     address: int
     nbytes: int
+
+    def write(self, data: NDArray[Any]) -> None:
+        """Put the bytes of an array of the buffer's size there."""
+
+    def read(self) -> NDArray[np.uint8]:
+        """Return all bytes, in host memory; they may change with the buffer."""
 
     def fill(self, seed: int) -> None:
         """Write the pattern of `seed`."""
@@ -79,13 +90,6 @@ class Peer(NamedTuple):
 
     rank: int
     leads: bool
-
-
-class Member(NamedTuple):
-    """One rank of a collective operation, and how many take part."""
-
-    rank: int
-    ranks: int
 
 
 class MessageLoops(Protocol):
@@ -124,19 +128,26 @@ class MessageLoops(Protocol):
     ) -> None:
         """Time `window` messages each way at once; per pair of messages."""
 
-    def allreduce(
+    def requests(self, count: int) -> NDArray[Any]:
+        """Return room for the handles of `count` open requests, which outlives one call."""
+
+    def follow(
         self,
         seconds: Seconds,
         loops: int,
-        send: int,
-        receive: int,
-        count: int,
-        dtype: str,
-        member: Member,
+        steps: Steps,
+        requests: NDArray[Any] | None = None,
+        stamps: NDArray[np.float64] | None = None,
     ) -> None:
-        """Time one sum of `count` numbers (`fp32`, `fp64`) over all ranks, on this rank alone.
+        """Time the steps of this rank between their `begin` and `end`.
 
-        All ranks leave a barrier of small messages before each operation, outside its time.
+        Args:
+            seconds: filled with the time of one pass over the steps, per sample.
+            loops: passes of a sample.
+            steps: of a schedule.
+            requests: of an earlier call whose messages are still on their way; room of its own
+                where None.
+            stamps: shape (samples, steps.stamps), filled with mean seconds since `begin`.
         """
 
 

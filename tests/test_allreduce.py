@@ -1,89 +1,27 @@
 """Allreduce: exact sums on every rank, faults seen on each, and busbw with its factor."""
 
-import ctypes
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from meeting import Loops, Meeting, Rank
 from test_measure import make_case
 from test_mpi import by_case, run
 
 from bench.context import open_context
-from bench.contracts import Checked, Context, Member, Seconds
+from bench.contracts import Checked, Context
 from bench.measure import MEASUREMENTS
 from bench.measure.allreduce import DTYPES
 from bench.plan import expand
 from bench.rates import allreduce_bus_factor, busbw_gbytes_per_s, gbytes_per_s
 from bench.record import Axis, Case, Status, Work, parse_params
+from bench.schedule import Code
 from bench.suite import Block
 from bench.world import SoloWorld
 
 SUM = MEASUREMENTS["allreduce"]
 Numbers = np.ndarray[Any, np.dtype[Any]]
-
-
-class Meeting:
-    """Where threads, each a rank, add their buffers.
-
-    Args:
-        spoil: changes what one rank receives: spoil(rank, numbers).
-    """
-
-    def __init__(self, ranks: int, spoil: Callable[[int, Numbers], None] | None = None) -> None:
-        self.ranks = ranks
-        self.spoil = spoil
-        self.given: dict[int, Numbers] = {}
-        self.barrier = threading.Barrier(ranks, timeout=20)
-
-    def loops(self) -> "MeetingLoops":
-        return MeetingLoops(self)
-
-
-class MeetingLoops:
-    name = "meeting"
-    overhead_s = None
-
-    def __init__(self, meeting: Meeting) -> None:
-        self._meeting = meeting
-
-    def allreduce(
-        self,
-        seconds: Seconds,
-        loops: int,
-        send: int,
-        receive: int,
-        count: int,
-        dtype: str,
-        member: Member,
-    ) -> None:
-        meeting = self._meeting
-        meeting.given[member.rank] = numbers_at(send, count, dtype).copy()
-        meeting.barrier.wait()
-        result = numbers_at(receive, count, dtype)
-        # A rank's own order of adding, as algorithms differ.
-        order = [(member.rank + step) % member.ranks for step in range(member.ranks)]
-        total = np.zeros(count, DTYPES[dtype])
-        for rank in order:
-            total += meeting.given[rank]
-        result[:] = total
-        if meeting.spoil is not None:
-            meeting.spoil(member.rank, result)
-        meeting.barrier.wait()
-        seconds[:] = 1e-6
-
-
-def numbers_at(address: int, count: int, dtype: str) -> Numbers:
-    size = np.dtype(DTYPES[dtype]).itemsize * count
-    return np.frombuffer(memoryview((ctypes.c_char * size).from_address(address)), DTYPES[dtype])
-
-
-class Rank(SoloWorld):
-    def __init__(self, rank: int, size: int) -> None:
-        self.rank = rank
-        self.size = size
 
 
 @pytest.fixture(scope="module")
@@ -97,20 +35,8 @@ def sum_case(ranks: int = 3, **axes: Axis) -> Case:
 
 def verify(case: Case, context: Context, meeting: Meeting, seed: int = 1) -> list[Checked]:
     """Verify a case on all ranks at once; return what each of them found."""
-    found: dict[int, Checked] = {}
-
-    def work(rank: int) -> None:
-        here = msgspec.structs.replace(
-            context, communicator=Rank(rank, meeting.ranks), message_loops=meeting.loops()
-        )
-        found[rank] = SUM.prepare(case, here).verify(seed)
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(meeting.ranks)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return [found[rank] for rank in range(meeting.ranks)]
+    operations = meeting.prepare(SUM, case, context)
+    return meeting.all_do(lambda rank: operations[rank].verify(seed))
 
 
 # What an operation accomplishes.
@@ -147,7 +73,7 @@ def test_the_algorithm_is_said_to_be_the_librarys() -> None:
 
 def test_it_needs_mpi_and_host_memory(context: Context) -> None:
     assert "needs MPI" in (SUM.unsupported(sum_case(), context) or "")
-    here = msgspec.structs.replace(context, message_loops=Meeting(2).loops())
+    here = msgspec.structs.replace(context, message_loops=Loops(Meeting(2), 0))
     assert SUM.unsupported(sum_case(), here) is None
     assert "device" in (SUM.unsupported(sum_case(memory="device"), here) or "")
 
@@ -171,7 +97,7 @@ def test_right_sums_are_right_in_whichever_order_they_were_added(
 def test_one_wrong_number_on_one_rank_is_seen_there_alone(
     bad: int, place: int, context: Context
 ) -> None:
-    def spoil(rank: int, numbers: Numbers) -> None:
+    def spoil(_code: Code, rank: int, numbers: Numbers) -> None:
         if rank == bad:
             numbers[place] += 1
 
@@ -180,12 +106,12 @@ def test_one_wrong_number_on_one_rank_is_seen_there_alone(
 
 
 def test_a_sum_that_never_arrives_is_wrong_in_every_byte(context: Context) -> None:
-    class Nothing(MeetingLoops):
-        def allreduce(self, *arguments: Any) -> None:
+    class Nothing(Loops):
+        def follow(self, *arguments: Any) -> None:
             pass
 
     here = msgspec.structs.replace(
-        context, communicator=Rank(0, 2), message_loops=Nothing(Meeting(2))
+        context, communicator=Rank(0, 2), message_loops=Nothing(Meeting(2), 0)
     )
     operation = SUM.prepare(sum_case(2), here)
     assert operation.verify(1) == Checked(4096, 4096)
@@ -196,7 +122,7 @@ def test_a_sum_that_never_arrives_is_wrong_in_every_byte(context: Context) -> No
 def test_a_rank_left_out_or_counted_twice_is_seen_everywhere(twice: bool, context: Context) -> None:
     meeting = Meeting(3)
 
-    def spoil(_rank: int, numbers: Numbers) -> None:
+    def spoil(_code: Code, _rank: int, numbers: Numbers) -> None:
         numbers += meeting.given[1] if twice else -meeting.given[1]
 
     meeting.spoil = spoil
@@ -206,7 +132,7 @@ def test_a_rank_left_out_or_counted_twice_is_seen_everywhere(twice: bool, contex
 def test_one_rank_in_the_place_of_another_is_seen_everywhere(context: Context) -> None:
     meeting = Meeting(3)
 
-    def spoil(_rank: int, numbers: Numbers) -> None:
+    def spoil(_code: Code, _rank: int, numbers: Numbers) -> None:
         numbers += meeting.given[1] - meeting.given[2]
 
     meeting.spoil = spoil
@@ -214,7 +140,7 @@ def test_one_rank_in_the_place_of_another_is_seen_everywhere(context: Context) -
 
 
 def test_segments_in_each_others_places_are_seen(context: Context) -> None:
-    def spoil(_rank: int, numbers: Numbers) -> None:
+    def spoil(_code: Code, _rank: int, numbers: Numbers) -> None:
         numbers[:] = np.roll(numbers, 256)
 
     for checked in verify(sum_case(), context, Meeting(3, spoil)):

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "bench"
 
 LAYERS = (
-    {"clock", "errors", "units", "record"},
+    {"clock", "errors", "units", "record", "schedule"},
     {"contracts", "deadline", "events", "hosts", "links", "keys", "rates", "results", "world"},
     {"findings", "machine", "measure", "memory", "model", "site", "timing"},
     {"analysis", "context", "hardware", "launch", "process", "recorder", "suite", "vitals"},
@@ -38,8 +38,8 @@ NEVER = {
 
 ONLY_IN = {
     "mpi4py": {"world.py"},
-    "numba": {"timing/native.py"},
-    "llvmlite": {"timing/native.py"},
+    "numba": {"timing"},
+    "llvmlite": {"timing/calls.py"},
     "pynvml": {"machine/gpu.py"},
     "pandas": {"analysis", "report"},
     "matplotlib": {"report"},

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.memory import MEMORIES
-from bench.memory.host import HostMemory, pattern
+from bench.memory.host import HostMemory
+from bench.memory.pattern import pattern
 
 sizes = st.integers(1, 5000)
 seeds = st.integers(0, 2**40)

@@ -1,18 +1,13 @@
 """The sum of a buffer over all ranks, given to all of them (MPI_Allreduce)."""
 
-import ctypes
-from typing import Any
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.contracts import (
     AxisSpec,
-    Buffer,
     Checked,
     Context,
-    Member,
     Operation,
     Seconds,
     one_sample,
@@ -20,12 +15,12 @@ from bench.contracts import (
 from bench.measure.axes import BYTES, MEMORY, whole, word
 from bench.rates import allreduce_bus_factor
 from bench.record import Axis, Case, Work
+from bench.schedule import Schedule
 
 DTYPES: dict[str, type[np.float32] | type[np.float64]] = {
     "fp32": np.float32,
     "fp64": np.float64,
 }
-Numbers = NDArray[Any]
 _PERIOD = 1021
 """Numbers of a buffer repeat after so many: a prime shares no period with the powers of two that
 libraries cut messages at."""
@@ -106,47 +101,40 @@ class _Sum:
         self._loops = context.message_loops
         self.timing_layer = self._loops.name
         self.overhead_s = self._loops.overhead_s
-        self._dtype = word(case, "dtype")
-        self._count = _count(case)
-        self._member = Member(world.rank, world.size)
+        self._dtype = DTYPES[word(case, "dtype")]
+        self._rank, self._ranks = world.rank, world.size
         memory = context.memories[word(case, "memory")]
-        nbytes = self._count * _itemsize(case)
+        nbytes = _count(case) * _itemsize(case)
         self._send, self._receive = memory.allocate(nbytes), memory.allocate(nbytes)
         self._fill(seed=0)
         factor = allreduce_bus_factor(world.size)
         self.params: dict[str, Axis] = {"busbw_factor": round(factor, 4)}
+        schedule = Schedule()
+        schedule.meet(world.rank, world.size)
+        schedule.begin()
+        schedule.allreduce(
+            self._send.address, self._receive.address, _count(case), word(case, "dtype")
+        )
+        schedule.end()
+        self._steps = schedule.cut()
 
     def run(self, seconds: Seconds, loops: int) -> None:
-        self._loops.allreduce(
-            seconds,
-            loops,
-            self._send.address,
-            self._receive.address,
-            self._count,
-            self._dtype,
-            self._member,
-        )
+        self._loops.follow(seconds, loops, self._steps)
 
     def verify(self, seed: int) -> Checked:
         self._fill(seed)
-        result = self._numbers(self._receive)
-        result.fill(np.nan)
+        self._receive.write(np.full(self._receive.nbytes, 0xFF, np.uint8))  # not a number
         self.run(one_sample(), 1)
         # Sums of whole numbers are the same in whichever order an algorithm adds.
-        ranks = self._member.ranks
-        total = ranks * _common(seed) + sum(_own(rank) for rank in range(ranks))
-        wrong = int(np.count_nonzero(result != np.resize(total.astype(result.dtype), result.size)))
-        return Checked(result.nbytes, wrong * result.itemsize)
+        total = self._ranks * _common(seed) + sum(_own(rank) for rank in range(self._ranks))
+        result = self._receive.read().view(self._dtype)
+        wrong = int(np.count_nonzero(result != np.resize(total.astype(self._dtype), result.size)))
+        return Checked(self._receive.nbytes, wrong * result.itemsize)
 
     def _fill(self, seed: int) -> None:
-        numbers = self._numbers(self._send)
-        terms = _common(seed) + _own(self._member.rank)
-        numbers[:] = np.resize(terms.astype(numbers.dtype), numbers.size)
-
-    def _numbers(self, buffer: Buffer) -> Numbers:
-        """Return the buffer, which lies in host memory, as an array of its numbers."""
-        there = (ctypes.c_char * buffer.nbytes).from_address(buffer.address)
-        return np.frombuffer(memoryview(there), DTYPES[self._dtype])
+        terms = _common(seed) + _own(self._rank)
+        count = self._send.nbytes // np.dtype(self._dtype).itemsize
+        self._send.write(np.resize(terms.astype(self._dtype), count))
 
 
 def _common(seed: int) -> NDArray[np.int64]:

@@ -1,25 +1,15 @@
 """Pageable host memory, aligned to pages and touched."""
 
 import mmap
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_STRIDE = np.uint64(0x9E3779B97F4A7C15)
-_SEED_STRIDE = 0xD1B54A32D192ED03
-_WORD = 2**64 - 1
+from bench.memory.pattern import PatternBuffer
 
 
-def pattern(seed: int, nbytes: int) -> NDArray[np.uint8]:
-    """Return `nbytes` that depend on the seed and on every offset."""
-    words = np.arange(1, nbytes // 8 + 2, dtype=np.uint64)
-    words *= _STRIDE
-    words += np.uint64(seed * _SEED_STRIDE & _WORD)
-    words ^= words >> np.uint64(29)
-    return words.view(np.uint8)[:nbytes]
-
-
-class HostBuffer:
+class HostBuffer(PatternBuffer):
     """Bytes of pageable memory at a page boundary, in pages as the kernel gives them to anyone.
 
     NumPy's own allocator asks for huge pages, which doubles the rate of single-copy messages of
@@ -33,23 +23,20 @@ class HostBuffer:
         self.address = int(self._bytes.ctypes.data)
         self.nbytes = nbytes
 
-    def fill(self, seed: int) -> None:
-        """Write the pattern of `seed`."""
-        self._bytes[:] = pattern(seed, self.nbytes)
+    def write(self, data: NDArray[Any]) -> None:
+        """Put the bytes of an array of the buffer's size there."""
+        self._bytes[:] = data.view(np.uint8).reshape(-1)
 
-    def poison(self, seed: int) -> None:
-        """Write the complement of that pattern."""
-        np.invert(pattern(seed, self.nbytes), out=self._bytes)
-
-    def count_wrong(self, seed: int) -> int:
-        """Return how many bytes differ from the pattern of `seed`."""
-        return int(np.count_nonzero(self._bytes != pattern(seed, self.nbytes)))
+    def read(self) -> NDArray[np.uint8]:
+        """Return the bytes themselves."""
+        return self._bytes
 
 
 class HostMemory:
     """Allocates pageable host memory."""
 
     name = "host"
+    copies = None
 
     def allocate(self, nbytes: int) -> HostBuffer:
         """Return a touched buffer."""

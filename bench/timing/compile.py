@@ -13,12 +13,8 @@ def main(handle_bytes: int) -> None:
     """Compile every loop, or read it from the cache; without numba there is nothing to do."""
     prepare_cache()
     try:
-        from bench.timing.native import (
-            NO_CALLS,
-            Handles,
-            NativeMemoryLoops,
-            NativeMessageLoops,
-        )
+        from bench.timing.calls import NO_CALLS, Handles
+        from bench.timing.native import NativeMemoryLoops, NativeMessageLoops
     except ImportError:
         return
     NativeMemoryLoops()

@@ -5,17 +5,28 @@ Each class measures what it adds to one operation. Nothing is subtracted from a 
 
 import ctypes
 import time
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contracts import STREAM_SCALAR, Member, Peer, Seconds
+from bench.contracts import STREAM_SCALAR, Peer, Seconds
+from bench.schedule import ANY_DIRECTION, Code, Steps
 
 _TAG = 7
 _OVERHEAD_SAMPLES = 101
 _OVERHEAD_LOOPS = 100
+_COPY = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_void_p,
+)
+_SYNCHRONIZE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
 class Mpi4pyMessageLoops:
@@ -90,46 +101,103 @@ class Mpi4pyMessageLoops:
                 self._mpi.Request.Waitall(requests)
             seconds[sample] = (time.perf_counter_ns() - begin) * 1e-9 / loops / window
 
-    def allreduce(
+    def requests(self, count: int) -> NDArray[Any]:
+        """Return room for `count` open requests."""
+        return np.full(max(1, count), None, dtype=object)
+
+    def follow(
         self,
         seconds: Seconds,
         loops: int,
-        send: int,
-        receive: int,
-        count: int,
-        dtype: str,
-        member: Member,
+        steps: Steps,
+        requests: NDArray[Any] | None = None,
+        stamps: NDArray[np.float64] | None = None,
     ) -> None:
-        """Time one sum of `count` numbers over all ranks, on this rank alone."""
-        kind = {"fp32": self._mpi.FLOAT, "fp64": self._mpi.DOUBLE}[dtype]
-        at = self._mpi.buffer.fromaddress
-        nbytes = count * kind.Get_size()
-        outgoing, incoming = [at(send, nbytes), count, kind], [at(receive, nbytes), count, kind]
-        world, total = self._world, self._mpi.SUM
+        """Time the steps of this rank between their `begin` and `end`."""
+        room = self.requests(steps.requests) if requests is None else requests
+        noted = np.empty((len(seconds), steps.stamps)) if stamps is None else stamps
+        actions = [
+            (Code(int(code)), self._action(Code(int(code)), rest, room))
+            for code, *rest in steps.table.tolist()
+        ]
         for sample in range(len(seconds)):
-            passed = 0
+            noted[sample] = 0.0
+            passed = begin = 0
             for _ in range(loops):
-                self._barrier(member)
-                begin = time.perf_counter_ns()
-                world.Allreduce(outgoing, incoming, total)
-                passed += time.perf_counter_ns() - begin
+                stamp = 0
+                for code, act in actions:
+                    if code is Code.BEGIN:
+                        begin = time.perf_counter_ns()
+                    elif code is Code.END:
+                        passed += time.perf_counter_ns() - begin
+                    elif code is Code.STAMP:
+                        noted[sample, stamp] += (time.perf_counter_ns() - begin) * 1e-9 / loops
+                        stamp += 1
+                    else:
+                        act()
             seconds[sample] = passed * 1e-9 / loops
 
-    def _barrier(self, member: Member) -> None:
-        """Let no rank go on before all have come, as the native loops do."""
-        nothing = self._message(0, 0)
-        distance = 1
-        while distance < member.ranks:
-            source, target = member.rank - distance, member.rank + distance
-            self._world.Sendrecv(
-                nothing,
-                target % member.ranks,
-                _TAG,
-                nothing,
-                source % member.ranks,
-                _TAG,
-            )
-            distance *= 2
+    def _action(self, code: Code, told: list[int], room: NDArray[Any]) -> Callable[[], object]:
+        """Return what one step calls, with its buffers parsed."""
+        a, b, c, d, e = told
+        world, mpi = self._world, self._mpi
+        if code in (Code.SEND, Code.RECV):
+            message = self._message(a, b)
+            call = world.Send if code is Code.SEND else world.Recv
+            return lambda: call(message, c, _TAG)
+        if code in (Code.ISEND, Code.IRECV):
+            message = self._message(a, b)
+            start = world.Isend if code is Code.ISEND else world.Irecv
+
+            def begin_message() -> None:
+                room[d] = start(message, c, _TAG)
+
+            return begin_message
+        if code is Code.WAITALL:
+            return lambda: mpi.Request.Waitall(list(room[a : a + b]))
+        if code is Code.COPY:
+            copy = _COPY(d)
+            return lambda: _refuse_error(copy(a, b, c, ANY_DIRECTION, e))
+        if code is Code.SYNCHRONIZE:
+            synchronize = _SYNCHRONIZE(a)
+            return lambda: _refuse_error(synchronize(b))
+        return self._collective(code, a, b, c, d)
+
+    def _collective(self, code: Code, a: int, b: int, c: int, d: int) -> Callable[[], object]:
+        world, total = self._world, self._mpi.SUM
+        size = world.Get_size()
+        if code in (Code.ADD, Code.ALLREDUCE, Code.REDUCE_SCATTER):
+            kind = (self._mpi.BYTE, self._mpi.FLOAT, self._mpi.DOUBLE)[d]
+            given, gained = self._numbers(a, c, kind), self._numbers(b, c, kind)
+            if code is Code.ADD:
+                return lambda: total.Reduce_local(given, gained)
+            if code is Code.ALLREDUCE:
+                return lambda: world.Allreduce(given, gained, total)
+            # mpi4py, too, names the count of one rank; the library reads one from each.
+            return lambda: world.Reduce_scatter_block(given, gained, total)
+        if code is Code.BROADCAST:
+            message = self._message(a, b)
+            return lambda: world.Bcast(message, c)
+        if code is Code.BARRIER:
+            return lambda: world.Barrier()
+        if code is Code.ALLTOALL:
+            given, gained = self._parts(a, c, size), self._parts(b, c, size)
+            return lambda: world.Alltoall(given, gained)
+        if code is Code.SCATTER:
+            given, gained = self._parts(a, c, size), self._parts(b, c, 1)
+            return lambda: world.Scatter(given if world.Get_rank() == d else None, gained, d)
+        given, gained = self._parts(a, c, 1), self._parts(b, c, size)
+        if code is Code.GATHER:
+            return lambda: world.Gather(given, gained if world.Get_rank() == d else None, d)
+        return lambda: world.Allgather(given, gained)
+
+    def _parts(self, address: int, nbytes: int, parts: int) -> list[Any]:
+        """Return a buffer of `parts` times `nbytes`, of which one call moves one part each."""
+        return [self._mpi.buffer.fromaddress(address, nbytes * parts), nbytes, self._mpi.BYTE]
+
+    def _numbers(self, address: int, count: int, kind: Any) -> list[Any]:
+        where = self._mpi.buffer.fromaddress(address, count * kind.Get_size())
+        return [where, count, kind]
 
     def _message(self, address: int, nbytes: int) -> list[Any]:
         return [self._mpi.buffer.fromaddress(address, nbytes), nbytes, self._mpi.BYTE]
@@ -211,3 +279,8 @@ def _triad(a: Array, b: Array, c: Array) -> None:
 
 
 _KERNELS = {"copy": _copy, "scale": _scale, "add": _add, "triad": _triad}
+
+
+def _refuse_error(error: int) -> None:
+    if error:
+        raise RuntimeError(f"a call to a device returned error {error}")

@@ -71,7 +71,8 @@ def open_message_loops(mpi: Any) -> MessageLoops:
     """
     prepare_cache()
     try:
-        from bench.timing.native import Handles, NativeMessageLoops, find_calls
+        from bench.timing.calls import Handles, find_calls
+        from bench.timing.native import NativeMessageLoops
 
         calls = find_calls(loaded_library())
     except (ImportError, OSError):
