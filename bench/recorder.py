@@ -85,23 +85,18 @@ def lock_run(folder: Path) -> Iterator[None]:
         )
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        _lock(descriptor, folder)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     except BlockingIOError as error:
         raise RequestError(
             f"another clusterbench writes {printable(folder, 400)}; wait for it, or end it"
         ) from error
+    finally:
+        os.close(descriptor)
 
 
 class Recorder:
-    """Writes a run's files, and holds their folder until it is finished.
+    """Writes a run's files; whoever has one also holds the folder with `lock_run`.
 
     The first write that fails is the last one that is tried: a file with a gap would mislead.
 
@@ -111,7 +106,6 @@ class Recorder:
         clock: the time of day.
 
     Raises:
-        RequestError: where another process writes the folder.
         StorageError: from every method, where the disk is full or gone.
     """
 
@@ -120,8 +114,6 @@ class Recorder:
         self.meta = meta
         self._clock = RunClock() if clock is None else clock
         self._failed: StorageError | None = None
-        self._holder = os.open(folder, os.O_RDONLY)
-        _lock(self._holder, folder)
         with self._storing():
             self._clock.go_on_after(_last_moment_s(folder / JOURNAL_FILE))
             # First, since a folder without it cannot be resumed.
@@ -204,8 +196,6 @@ class Recorder:
         except StorageError:
             if failed is None:
                 raise
-        finally:
-            os.close(self._holder)
 
     def _look_at_clock(self) -> None:
         step_s = self._clock.machine_ahead_s()

@@ -29,7 +29,7 @@ from bench.plan import Plan, make_plan
 from bench.progress import open_progress
 from bench.record import Finding, Origin, Status
 from bench.recorder import Recorder, create_folder, lock_run, utc_now
-from bench.results import JOURNAL_FILE, RunMeta, open_run
+from bench.results import JOURNAL_FILE, RunFolder, RunMeta, open_run
 from bench.resume import (
     cut_back,
     next_attempts,
@@ -246,9 +246,10 @@ def carry_out(request: Request, parent: Path) -> Ended:
         meta.findings += diagnosis.findings
         # Before ranks speak: one that is bound to a core sees no other.
         store_facts(meta, {socket.gethostname(): msgspec.to_builtins(diagnosis.facts)})
-    recorder = Recorder(folder, meta)
-    progress = open_progress(prepared.plan.cases())
-    return _run(Runner(prepared.plan, launcher, recorder, progress, predict_targets))
+    with lock_run(folder):
+        recorder = Recorder(folder, meta)
+        progress = open_progress(prepared.plan.cases())
+        return _run(Runner(prepared.plan, launcher, recorder, progress, predict_targets))
 
 
 def _refuse_unfit(request: Request) -> None:
@@ -277,7 +278,12 @@ def carry_on(path: Path, force: bool) -> Ended:
     Raises:
         RequestError: where it is no run, another process writes it, or MPI or program changed.
     """
-    run = open_run(path)
+    # Read again once nobody else can write it.
+    with lock_run(open_run(path).path):
+        return _carry_on(open_run(path), force)
+
+
+def _carry_on(run: RunFolder, force: bool) -> Ended:
     if run.meta.origin is not Origin.MEASURED:
         raise RequestError(f"{run.meta.run} is {run.meta.origin}: only measured runs are resumed")
     request = _stored_request(run.meta)
@@ -285,10 +291,9 @@ def carry_on(path: Path, force: bool) -> Ended:
     _refuse_unfit(request)
     now = _meta(request, prepared, run.meta.origin, run.meta.run)
     findings = refuse_changes(run.meta, now, force)
-    with lock_run(run.path):
-        kept = cut_back(run)
-        left = what_is_left(prepared.plan, kept, next_attempts(run.path / JOURNAL_FILE))
     _compile_loops(prepared.mpi)
+    kept = cut_back(run)
+    left = what_is_left(prepared.plan, kept, next_attempts(run.path / JOURNAL_FILE))
     run.meta.findings += [finding for finding in findings if finding not in run.meta.findings]
     run.meta.outcome = run.meta.finished_utc = None
     recorder = Recorder(run.path, run.meta)
