@@ -36,6 +36,10 @@ class Communicator(Protocol):
     rank: int
     size: int
 
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The node of each rank, numbered from 0 as they appear; every rank has to ask."""
+
     def broadcast(self, value: Any) -> Any:
         """Return rank 0's `value` on every rank."""
 

@@ -4,7 +4,9 @@ This module imports no NumPy, so that BLAS threads can be set after MPI has told
 share the node, and before the BLAS starts its threads.
 """
 
+import functools
 import os
+import socket
 import time
 from typing import Any
 
@@ -17,6 +19,7 @@ class SoloWorld:
     rank = 0
     size = 1
     local_size = 1
+    nodes: tuple[int, ...] = (0,)
     library: str | None = None
     thread_level: str | None = None
     mpi: Any = None
@@ -73,6 +76,13 @@ class MpiWorld:
         size: int = node.Get_size()
         node.Free()
         return size
+
+    @functools.cached_property
+    def nodes(self) -> tuple[int, ...]:
+        """The node of each rank, numbered from 0 as they appear; every rank has to ask."""
+        hosts = self.gather(socket.gethostname())
+        numbers = {host: number for number, host in enumerate(dict.fromkeys(hosts))}
+        return tuple(numbers[host] for host in hosts)
 
     def broadcast(self, value: Any) -> Any:
         """Return rank 0's value on every rank."""

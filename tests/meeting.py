@@ -33,17 +33,19 @@ def at(address: int, nbytes: int, kind: str = "byte") -> NDArray[Any]:
 class Rank(SoloWorld):
     """The world of one thread, as far as measurements ask it."""
 
-    def __init__(self, rank: int, size: int) -> None:
+    def __init__(self, rank: int, size: int, per_node: int | None = None) -> None:
         self.rank = rank
         self.size = size
-        self.local_size = size
+        self.local_size = per_node or size
+        self.nodes = tuple(other // self.local_size for other in range(size))
 
 
 class Meeting:
     """What threads share."""
 
-    def __init__(self, ranks: int, spoil: Spoil | None = None) -> None:
+    def __init__(self, ranks: int, spoil: Spoil | None = None, per_node: int | None = None) -> None:
         self.ranks = ranks
+        self.per_node = per_node
         self.spoil = spoil or (lambda *_: None)
         self.given: dict[int, NDArray[Any]] = {}
         self.barrier = threading.Barrier(ranks, timeout=TIMEOUT_S)
@@ -57,7 +59,9 @@ class Meeting:
             measurement.prepare(
                 case,
                 msgspec.structs.replace(
-                    context, communicator=Rank(rank, self.ranks), message_loops=Loops(self, rank)
+                    context,
+                    communicator=Rank(rank, self.ranks, self.per_node),
+                    message_loops=Loops(self, rank),
                 ),
             )
             for rank in range(self.ranks)
