@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from labkit.cluster import STATE
@@ -73,10 +73,10 @@ def find_processes() -> Iterator[int]:
             yield int(process.name)
 
 
-def end_processes() -> None:
-    """Kill whatever runs in the lab, and what that starts meanwhile."""
+def end_processes(is_wanted: Callable[[int], bool] = lambda _pid: True) -> None:
+    """Kill what runs in the lab, all of it or what is wanted, and what that starts meanwhile."""
     deadline = time.monotonic() + END_TIMEOUT_S
-    while pids := list(find_processes()):
+    while pids := [pid for pid in find_processes() if is_wanted(pid)]:
         if time.monotonic() > deadline:
             raise LabError(f"processes {pids} of the lab do not end; try scripts/lab down again", 4)
         for pid in pids:

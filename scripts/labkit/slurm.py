@@ -6,7 +6,6 @@ Whatever the daemons keep is in the state folder, so with it Slurm is gone too.
 import fcntl
 import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from labkit.cluster import STATE, Cluster
 from labkit.errors import LabError
-from labkit.namespaces import END_TIMEOUT_S, find_processes, inside
+from labkit.namespaces import end_processes, inside
 
 FOLDER = STATE / "slurm"
 CONFIG = FOLDER / "etc"
@@ -185,7 +184,7 @@ def _find_line(logs: list[Path], kind: str) -> str:
 
 
 def _remove(cluster: Cluster) -> None:
-    _end_processes()
+    end_processes(_is_of_slurm)
     for host in cluster.hosts:
         mounts = inside(host, "cat", "/proc/self/mounts").splitlines()
         targets = {line.split()[1] for line in mounts} & {"/etc/slurm", str(LOCAL)}
@@ -193,18 +192,6 @@ def _remove(cluster: Cluster) -> None:
             inside(host, "umount", "--lazy", target)
     if FOLDER.exists():
         shutil.rmtree(FOLDER)
-
-
-def _end_processes() -> None:
-    """Kill daemons, commands and jobs, and what they start meanwhile."""
-    deadline = time.monotonic() + END_TIMEOUT_S
-    while pids := [pid for pid in find_processes() if _is_of_slurm(pid)]:
-        if time.monotonic() > deadline:
-            raise LabError(f"processes {pids} of Slurm do not end; try scripts/lab down", 4)
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
 
 
 def _is_of_slurm(pid: int) -> bool:
