@@ -14,9 +14,9 @@ import pytest
 from bench.context import open_context
 from bench.contracts import KERNELS, Checked, Context, MemoryLoops, Operation, Peer, Seconds
 from bench.measure import MEASUREMENTS
-from bench.measure.matmul import DTYPES
 from bench.measure.pair import MOST_IN_FLIGHT, window_size
 from bench.measure.pairs import EVERY_PAIR
+from bench.measure.product import DTYPES
 from bench.model import FITS
 from bench.plan import expand
 from bench.record import COLUMNS, Axis, Case, Work
@@ -26,8 +26,10 @@ from bench.world import SoloWorld
 
 ENDS = sorted(name for name, measurement in MEASUREMENTS.items() if measurement.pairwise)
 PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR))
-LOCAL = sorted(set(MEASUREMENTS) - set(ENDS) - {"allreduce"})
-"""In one process; pairs of every two ranks and sums over all have tests of their own."""
+OF_ALL = {"allreduce", "split_matmul"}
+"""All ranks do one thing together."""
+LOCAL = sorted(set(MEASUREMENTS) - set(ENDS) - OF_ALL)
+"""In one process; pairs of every two ranks, and what all do together, have tests of their own."""
 
 
 def make_case(name: str, **axes: Axis) -> Case:

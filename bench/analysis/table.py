@@ -27,6 +27,7 @@ BENCHMARKS = (
     "memcpy",
     "stream",
     "matmul",
+    "split_matmul",
 )
 """The order in which a reader meets the benchmarks; others follow by name."""
 

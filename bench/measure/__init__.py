@@ -9,6 +9,7 @@ from bench.measure.matmul import Matmul
 from bench.measure.memcpy import Memcpy
 from bench.measure.message_rate import MessageRate
 from bench.measure.pairs import PairsBandwidth, PairsLatency
+from bench.measure.split_matmul import SplitMatmul
 from bench.measure.stream import Stream
 
 _ALL: tuple[Measurement, ...] = (
@@ -22,6 +23,7 @@ _ALL: tuple[Measurement, ...] = (
     Memcpy(),
     Stream(),
     Matmul(),
+    SplitMatmul(),
 )
 
 MEASUREMENTS: dict[str, Measurement] = {measurement.name: measurement for measurement in _ALL}

@@ -3,20 +3,11 @@
 import time
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_sample
 from bench.measure.axes import EACH, MEMORY, whole, word
+from bench.measure.product import DTYPES, call_overhead_s, check_product, spread
 from bench.record import Axis, Case, Work
-
-DTYPES: dict[str, type[np.float32] | type[np.float64]] = {
-    "fp32": np.float32,
-    "fp64": np.float64,
-}
-_MOST_CHECKED = 64
-Indices = NDArray[np.intp]
-_OVERHEAD_SAMPLES = 101
-_OVERHEAD_LOOPS = 100
 
 
 def _shape(name: str, default: int, advice: str) -> AxisSpec:
@@ -92,7 +83,7 @@ class _Product:
         self._right = random.standard_normal((k, n), dtype)
         self._product = np.empty((m, n), dtype)
         self.params: dict[str, Axis] = {"blas": context.blas, "threads": context.threads}
-        self.overhead_s = _call_overhead_s()
+        self.overhead_s = call_overhead_s()
 
     def run(self, seconds: Seconds, loops: int) -> None:
         left, right, product, clock = self._left, self._right, self._product, time.perf_counter_ns
@@ -105,39 +96,5 @@ class _Product:
     def verify(self, seed: int) -> Checked:
         self._product.fill(np.nan)
         self.run(one_sample(), 1)
-        rows, columns = (_spread(length) for length in self._product.shape)
-        sample = np.ix_(rows, columns)
-        # What was never written is seen everywhere, a wrong sum in the sample.
-        wrong = np.isnan(self._product)
-        checked = wrong.copy()
-        checked[sample] = True
-        wrong[sample] |= self._differs(rows, columns)
-        size = self._product.itemsize
-        return Checked(int(np.count_nonzero(checked)) * size, int(np.count_nonzero(wrong)) * size)
-
-    def _differs(self, rows: Indices, columns: Indices) -> NDArray[np.bool_]:
-        """Compare a sample of the product with sums in float64; rounding grows with k."""
-        left = self._left[rows].astype(np.float64)
-        right = self._right[:, columns].astype(np.float64)
-        error = np.abs(self._product[np.ix_(rows, columns)] - left @ right)
-        rounding = np.finfo(self._product.dtype).eps * left.shape[1]
-        close: NDArray[np.bool_] = error <= rounding * np.abs(left).max() * np.abs(right).max()
-        return ~close
-
-
-def _spread(length: int) -> Indices:
-    """Return up to 64 indices from the first to the last, so that every edge tile is seen."""
-    return np.unique(np.linspace(0, length - 1, _MOST_CHECKED).astype(np.intp))
-
-
-def _call_overhead_s() -> float:
-    """Return the seconds of a product of two numbers: NumPy's dispatch, and no arithmetic."""
-    one = np.ones((1, 1))
-    out = np.empty((1, 1))
-    samples = []
-    for _ in range(_OVERHEAD_SAMPLES):
-        begin = time.perf_counter_ns()
-        for _ in range(_OVERHEAD_LOOPS):
-            np.matmul(one, one, out=out)
-        samples.append((time.perf_counter_ns() - begin) * 1e-9 / _OVERHEAD_LOOPS)
-    return float(np.median(samples))
+        rows, columns = (spread(length) for length in self._product.shape)
+        return check_product(self._product, self._left[rows], self._right[:, columns])

@@ -23,4 +23,5 @@ FITS: dict[str, Fit] = {
     "memcpy": join_sizes,
     "stream": join_sizes,
     "matmul": fit_rows,
+    "split_matmul": join_sizes,
 }
