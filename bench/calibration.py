@@ -2,34 +2,49 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
 import msgspec
-import numpy as np
 
 from bench.measure import MEASUREMENTS
-from bench.model import FITS
+from bench.model import FAMILIES, FITS
+from bench.model.conformal import conformal_quantile, difficulty
 from bench.model.curve import Curve
 from bench.plan import Plan
 from bench.record import Axis, Case, Prediction, Row, Stage, Status
-
-COVERAGE = 0.8
-"""Share of cases that an interval is meant to hold."""
-LEAST_FOR_INTERVAL = 3
-"""Calibration cases that can be left out one at a time."""
 
 Group = tuple[tuple[str, Axis], ...]
 """A benchmark and every axis but the size: cases that lie on one curve."""
 
 
+class Point(msgspec.Struct, frozen=True):
+    """A calibration case: its size, and what every launch measured."""
+
+    size: float
+    case: str
+    times: tuple[float, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The median over launches."""
+        return median(self.times)
+
+
 class Calibrated(msgspec.Struct, frozen=True):
-    """A curve, what it was fitted on, and how far it was off where a point was left out."""
+    """A curve, and the points that it was fitted on, with rising sizes."""
 
     curve: Curve
-    cases: tuple[str, ...]
-    spread: float | None
-    """Largest |ln(predicted / measured)| of most left-out points; None where too few."""
+    points: tuple[Point, ...]
+
+    @property
+    def cases(self) -> str:
+        """Ids of the calibration cases, separated by spaces."""
+        return " ".join(point.case for point in self.points)
+
+    def difficulty(self, size: float) -> float:
+        """Return how hard it is to tell the time at a size from the points around it."""
+        return _difficulty(self.points, size)
 
 
 def predict_targets(plan: Plan, rows: Sequence[Row], frozen_at: str) -> list[Prediction]:
@@ -41,11 +56,12 @@ def predict_targets(plan: Plan, rows: Sequence[Row], frozen_at: str) -> list[Pre
         frozen_at: the time of day, before any target case.
     """
     curves = _fit_groups(_calibration_cases(plan), rows)
+    widths = _widths(curves)
     targets = [
         (case, job.launch) for job in plan.jobs if job.stage is Stage.TARGET for case in job.cases
     ]
     return [
-        _predict(case, launch, curves.get(_group(case), _TOO_FEW), frozen_at)
+        _predict(case, launch, curves.get(_group(case), _TOO_FEW), widths, frozen_at)
         for case, launch in targets
     ]
 
@@ -74,53 +90,73 @@ def _fit_groups(cases: dict[str, Case], rows: Iterable[Row]) -> dict[Group, Cali
     for row in rows:
         if row.status is Status.OK and row.t_median_s and row.case in cases:
             times.setdefault(row.case, []).append(row.t_median_s)
-    groups: dict[Group, list[tuple[float, str]]] = {}
+    groups: dict[Group, list[Point]] = {}
     for case in cases.values():
         points = groups.setdefault(_group(case), [])
         if case.id in times:
-            points.append((_size(case), case.id))
+            points.append(Point(_size(case), case.id, tuple(times[case.id])))
     fitted: dict[Group, Calibrated | str] = {}
     for group, points in groups.items():
-        points.sort()
-        names = tuple(name for _, name in points)
-        seconds = [median(times[name]) for name in names]
+        points.sort(key=lambda point: point.size)
         try:
-            fitted[group] = _fit(str(group[0][1]), [size for size, _ in points], seconds, names)
+            fitted[group] = Calibrated(_fit(_benchmark(group), points), tuple(points))
         except ValueError as error:
             fitted[group] = f"none: {error}"
     return fitted
 
 
-def _fit(
-    benchmark: str, sizes: list[float], seconds: list[float], names: tuple[str, ...]
-) -> Calibrated:
-    fit = FITS[benchmark]
-    return Calibrated(fit(sizes, seconds), names, _left_out_spread(benchmark, sizes, seconds))
+def _benchmark(group: Group) -> str:
+    return str(group[0][1])
 
 
-def _left_out_spread(benchmark: str, sizes: list[float], seconds: list[float]) -> float | None:
-    """Return how far off a curve without each inner point is there, as a conformal quantile.
+def _fit(benchmark: str, points: Sequence[Point]) -> Curve:
+    return FITS[benchmark]([point.size for point in points], [point.seconds for point in points])
+
+
+def _difficulty(points: Sequence[Point], size: float, left_out: bool = False) -> float:
+    return difficulty([p.size for p in points], [p.seconds for p in points], size, left_out)
+
+
+def _widths(curves: dict[Group, Calibrated | str]) -> dict[str, float | None]:
+    """Return by family of benchmarks what a miss per unit of difficulty is expected to stay below.
+
+    Curves of a family stand for each other: a single one has too few points to leave out.
+    """
+    misses: dict[str, list[float]] = {}
+    for group, calibrated in curves.items():
+        if isinstance(calibrated, Calibrated):
+            benchmark = _benchmark(group)
+            misses.setdefault(FAMILIES[benchmark], []).extend(_misses(benchmark, calibrated.points))
+    return {family: conformal_quantile(found) for family, found in misses.items()}
+
+
+def _misses(benchmark: str, points: Sequence[Point]) -> Iterator[float]:
+    """Yield |ln(predicted / measured)| per difficulty of each launch of each inner point left out.
 
     The smallest and the largest point stay: without them the curve would have to extrapolate.
     """
-    errors = []
-    for i in range(1, len(sizes) - 1):
-        rest = [j for j in range(len(sizes)) if j != i]
-        curve = FITS[benchmark]([sizes[j] for j in rest], [seconds[j] for j in rest])
-        errors.append(abs(math.log(curve.seconds(sizes[i]) / seconds[i])))
-    if len(errors) < LEAST_FOR_INTERVAL:
-        return None
-    level = min(1.0, COVERAGE * (len(errors) + 1) / len(errors))
-    return float(np.quantile(errors, level, method="higher"))
+    for i in range(1, len(points) - 1):
+        rest = [*points[:i], *points[i + 1 :]]
+        seconds = _fit(benchmark, rest).seconds(points[i].size)
+        hard = _difficulty(rest, points[i].size, left_out=True)
+        yield from (abs(math.log(seconds / time)) / hard for time in points[i].times)
 
 
-def _predict(case: Case, launch: int, fitted: Calibrated | str, frozen_at: str) -> Prediction:
+def _predict(
+    case: Case,
+    launch: int,
+    fitted: Calibrated | str,
+    widths: dict[str, float | None],
+    frozen_at: str,
+) -> Prediction:
     if isinstance(fitted, str):
         return Prediction(
             case=case.id, launch=launch, tier="C", formula=fitted, frozen_at=frozen_at
         )
-    seconds = fitted.curve.seconds(_size(case))
-    factor = None if fitted.spread is None else math.exp(fitted.spread)
+    size = _size(case)
+    seconds = fitted.curve.seconds(size)
+    width = widths[FAMILIES[case.benchmark]]
+    factor = None if width is None else math.exp(min(width * fitted.difficulty(size), _WIDEST))
     return Prediction(
         case=case.id,
         launch=launch,
@@ -130,9 +166,13 @@ def _predict(case: Case, launch: int, fitted: Calibrated | str, frozen_at: str) 
         low_s=None if factor is None else seconds / factor,
         high_s=None if factor is None else seconds * factor,
         parameters_hash=_hash(fitted.curve.parameters),
-        calibration_cases=" ".join(fitted.cases),
+        calibration_cases=fitted.cases,
         frozen_at=frozen_at,
     )
+
+
+_WIDEST = math.log(1e9)
+"""A factor beyond which an interval says nothing, and seconds would leave the range of numbers."""
 
 
 def _hash(parameters: tuple[float, ...]) -> str:

@@ -23,6 +23,19 @@ def test_what_was_measured_is_predicted_where_it_rises():
     assert [curve.seconds(size) for size in SIZES] == pytest.approx(seconds, rel=1e-12)
 
 
+def test_between_points_of_a_line_there_is_no_bias():
+    wide = SIZES[::2]
+    curve = join_sizes(wide, [affine(size) for size in wide])
+    between = [math.sqrt(a * b) for a, b in itertools.pairwise(wide)]
+    misses = [math.log(curve.seconds(size) / affine(size)) for size in between]
+    chords = [
+        math.log(math.sqrt(affine(a) * affine(b)) / affine(math.sqrt(a * b)))
+        for a, b in itertools.pairwise(wide)
+    ]
+    assert max(chords) > 0.15
+    assert max(map(abs, misses)) < max(chords) / 2
+
+
 def test_a_step_stays_between_the_sizes_on_either_side_of_it():
     seconds = [affine(size) * (1 if size < 2**12 else 8) for size in SIZES]
     curve = join_sizes(SIZES, seconds)

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "bench"
 LAYERS = (
     {"clock", "errors", "units", "record", "schedule"},
     {"contracts", "deadline", "events", "hosts", "links", "keys", "rates", "results", "world"},
-    {"findings", "machine", "measure", "memory", "model", "site", "timing"},
+    {"findings", "imports", "machine", "measure", "memory", "model", "site", "timing"},
     {"analysis", "context", "hardware", "launch", "process", "recorder", "suite", "vitals"},
     {"attempt", "execute", "plan", "prediction", "progress", "report", "rows", "state", "training"},
     {"calibration", "predict", "predict_step", "rounds", "runner"},

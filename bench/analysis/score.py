@@ -11,22 +11,9 @@ from bench.analysis.heldout import Pair, Refused, Unscored, pair_up
 from bench.analysis.noise import NoiseFloor
 from bench.analysis.statistics import wilson_bounds
 from bench.analysis.table import load, load_samples, measured
+from bench.model import FAMILIES
 from bench.results import RunFolder
 from bench.units import format_seconds
-
-GROUPS: dict[str, str] = {
-    "latency": "point to point",
-    "bandwidth": "point to point",
-    "bibandwidth": "point to point",
-    "message_rate": "point to point",
-    "pairs_latency": "point to point",
-    "pairs_bandwidth": "point to point",
-    "allreduce": "collectives",
-    "matmul": "matmul",
-    "memcpy": "memory",
-    "stream": "memory",
-}
-"""Headline group of a benchmark; one that is not named here is its own."""
 
 
 class Worst(msgspec.Struct, frozen=True):
@@ -150,7 +137,7 @@ def score_table(run: RunFolder, table: pd.DataFrame, samples: pd.DataFrame) -> S
         run=run.meta.run,
         origin=run.meta.origin.value,
         launches=int(times["launch"].nunique()),
-        groups=by(lambda pair: GROUPS.get(pair.benchmark, pair.benchmark)),
+        groups=by(lambda pair: FAMILIES.get(pair.benchmark, pair.benchmark)),
         benchmarks=by(lambda pair: pair.benchmark),
         series=tuple(
             group

@@ -25,3 +25,17 @@ FITS: dict[str, Fit] = {
     "matmul": fit_rows,
     "split_matmul": join_sizes,
 }
+
+FAMILIES: dict[str, str] = {
+    "latency": "point to point",
+    "bandwidth": "point to point",
+    "bibandwidth": "point to point",
+    "message_rate": "point to point",
+    "pairs_latency": "point to point",
+    "pairs_bandwidth": "point to point",
+    "allreduce": "collectives",
+    "matmul": "matmul",
+    "memcpy": "memory",
+    "stream": "memory",
+}
+"""Benchmarks whose curves miss alike, and are scored under one headline."""

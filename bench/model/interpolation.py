@@ -2,17 +2,22 @@
 
 Three segments smooth over the steps that caches and protocols leave in a curve; the points keep
 them. A disturbance only ever adds time, and a library can send a small message no slower than a
-large one, so a point above a later one is taken down to it.
+large one, so a point above a later one is taken down to it. The points are joined by cubics that
+never fall (Fritsch and Carlson, 1980): alpha + m / B is hollow on log axes, and a chord of it is
+always too high.
 """
+
+from functools import cached_property
 
 import numpy as np
 from msgspec import Struct
+from scipy.interpolate import PchipInterpolator
 
 from bench.model.link import Segments, fit_segments
 
 
-class Interpolation(Struct, frozen=True):
-    """Seconds at rising sizes, joined by straight lines on log axes; never falling."""
+class Interpolation(Struct, frozen=True, dict=True):
+    """Seconds at rising sizes, joined by cubics on log axes; never falling."""
 
     sizes: tuple[float, ...]
     points_s: tuple[float, ...]
@@ -39,8 +44,12 @@ class Interpolation(Struct, frozen=True):
         """
         last = self.explained.segments[-1]
         beyond_s = max(0.0, size - self.sizes[-1]) * last.s_per_byte
-        inside = np.interp(np.log(size), np.log(self.sizes), np.log(self.points_s))
+        inside = self._joined(np.log(np.clip(size, self.sizes[0], self.sizes[-1])))
         return float(np.exp(inside)) + beyond_s
+
+    @cached_property
+    def _joined(self) -> PchipInterpolator:
+        return PchipInterpolator(np.log(self.sizes), np.log(self.points_s))
 
 
 def join_sizes(sizes: list[float], seconds: list[float]) -> Interpolation:
