@@ -8,7 +8,7 @@ from statistics import median
 import msgspec
 
 from bench.measure import MEASUREMENTS
-from bench.model import FAMILIES, FITS
+from bench.model import FITS, family
 from bench.model.conformal import conformal_quantile, difficulty
 from bench.model.curve import Curve
 from bench.plan import Plan
@@ -126,8 +126,8 @@ def _widths(curves: dict[Group, Calibrated | str]) -> dict[str, float | None]:
     for group, calibrated in curves.items():
         if isinstance(calibrated, Calibrated):
             benchmark = _benchmark(group)
-            misses.setdefault(FAMILIES[benchmark], []).extend(_misses(benchmark, calibrated.points))
-    return {family: conformal_quantile(found) for family, found in misses.items()}
+            misses.setdefault(family(benchmark), []).extend(_misses(benchmark, calibrated.points))
+    return {name: conformal_quantile(found) for name, found in misses.items()}
 
 
 def _misses(benchmark: str, points: Sequence[Point]) -> Iterator[float]:
@@ -155,7 +155,7 @@ def _predict(
         )
     size = _size(case)
     seconds = fitted.curve.seconds(size)
-    width = widths[FAMILIES[case.benchmark]]
+    width = widths[family(case.benchmark)]
     factor = None if width is None else math.exp(min(width * fitted.difficulty(size), _WIDEST))
     return Prediction(
         case=case.id,

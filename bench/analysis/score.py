@@ -11,7 +11,7 @@ from bench.analysis.heldout import Pair, Refused, Unscored, pair_up
 from bench.analysis.noise import NoiseFloor
 from bench.analysis.statistics import wilson_bounds
 from bench.analysis.table import load, load_samples, measured
-from bench.model import FAMILIES
+from bench.model import family
 from bench.results import RunFolder
 from bench.units import format_seconds
 
@@ -137,7 +137,7 @@ def score_table(run: RunFolder, table: pd.DataFrame, samples: pd.DataFrame) -> S
         run=run.meta.run,
         origin=run.meta.origin.value,
         launches=int(times["launch"].nunique()),
-        groups=by(lambda pair: FAMILIES.get(pair.benchmark, pair.benchmark)),
+        groups=by(lambda pair: family(pair.benchmark)),
         benchmarks=by(lambda pair: pair.benchmark),
         series=tuple(
             group

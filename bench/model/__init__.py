@@ -26,7 +26,7 @@ FITS: dict[str, Fit] = {
     "split_matmul": join_sizes,
 }
 
-FAMILIES: dict[str, str] = {
+_FAMILIES: dict[str, str] = {
     "latency": "point to point",
     "bandwidth": "point to point",
     "bibandwidth": "point to point",
@@ -35,7 +35,15 @@ FAMILIES: dict[str, str] = {
     "pairs_bandwidth": "point to point",
     "allreduce": "collectives",
     "matmul": "matmul",
+    "split_matmul": "matmul",
     "memcpy": "memory",
     "stream": "memory",
 }
-"""Benchmarks whose curves miss alike, and are scored under one headline."""
+
+
+def family(benchmark: str) -> str:
+    """Return the name of the benchmarks whose curves miss alike, and share a headline.
+
+    One that is in no family is its own.
+    """
+    return _FAMILIES.get(benchmark, benchmark)
