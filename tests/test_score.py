@@ -11,6 +11,7 @@ from bench.analysis.baseline import log_log, straight_line
 from bench.analysis.noise import aggregate
 from bench.analysis.score import Score, score, score_text
 from bench.analysis.statistics import BETWEEN, WITHIN
+from bench.analysis.strata import Place, held_out_by, size_class
 from bench.analysis.table import load, load_samples
 from bench.record import Origin, Row, params_text, parse_params
 from bench.results import (
@@ -80,6 +81,61 @@ def test_coverage_counts_and_bounds(tmp_path):
     assert (coverage.low, coverage.high) == pytest.approx((0.7412, 1.0), abs=1e-4)
     narrow = score(write_run(tmp_path / "b", benchmarks=["latency"], error=0.07, interval=0.01))
     assert narrow.groups[0].coverage.inside == 0
+
+
+def test_width_stands_beside_coverage_and_a_share_is_allowed_or_not(tmp_path):
+    found = score(write_run(tmp_path / "r", benchmarks=["latency"], error=0.07, interval=0.1))
+    coverage = found.groups[0].coverage
+    assert coverage.half_width == pytest.approx(math.sqrt(1.1 / 0.9), rel=0.02)
+    assert coverage.allows(0.8)
+    assert not coverage.allows(0.5)
+    narrow = score(write_run(tmp_path / "s", benchmarks=["latency"], error=0.07, interval=0.01))
+    assert any("NOT the 80 %" in line for line in score_text(narrow))
+
+
+def test_strata_have_one_voice_each(tmp_path):
+    found = score(write_run(tmp_path / "r", benchmarks=["latency", "matmul"], error=0.07))
+    names = [stratum.name for stratum in found.strata]
+    assert names[0] == "latency below 64 KiB"
+    assert "matmul" in names
+    assert sum(stratum.count for stratum in found.strata) == sum(g.count for g in found.groups)
+    assert found.median_of_strata == pytest.approx(0.07)
+    assert any(line.startswith("headline: 7.0 %") for line in score_text(found))
+    assert [split.name for split in found.splits] == ["size"]
+
+
+@pytest.mark.parametrize(
+    ("case", "fitted_on", "split"),
+    [
+        (Place("latency", 1, 2), [Place("latency", 1, 2)], "size"),
+        (Place("multi", 2, 6, 3), [Place("multi", 2, 6, 1), Place("multi", 2, 6, 6)], "senders"),
+        (Place("allreduce", 2, 2), [Place("latency", 2, 2)], "operation"),
+        (Place("allreduce", 2, 6), [Place("latency", 2, 2)], "rank count"),
+        (Place("allreduce", 4, 6), [Place("latency", 2, 2), Place("latency", 1, 6)], "node count"),
+        (Place("allreduce"), [], "operation"),
+    ],
+)
+def test_a_case_is_held_out_by_the_hardest_thing_it_differs_in(case, fitted_on, split):
+    assert held_out_by(case, fitted_on).startswith(split)
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "name"),
+    [(1, "below 64 KiB"), (2**16, "64 KiB to 16 MiB"), (2**24, "64 KiB to 16 MiB")],
+)
+def test_size_classes_end_where_they_say(nbytes, name):
+    assert size_class(nbytes) == name
+    assert size_class(2**24 + 1) == "above 16 MiB"
+
+
+def test_a_bound_is_a_baseline_where_one_is_known(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"], error=0.07)
+    path = run.path / RESULTS_FILE
+    rows = [msgspec.structs.replace(row, bound_s=row.t_median_s / 2) for row in read_csv(path, Row)]
+    path.write_text(csv_text([csv_header(Row)]) + csv_lines(rows))
+    bound = score(open_run(run.path)).groups[0].skills[0]
+    assert (bound.baseline, bound.median_error) == ("bound", pytest.approx(0.5))
+    assert bound.skill == pytest.approx(1 - 0.07 / 0.5)
 
 
 def test_no_interval_is_no_coverage(tmp_path):

@@ -1,14 +1,16 @@
 """Which predictions count: those that the files show to be frozen first and fitted elsewhere."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 import pandas as pd
 
+from bench.analysis.accuracy import Miss
 from bench.analysis.baseline import BASELINES
+from bench.analysis.strata import Place, held_out_by, size_class
 from bench.analysis.table import measured
 from bench.errors import printable
 from bench.record import Prediction, Stage, parse_params
@@ -16,6 +18,8 @@ from bench.results import RunFolder
 
 Line = Mapping[Any, Any]
 """One line of the table."""
+Key = tuple[str, int]
+"""Case and launch."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -35,25 +39,25 @@ class Unscored(msgspec.Struct, frozen=True):
 
 
 class Pair(NamedTuple):
-    """A prediction that counts, what was measured, and what naive predictors would have said."""
+    """A prediction that counts, against what was measured, and the groups that it belongs to."""
 
-    case: str
-    launch: int
-    name: str
+    miss: Miss
     benchmark: str
     label: str | None
-    predicted_s: float
-    low_s: float | None
-    high_s: float | None
-    measured_s: float
-    baselines: dict[str, float]
+    stratum: str
+    held_out_by: str
     moved: bool
     """Whether the machine was in another state than when the model was calibrated."""
 
     @property
-    def error(self) -> float:
-        """Predicted over measured, less 1."""
-        return self.predicted_s / self.measured_s - 1
+    def case(self) -> str:
+        """Id of the case."""
+        return self.miss.case
+
+    @property
+    def launch(self) -> int:
+        """Which launch measured it."""
+        return self.miss.launch
 
 
 class HeldOut(NamedTuple):
@@ -70,10 +74,14 @@ def pair_up(run: RunFolder, table: pd.DataFrame) -> HeldOut:
     A case is a target unless the plan calls it a calibration case.
     """
     curves = _Curves(measured(table))
-    predictions: dict[tuple[str, int], list[Prediction]] = {}
+    predictions: dict[Key, list[Prediction]] = {}
+    bounds: dict[Key, float | None] = {}
     for prediction in run.predictions():
+        key = (prediction.case, prediction.launch)
         if prediction.tier == "C":
-            predictions.setdefault((prediction.case, prediction.launch), []).append(prediction)
+            predictions.setdefault(key, []).append(prediction)
+        else:
+            bounds[key] = prediction.seconds
     pairs: list[Pair] = []
     refused: list[Refused] = []
     unscored: dict[str, int] = {}
@@ -85,7 +93,8 @@ def pair_up(run: RunFolder, table: pd.DataFrame) -> HeldOut:
         elif (reason := _why_refused(line, found, run.meta.origin.value)) is not None:
             refused.append(Refused(line["case"], line["launch"], line["name"], reason))
         else:
-            pairs.append(_pair(line, found[0], curves))
+            bound_s = bounds.get((line["case"], line["launch"]), line["bound_s"])
+            pairs.append(_pair(line, found[0], curves, bound_s))
     return HeldOut(tuple(pairs), tuple(refused), tuple(Unscored(*u) for u in unscored.items()))
 
 
@@ -132,20 +141,36 @@ def _moment(text: object) -> datetime | None:
     return moment if moment.tzinfo is not None else None
 
 
-def _pair(line: Line, prediction: Prediction, curves: "_Curves") -> Pair:
+def _pair(line: Line, prediction: Prediction, curves: "_Curves", bound_s: float | None) -> Pair:
+    fitted_on = (prediction.calibration_cases or "").split()
+    baselines = curves.predict(line, fitted_on)
+    if bound_s is not None and _is_time(bound_s):
+        baselines = {"bound": bound_s} | baselines
+    benchmark, nbytes = line["benchmark"], line["bytes"]
     return Pair(
-        case=line["case"],
-        launch=line["launch"],
-        name=line["name"],
-        benchmark=line["benchmark"],
+        miss=Miss(
+            case=line["case"],
+            launch=line["launch"],
+            name=line["name"],
+            predicted_s=prediction.seconds or math.nan,
+            measured_s=line["t_median_s"],
+            low_s=prediction.low_s,
+            high_s=prediction.high_s,
+            baselines=baselines,
+        ),
+        benchmark=benchmark,
         label=line["label"],
-        predicted_s=prediction.seconds or math.nan,
-        low_s=prediction.low_s,
-        high_s=prediction.high_s,
-        measured_s=line["t_median_s"],
-        baselines=curves.predict(line, (prediction.calibration_cases or "").split()),
+        stratum=f"{benchmark} {size_class(nbytes)}" if nbytes > 0 else benchmark,
+        held_out_by=held_out_by(_whereabouts(line), curves.places(fitted_on)),
         moved="state_percent" in parse_params(line["params"]),
     )
+
+
+def _whereabouts(line: Line) -> Place:
+    nodes, ranks, pairs = (
+        None if math.isnan(line[name]) else int(line[name]) for name in ("nodes", "ranks", "pairs")
+    )
+    return Place(line["benchmark"], nodes, ranks, pairs)
 
 
 class _Curves:
@@ -156,6 +181,11 @@ class _Curves:
         lines = usable.drop_duplicates("case").to_dict("records")
         self._place = {line["case"]: (line["series"], line["size"]) for line in lines}
         self._seconds = usable.groupby("case")["t_median_s"].median().to_dict()
+        self._whereabouts = {line["case"]: _whereabouts(line) for line in lines}
+
+    def places(self, cases: Sequence[str]) -> Iterator[Place]:
+        """Yield what those of the cases are that were measured."""
+        return (self._whereabouts[case] for case in cases if case in self._whereabouts)
 
     def predict(self, line: Line, calibration_cases: Sequence[str]) -> dict[str, float]:
         """Return what each baseline says, nothing where its curve has fewer than two cases."""

@@ -1,31 +1,21 @@
 """Predicted against measured on held-out cases, beside what the measurements themselves scatter."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from statistics import median
 
 import msgspec
-import numpy as np
 import pandas as pd
 
+from bench.analysis.accuracy import Accuracy, Coverage, Skill, judge
 from bench.analysis.heldout import Pair, Refused, Unscored, pair_up
 from bench.analysis.noise import NoiseFloor
-from bench.analysis.statistics import wilson_bounds
+from bench.analysis.strata import SPLITS
 from bench.analysis.table import load, load_samples, measured
 from bench.model import family
+from bench.model.conformal import COVERAGE
 from bench.results import RunFolder
 from bench.units import format_seconds
-
-
-class Worst(msgspec.Struct, frozen=True):
-    """The case that a group predicts worst."""
-
-    case: str
-    launch: int
-    name: str
-    predicted_s: float
-    measured_s: float
-    error: float
-    """Predicted / measured - 1."""
 
 
 class Noise(msgspec.Struct, frozen=True):
@@ -38,16 +28,6 @@ class Noise(msgspec.Struct, frozen=True):
     count: int
 
 
-class Coverage(msgspec.Struct, frozen=True):
-    """How often a measurement lay in the interval of its prediction."""
-
-    inside: int
-    count: int
-    low: float
-    """Lower 95 % Wilson bound of the share."""
-    high: float
-
-
 class Steady(msgspec.Struct, frozen=True):
     """The predictions whose cases met the machine in the state that was calibrated."""
 
@@ -56,33 +36,11 @@ class Steady(msgspec.Struct, frozen=True):
     """None where every case met another state."""
 
 
-class Skill(msgspec.Struct, frozen=True):
-    """A naive predictor through the same calibration cases, and what the model gains on it."""
-
-    baseline: str
-    count: int
-    """Scored cases and launches that the baseline could predict too; the skill is over these."""
-    median_error: float
-    skill: float | None
-    """1 - the model's median error / the baseline's; negative where the model is worse."""
-
-
-class GroupScore(msgspec.Struct, frozen=True):
-    """Held-out errors of a group of cases, relative: 0.07 is 7 %."""
+class GroupScore(Accuracy, frozen=True):
+    """Held-out errors of a group of cases, beside what the measurements themselves scatter."""
 
     name: str
-    count: int
-    """Predictions scored, one per case and launch."""
-    cases: int
-    median_error: float
-    """Median of |predicted / measured - 1|."""
-    bias_ln: float
-    """Median of ln(predicted / measured): positive where the model is too slow."""
-    p90_error: float
-    worst: Worst
     noise: Noise
-    coverage: Coverage | None
-    skills: tuple[Skill, ...]
     steady: Steady | None = None
     """None where no case is known to have met another state."""
 
@@ -103,6 +61,12 @@ class Score(msgspec.Struct, frozen=True):
     benchmarks: tuple[GroupScore, ...]
     series: tuple[GroupScore, ...]
     """Each curve of a benchmark that has several, such as a shape and dtype of matmul."""
+    strata: tuple[GroupScore, ...]
+    """Size class by benchmark; benchmarks that are not sized in bytes are one stratum each."""
+    splits: tuple[GroupScore, ...]
+    """By what was held out, the hardest last."""
+    median_of_strata: float | None
+    """The headline: the median of the strata's median errors; None where nothing was scored."""
     refused: tuple[Refused, ...]
     unscored: tuple[Unscored, ...]
     problems: tuple[str, ...]
@@ -133,6 +97,8 @@ def score_table(run: RunFolder, table: pd.DataFrame, samples: pd.DataFrame) -> S
         return tuple(_group(name, group, floor) for name, group in groups.items())
 
     problems = _problems(pairs, refused)
+    strata = by(lambda pair: pair.stratum)
+    splits = {group.name: group for group in by(lambda pair: pair.held_out_by)}
     return Score(
         run=run.meta.run,
         origin=run.meta.origin.value,
@@ -144,6 +110,9 @@ def score_table(run: RunFolder, table: pd.DataFrame, samples: pd.DataFrame) -> S
             for group in by(lambda pair: f"{pair.benchmark} {pair.label}" if pair.label else "")
             if group.name
         ),
+        strata=strata,
+        splits=tuple(splits[name] for name in SPLITS.values() if name in splits),
+        median_of_strata=median(group.median_error for group in strata) if strata else None,
         refused=refused,
         unscored=unscored,
         problems=problems,
@@ -164,73 +133,36 @@ def _problems(pairs: Sequence[Pair], refused: Sequence[Refused]) -> tuple[str, .
 
 
 def _group(name: str, pairs: Sequence[Pair], floor: NoiseFloor) -> GroupScore:
-    errors = np.array([abs(pair.error) for pair in pairs])
-    worst = pairs[int(errors.argmax())]
+    accuracy = judge([pair.miss for pair in pairs])
     return GroupScore(
+        **msgspec.structs.asdict(accuracy),
         name=name,
-        count=len(pairs),
-        cases=len({pair.case for pair in pairs}),
-        median_error=float(np.median(errors)),
-        bias_ln=float(np.median([math.log(p.predicted_s / p.measured_s) for p in pairs])),
-        p90_error=float(np.quantile(errors, 0.9)),
-        worst=Worst(
-            worst.case,
-            worst.launch,
-            worst.name,
-            worst.predicted_s,
-            worst.measured_s,
-            worst.error,
-        ),
         noise=Noise(*floor.of([(pair.case, pair.launch) for pair in pairs])),
-        coverage=_coverage(pairs),
-        skills=_skills(pairs),
         steady=_steady(pairs),
     )
 
 
 def _steady(pairs: Sequence[Pair]) -> Steady | None:
-    errors = [abs(pair.error) for pair in pairs if not pair.moved]
+    errors = [abs(pair.miss.error) for pair in pairs if not pair.moved]
     if len(errors) == len(pairs):
         return None
-    return Steady(len(errors), float(np.median(errors)) if errors else None)
-
-
-def _coverage(pairs: Iterable[Pair]) -> Coverage | None:
-    inside = [
-        (pair.case, pair.low_s <= pair.measured_s <= pair.high_s)
-        for pair in pairs
-        if pair.low_s is not None and pair.high_s is not None
-    ]
-    if not inside:
-        return None
-    covered = sum(is_inside for _, is_inside in inside)
-    # Launches of one case are not independent: the bounds count cases.
-    cases = len({case for case, _ in inside})
-    return Coverage(covered, len(inside), *wilson_bounds(covered / len(inside), cases))
-
-
-def _skills(pairs: Sequence[Pair]) -> tuple[Skill, ...]:
-    names = dict.fromkeys(name for pair in pairs for name in pair.baselines)
-    return tuple(_skill(name, [p for p in pairs if name in p.baselines]) for name in names)
-
-
-def _skill(baseline: str, pairs: Sequence[Pair]) -> Skill:
-    naive = float(np.median([abs(p.baselines[baseline] / p.measured_s - 1) for p in pairs]))
-    model = float(np.median([abs(p.error) for p in pairs]))
-    return Skill(baseline, len(pairs), naive, 1 - model / naive if naive > 0 else None)
+    return Steady(len(errors), median(errors) if errors else None)
 
 
 def score_text(score: Score) -> list[str]:
     """Return the score as lines for a terminal, errors beside noise floor, count and worst case."""
-    header = f"{'held-out error':<26}{'median':>8}{'noise':>9}{'P90':>8}{'bias':>8}{'n':>5}  worst"
+    header = f"{'held-out error':<34}{'median':>8}{'noise':>9}{'P90':>8}{'bias':>8}{'n':>5}  worst"
     lines = [header] if score.groups else []
     for title, groups in (
         ("", score.groups),
         ("by benchmark", score.benchmarks),
-        ("by curve", score.series),
+        ("by size class", score.strata if len(score.strata) > len(score.benchmarks) else ()),
+        ("by what was held out", score.splits if len(score.splits) > 1 else ()),
     ):
         lines += [title] if title and groups else []
         lines += [_group_line(group) for group in groups]
+    if score.median_of_strata is not None:
+        lines.append(headline_text(score.median_of_strata, score.strata))
     kinds = {group.noise.kind for group in score.groups} - {None}
     lines += [
         f"noise: the median difference of a measurement from itself, {kind}"
@@ -243,6 +175,16 @@ def score_text(score: Score) -> list[str]:
     return lines + [f"problem: {problem}" for problem in score.problems]
 
 
+def headline_text(median_of_strata: float, strata: Sequence[GroupScore]) -> str:
+    """Return the headline in words: one voice for each size class of each benchmark."""
+    worst = max(strata, key=lambda stratum: stratum.median_error)
+    return (
+        f"headline: {format_percent(median_of_strata)}, the median over {len(strata)} strata "
+        f"(size class by benchmark) of their median errors; the worst of them is {worst.name} "
+        f"with {format_percent(worst.median_error)}"
+    )
+
+
 def _group_line(group: GroupScore) -> str:
     noise = "?" if group.noise.median is None else format_percent(group.noise.median)
     worst = (
@@ -250,7 +192,7 @@ def _group_line(group: GroupScore) -> str:
         f"{format_seconds(group.worst.measured_s)} measured"
     )
     return (
-        f"{group.name:<26}{format_percent(group.median_error):>8}{noise:>9}"
+        f"{group.name:<34}{format_percent(group.median_error):>8}{noise:>9}"
         f"{format_percent(group.p90_error):>8}{group.bias_text:>8}{group.count:>5}  {worst}"
     )
 
@@ -259,12 +201,23 @@ def _verdict_lines(group: GroupScore) -> list[str]:
     lines = []
     if group.coverage is not None:
         c = group.coverage
-        lines.append(
-            f"{group.name}: {c.inside} of {c.count} inside their interval "
-            f"({format_percent(c.low)} to {format_percent(c.high)} at 95 %)"
-        )
+        lines.append(f"{group.name}: {coverage_text(c)}")
     lines += [f"{group.name}: {skill_text(skill)}" for skill in group.skills]
     return lines
+
+
+def coverage_text(coverage: Coverage) -> str:
+    """Return in words how often intervals held the measurement, and how wide they were."""
+    bounds = f"{format_percent(coverage.low)} to {format_percent(coverage.high)} at 95 %"
+    verdict = (
+        ""
+        if coverage.allows(COVERAGE)
+        else f", NOT the {format_percent(COVERAGE)} that they are meant to"
+    )
+    return (
+        f"{coverage.inside} of {coverage.count} inside their interval ({bounds}){verdict}; "
+        f"half-width x{coverage.half_width:.3g}"
+    )
 
 
 def steady_lines(score: Score) -> list[str]:

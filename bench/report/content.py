@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from bench.analysis.headline import Headline, headlines
-from bench.analysis.score import GroupScore, Score, format_percent, skill_text, steady_lines
+from bench.analysis.score import GroupScore, format_percent, headline_text, steady_lines
 from bench.analysis.statistics import BETWEEN, WITHIN, summarise
 from bench.analysis.table import is_oversubscribed
+from bench.model.conformal import COVERAGE
 from bench.record import Origin
 from bench.report import byhost
 from bench.report.attention import attention
@@ -28,6 +29,14 @@ _SCORE_NOTE = (
     "Noise floor: how far a measurement is from itself; a model at the floor is finished. Bias is "
     "above zero where the model is too slow."
 )
+
+_COVERAGE_NOTE = (
+    f"Intervals are meant to hold {format_percent(COVERAGE)} of cases: that share should lie "
+    "between the bounds in brackets (95 %, Wilson), and the half-width, a factor to either side, "
+    "should be small. Skill is 1 - error / error of a naive predictor that sees the same "
+    "calibration cases, over the cases that both predict; below zero the model is worse than it."
+)
+_SPLIT_NOTE = "What a case differs in from every case that its prediction was fitted on."
 
 
 def compose(runs: Sequence[RunData], pictures: Sequence[Picture]) -> Page:
@@ -150,8 +159,17 @@ def _scores(run: RunData) -> Iterator[Block]:
     score = run.score
     if score.groups:
         yield Paragraph(_SCORE_NOTE)
+        if score.median_of_strata is not None:
+            headline = headline_text(score.median_of_strata, score.strata)
+            yield Paragraph(f"{headline[0].upper()}{headline[1:]}.")
         yield _score_table(score.groups)
-        yield from (Paragraph(line) for line in _skill_lines(score))
+        yield Paragraph(_COVERAGE_NOTE)
+        yield _skill_table(score.groups)
+        yield from (Paragraph(f"{line}.") for line in steady_lines(score))
+        yield Fold("Scores by size class", (_score_table(score.strata),))
+        yield Fold(
+            "Scores by what was held out", (Paragraph(_SPLIT_NOTE), _score_table(score.splits))
+        )
         yield Fold("Scores by benchmark", (_score_table(score.benchmarks),))
         if score.series:
             yield Fold("Scores by curve", (_score_table(score.series),))
@@ -167,17 +185,28 @@ def _scores(run: RunData) -> Iterator[Block]:
 
 
 def _score_table(groups: Sequence[GroupScore]) -> Table:
-    header = ("Group", "Error", "Noise floor", "P90", "Bias", "Count", "In interval", "Worst case")
-    return Table(header, tuple(_score_row(group) for group in groups), words=frozenset({0, 7}))
+    header = (
+        "Group",
+        "Error",
+        "Noise floor",
+        "P90",
+        "Bias",
+        "Count",
+        "In interval",
+        "Half-width",
+        "Worst case",
+    )
+    return Table(header, tuple(_score_row(group) for group in groups), words=frozenset({0, 8}))
 
 
 def _score_row(group: GroupScore) -> tuple[str, ...]:
     noise, coverage, worst = group.noise, group.coverage, group.worst
     floor = "unknown" if noise.median is None else f"{format_percent(noise.median)} {noise.kind}"
-    inside = "no interval"
+    inside, width = "no interval", "no interval"
     if coverage is not None:
         bounds = f"{format_percent(coverage.low)} to {format_percent(coverage.high)}"
         inside = f"{coverage.inside} of {coverage.count} ({bounds})"
+        width = f"x{coverage.half_width:.3g}"
     return (
         group.name,
         format_percent(group.median_error),
@@ -186,14 +215,28 @@ def _score_row(group: GroupScore) -> tuple[str, ...]:
         group.bias_text,
         str(group.count),
         inside,
+        width,
         f"{worst.name}: {format_seconds(worst.predicted_s)} predicted, "
         f"{format_seconds(worst.measured_s)} measured",
     )
 
 
-def _skill_lines(score: Score) -> Iterator[str]:
-    for line in steady_lines(score):
-        yield f"{line}."
-    for group in score.groups:
-        if group.skills:
-            yield f"{group.name}: " + "; ".join(skill_text(skill) for skill in group.skills) + "."
+def _skill_table(groups: Sequence[GroupScore]) -> Table:
+    """Say what the model gains on naive predictors, and where it loses to one."""
+    rows = []
+    for group in groups:
+        for skill in group.skills:
+            gain = "none stated" if skill.skill is None else f"{skill.skill:+.2f}"
+            loses = skill.skill is not None and skill.skill < 0
+            rows.append(
+                (
+                    group.name,
+                    skill.baseline,
+                    format_percent(skill.median_error),
+                    str(skill.count),
+                    gain,
+                    "the model is WORSE" if loses else "",
+                )
+            )
+    header = ("Group", "Naive predictor", "Its error", "Count", "Skill", "Verdict")
+    return Table(header, tuple(rows), words=frozenset({0, 1, 5}))
