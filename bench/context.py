@@ -2,12 +2,15 @@
 
 import os
 import time
+from pathlib import Path
 
 from threadpoolctl import threadpool_info
 
 from bench.contracts import Context
-from bench.memory import MEMORIES
-from bench.timing.layers import open_memory_loops, open_message_loops
+from bench.machine.memory import read_numa
+from bench.machine.sysfs import parse_cpu_list
+from bench.memory import LazyMemories, Place
+from bench.timing.layers import open_copy_queue, open_memory_loops, open_message_loops
 from bench.world import World
 
 
@@ -17,12 +20,21 @@ def open_context(world: World, threads: int) -> Context:
         communicator=world,
         memory_loops=open_memory_loops(),
         message_loops=None if world.mpi is None else open_message_loops(world.mpi),
-        memories={name: kind() for name, kind in MEMORIES.items()},
+        memories=LazyMemories(Place(open_copy_queue, _local_rank(world), _numa_cpus())),
         threads=threads,
         blas=_blas_name(),
         clock=time.perf_counter,
         own_cores=world.local_size * threads <= (os.cpu_count() or 1),
     )
+
+
+def _local_rank(world: World) -> int:
+    """Return the number of this rank among those of its node."""
+    return world.nodes[: world.rank].count(world.nodes[world.rank])
+
+
+def _numa_cpus() -> dict[int, tuple[int, ...]]:
+    return {node.node: parse_cpu_list(node.cpus or "") or () for node in read_numa(Path("/"))}
 
 
 def _blas_name() -> str:

@@ -67,6 +67,29 @@ class Memory(Protocol):
         """
 
 
+class Memories(Mapping[str, Memory]):
+    """Kinds of memory that this rank has, by name; each is opened when it is first asked for.
+
+    `host@1` and `pinned@1` are those kinds on NUMA node 1.
+    """
+
+    def lacks(self, name: str) -> str | None:
+        """Return why this rank has no such memory, and what it needs; None where it has."""
+        raise NotImplementedError
+
+
+class CopyQueue(Protocol):
+    """A device's queue of copies that are executed by the host, and only at synchronise."""
+
+    @property
+    def copies(self) -> DeviceCopies:
+        """The functions that queue and execute, with the signatures of the CUDA runtime."""
+
+    @property
+    def queued(self) -> int:
+        """Copies that wait to be executed."""
+
+
 class Buffer(Protocol):
     """Bytes at an address that stays the same until it is dropped."""
 
@@ -184,8 +207,7 @@ class Context(msgspec.Struct, frozen=True):
     memory_loops: MemoryLoops
     message_loops: MessageLoops | None
     """None where the job runs without MPI."""
-    memories: Mapping[str, Memory]
-    """Kinds of memory that this rank has, by name."""
+    memories: Memories
     threads: int
     """BLAS threads of this rank."""
     blas: str

@@ -17,6 +17,7 @@ import msgspec
 from bench.contracts import AxisSpec
 from bench.errors import SuiteError
 from bench.measure import MEASUREMENTS
+from bench.measure.axes import settle
 from bench.measure.pairs import count_pairs, each_pair
 from bench.record import Axis, Case, Job, Sampling, Stage
 from bench.suite import Block, Suite
@@ -89,7 +90,8 @@ def expand(block: Block) -> Iterator[Case]:
     specs = {axis.name: axis for axis in MEASUREMENTS[block.benchmark].axes}
     names = list(block.axes)
     for values in itertools.product(*block.axes.values()):
-        for axes in each_pair(block.benchmark, dict(zip(names, values, strict=True))):
+        for every in each_pair(block.benchmark, dict(zip(names, values, strict=True))):
+            axes = settle(every)
             yield Case(_case_id(block.benchmark, axes, specs), block.benchmark, axes)
 
 

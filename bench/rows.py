@@ -81,7 +81,8 @@ def _axis_columns(case: Case, measurement: Measurement) -> dict[str, object]:
         name: value for name, value in case.axes.items() if name in COLUMNS
     }
     if "memory" in case.axes:
-        values |= {"src_memory": case.axes["memory"], "dst_memory": case.axes["memory"]}
+        source = case.axes["memory"]
+        values |= {"src_memory": source, "dst_memory": case.axes.get("dst_memory", source)}
     return {
         **values,
         **measurement.columns(case),

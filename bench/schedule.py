@@ -15,6 +15,12 @@ TYPES = ("byte", "fp32", "fp64")
 """Types of the elements that collective calls count, by their number in a step."""
 ANY_DIRECTION = 4
 """cudaMemcpyDefault and hipMemcpyDefault: the addresses say where they lie."""
+MOST_QUEUED = 2**14
+"""Copies that a device made of host memory holds between two synchronisations."""
+OUT_OF_MEMORY = 2
+"""cudaErrorMemoryAllocation: what it answers to one more."""
+POISON_BYTES = 4096
+"""One byte of so many, and the last one, is poisoned in the target of a queued copy."""
 
 
 class Code(IntEnum):

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.memory import MEMORIES
 from bench.memory.host import HostMemory
 from bench.memory.pattern import pattern
 
@@ -19,19 +18,6 @@ def filled(nbytes: int, seed: int):
     buffer = HostMemory().allocate(nbytes)
     buffer.fill(seed)
     return buffer
-
-
-@pytest.mark.parametrize("name", MEMORIES)
-@pytest.mark.parametrize("nbytes", [1, 7, 8, 4096, 4097])
-def test_every_memory_gives_buffers_that_can_be_filled_and_checked(name, nbytes):
-    memory = MEMORIES[name]()
-    assert memory.name == name
-    buffer = memory.allocate(nbytes)
-    assert buffer.nbytes == nbytes
-    buffer.fill(3)
-    assert buffer.count_wrong(3) == 0
-    buffer.poison(3)
-    assert buffer.count_wrong(3) == nbytes
 
 
 def test_a_host_buffer_begins_at_a_page():

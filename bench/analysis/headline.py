@@ -8,7 +8,7 @@ import msgspec
 import pandas as pd
 
 from bench.analysis.statistics import summarise
-from bench.analysis.table import is_oversubscribed
+from bench.analysis.table import is_oversubscribed, is_standin
 from bench.record import Stage
 from bench.units import format_rate, format_seconds
 
@@ -41,8 +41,8 @@ class Headline(msgspec.Struct, frozen=True):
 
 
 def headlines(table: pd.DataFrame) -> list[Headline]:
-    """Return the numbers of one run, none from more ranks than cores."""
-    points = summarise(table[~is_oversubscribed(table)])
+    """Return the numbers of one run, none from more ranks than cores or a device that is none."""
+    points = summarise(table[~is_oversubscribed(table) & ~is_standin(table)])
     found: list[Headline] = []
     for pick in (_latency, _bandwidth, _message_rate, _pairs, _allreduce, _memory, _matmul):
         found += pick(points)

@@ -54,6 +54,8 @@ _SERIES_COLUMNS = ("dtype", "k", "n", "src_memory", "dst_memory", "path", "direc
 """What tells curves apart where the plan does not know the case."""
 _ALWAYS_NAMED = ("kernel", "dtype")
 """Axes that belong to a case's name even where they do not vary."""
+_MEMORY = ("memory", "dst_memory")
+"""Axes that belong there where they are not the host's own."""
 _NUMERIC_TYPES = (int, float, int | None, float | None)
 _NUMERIC = {field.name for field in msgspec.structs.fields(Row) if field.type in _NUMERIC_TYPES} | {
     "size",
@@ -115,6 +117,11 @@ def is_oversubscribed(table: pd.DataFrame) -> "pd.Series[bool]":
     if column not in table:
         return pd.Series(False, index=table.index, dtype=bool)
     return table[column].isin(["1", "true", "True", "yes"])
+
+
+def is_standin(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which lines are of host memory used as a device's; they say nothing of any GPU."""
+    return (table[["src_memory", "dst_memory"]] == "standin").any(axis=1)
 
 
 def _planned(plan: Iterable[Job]) -> dict[tuple[str, int], tuple[Job, Case]]:
@@ -209,7 +216,8 @@ def _label(axes: Mapping[str, Axis], varying: set[str], record: Record) -> str |
     pair = [_pair_name(axes, record)] if set(_PAIR) <= axes.keys() else []
     shape = [f"{axes['k']} x {axes['n']}"] if {"k", "n"} <= axes.keys() else []
     named = [str(axes[axis]) for axis in _ALWAYS_NAMED if axis in axes]
-    others = sorted(varying - {"k", "n", *_ALWAYS_NAMED, *_PAIR})
+    elsewhere = {axis for axis in _MEMORY if axes.get(axis, "host") != "host"}
+    others = sorted((varying | elsewhere) - {"k", "n", *_ALWAYS_NAMED, *_PAIR})
     parts = pair + shape + named + [f"{axis} {axes[axis]}" for axis in others if axis in axes]
     return printable(" ".join(parts), 80) or None
 

@@ -81,10 +81,7 @@ class Allreduce:
         """Return why this rank cannot run the case, or None."""
         if context.message_loops is None:
             return "needs MPI: it sums over ranks"
-        memory = word(case, "memory")
-        if memory != "host":
-            return f"no {memory} memory here: it needs a GPU and CuPy"
-        return None
+        return context.memories.lacks(word(case, "memory"))
 
     def prepare(self, case: Case, context: Context) -> Operation:
         """Allocate separate buffers for what a rank adds and for the sum."""

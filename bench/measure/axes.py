@@ -8,6 +8,10 @@ from bench.record import Axis, Case
 MOST_BYTES = 2**31 - 1
 """One MPI call counts bytes in a C int."""
 
+MEMORY_KINDS = ("host", "pinned", "device", "standin")
+DEVICE_KINDS = frozenset({"device", "standin"})
+"""Memory that the host reaches by copies alone."""
+
 BYTES = AxisSpec(
     name="bytes",
     kind=int,
@@ -22,16 +26,42 @@ MEMORY = AxisSpec(
     name="memory",
     kind=str,
     default=("host",),
-    choices=("host", "device"),
-    advice="where both buffers lie",
+    choices=MEMORY_KINDS,
+    advice="where buffers lie; `standin` is host memory that is used as a device's",
+)
+DST_MEMORY = AxisSpec(
+    name="dst_memory",
+    kind=str,
+    default=("same",),
+    choices=("same", *MEMORY_KINDS),
+    advice="where the buffers of the last rank lie",
 )
 PATH = AxisSpec(
     name="path",
     kind=str,
     default=("direct",),
-    choices=("direct", "staged"),
-    advice="whether MPI gets the buffer's own address, or a host copy of it",
+    choices=("direct", "staged", "pipelined", "nccl"),
+    advice="whether MPI gets the buffer's own address, or host copies of it, whole or in chunks",
 )
+CHUNK = AxisSpec(
+    name="chunk",
+    kind=int,
+    default=(2**19,),
+    least=1,
+    most=MOST_BYTES,
+    is_size=True,
+    advice="bytes copied at a time, of path pipelined",
+)
+NUMA = AxisSpec(
+    name="numa",
+    kind=int,
+    default=(-1,),
+    least=-1,
+    most=1023,
+    advice="NUMA node of buffers in host memory; -1 for where the rank runs",
+)
+ROUTE = (MEMORY, DST_MEMORY, PATH, CHUNK, NUMA)
+"""Where messages begin and end, and what they pass through between."""
 WINDOW = AxisSpec(
     name="window", kind=int, default=(64,), least=1, most=4096, advice="messages in flight"
 )
@@ -61,6 +91,27 @@ def whole(case: Case, axis: str) -> int:
 def word(case: Case, axis: str) -> str:
     """Return the value of an axis of words."""
     return msgspec.convert(case.axes[axis], str)
+
+
+def settle(axes: dict[str, Axis]) -> dict[str, Axis]:
+    """Return the axes without those that mean nothing beside the others.
+
+    So cases that are the same have the same id, and no row tells the chunk of an uncut message.
+    """
+    kept = dict(axes)
+    if kept.get("path") != "pipelined":
+        kept.pop("chunk", None)
+    if kept.get("numa") == -1:
+        del kept["numa"]
+    if kept.get("dst_memory") in ("same", kept.get("memory")):
+        kept.pop("dst_memory", None)
+    return kept
+
+
+def memory_key(case: Case, kind: str) -> str:
+    """Return the name of a kind of memory on the case's NUMA node."""
+    node = case.axes.get("numa")
+    return kind if node is None or kind in DEVICE_KINDS else f"{kind}@{node}"
 
 
 def with_default(axis: AxisSpec, *values: Axis) -> AxisSpec:

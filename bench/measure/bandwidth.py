@@ -1,9 +1,10 @@
 """A window of messages one way between two ranks, ended by one reply, per message."""
 
 from bench.contracts import Checked, Context, Operation, Seconds
-from bench.measure.axes import BYTES, MEMORY, PAIR, PATH, WINDOW, whole, with_default
+from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOW, whole, with_default
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
 from bench.record import Axis, Case, Work
+from bench.schedule import Schedule, Steps
 
 
 class Bandwidth:
@@ -11,7 +12,7 @@ class Bandwidth:
 
     name = "bandwidth"
     title = "a window of messages one way between two ranks"
-    axes = (with_default(BYTES, 2**20), MEMORY, PATH, WINDOW, PAIR)
+    axes = (with_default(BYTES, 2**20), *ROUTE, WINDOW, PAIR)
     rank_agg = "rank0"
     tolerance = 0.01
     size_axis = "bytes"
@@ -39,12 +40,30 @@ class _Window(PairOperation):
         super().__init__(case, context)
         self._window = window_size(case)
         # A buffer reused for the whole window would stay in the receiver's cache.
-        self._slots = self.allocate(self.nbytes * self._window)
+        self._slots = self.lane(self._window)
+        self._steps = self._write_down()
+
+    def _write_down(self) -> Steps:
+        schedule = Schedule()
+        schedule.begin()
+        if self.peer.leads:
+            self.carry(schedule, self._slots, None)
+            schedule.receive(0, 0, self.peer.rank)
+        else:
+            self.carry(schedule, None, self._slots)
+            schedule.send(0, 0, self.peer.rank)
+        schedule.end()
+        return schedule.cut()
 
     def run(self, seconds: Seconds, loops: int) -> None:
-        self.loops.window(seconds, loops, self._slots.address, self.nbytes, self._window, self.peer)
+        if self.direct:
+            slots = self._slots.buffer.address
+            self.loops.window(seconds, loops, slots, self.nbytes, self._window, self.peer)
+            return
+        self.loops.follow(seconds, loops, self._steps)
+        seconds /= self._window
 
     def verify(self, seed: int) -> Checked:
         if self.peer.leads:
-            return self.check(seed, self._slots, None)
-        return self.check(seed, None, self._slots)
+            return self.check(seed, self._slots.buffer, None)
+        return self.check(seed, None, self._slots.buffer)

@@ -1,9 +1,10 @@
 """Windows of messages both ways at once between two ranks, per pair of messages."""
 
 from bench.contracts import Checked, Context, Operation, Seconds
-from bench.measure.axes import BYTES, MEMORY, PAIR, PATH, WINDOW, whole, with_default
+from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOW, whole, with_default
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
 from bench.record import Axis, Case, Work
+from bench.schedule import Schedule
 
 
 class Bibandwidth:
@@ -11,7 +12,7 @@ class Bibandwidth:
 
     name = "bibandwidth"
     title = "windows of messages both ways at once between two ranks"
-    axes = (with_default(BYTES, 2**20), MEMORY, PATH, WINDOW, PAIR)
+    axes = (with_default(BYTES, 2**20), *ROUTE, WINDOW, PAIR)
     rank_agg = "max"
     tolerance = 0.01
     size_axis = "bytes"
@@ -38,19 +39,22 @@ class _ExchangeWindow(PairOperation):
     def __init__(self, case: Case, context: Context) -> None:
         super().__init__(case, context)
         self._window = window_size(case)
-        self._send = self.allocate(self.nbytes * self._window)
-        self._receive = self.allocate(self.nbytes * self._window)
+        self._send, self._receive = self.lane(self._window), self.lane(self._window)
+        schedule = Schedule()
+        schedule.begin()
+        self.carry(schedule, self._send, self._receive)
+        schedule.end()
+        self._steps = schedule.cut()
 
     def run(self, seconds: Seconds, loops: int) -> None:
-        self.loops.exchange_window(
-            seconds,
-            loops,
-            self._send.address,
-            self._receive.address,
-            self.nbytes,
-            self._window,
-            self.peer,
-        )
+        if self.direct:
+            send, receive = self._send.buffer.address, self._receive.buffer.address
+            self.loops.exchange_window(
+                seconds, loops, send, receive, self.nbytes, self._window, self.peer
+            )
+            return
+        self.loops.follow(seconds, loops, self._steps)
+        seconds /= self._window
 
     def verify(self, seed: int) -> Checked:
-        return self.check(seed, self._send, self._receive)
+        return self.check(seed, self._send.buffer, self._receive.buffer)

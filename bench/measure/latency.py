@@ -1,9 +1,10 @@
 """Half a round trip of one message between two ranks (blocking send and receive)."""
 
 from bench.contracts import Checked, Context, Operation, Seconds
-from bench.measure.axes import BYTES, MEMORY, PAIR, PATH, whole
+from bench.measure.axes import BYTES, PAIR, ROUTE, whole
 from bench.measure.pair import PairOperation, unsupported_pair
 from bench.record import Axis, Case, Work
+from bench.schedule import Schedule, Steps
 
 
 class Latency:
@@ -11,7 +12,7 @@ class Latency:
 
     name = "latency"
     title = "half a round trip of one message between two ranks"
-    axes = (BYTES, MEMORY, PATH, PAIR)
+    axes = (BYTES, *ROUTE, PAIR)
     rank_agg = "rank0"
     tolerance = 0.02
     size_axis = "bytes"
@@ -37,13 +38,27 @@ class Latency:
 class _Pingpong(PairOperation):
     def __init__(self, case: Case, context: Context) -> None:
         super().__init__(case, context)
-        self._send = self.allocate(self.nbytes)
-        self._receive = self.allocate(self.nbytes)
+        self._send, self._receive = self.lane(), self.lane()
+        self._steps = self._write_down()
+
+    def _write_down(self) -> Steps:
+        schedule = Schedule()
+        schedule.begin()
+        if self.peer.leads:
+            self.carry(schedule, self._send, None)
+        self.carry(schedule, None, self._receive)
+        if not self.peer.leads:
+            self.carry(schedule, self._send, None)
+        schedule.end()
+        return schedule.cut()
 
     def run(self, seconds: Seconds, loops: int) -> None:
-        self.loops.pingpong(
-            seconds, loops, self._send.address, self._receive.address, self.nbytes, self.peer
-        )
+        if self.direct:
+            send, receive = self._send.buffer.address, self._receive.buffer.address
+            self.loops.pingpong(seconds, loops, send, receive, self.nbytes, self.peer)
+            return
+        self.loops.follow(seconds, loops, self._steps)
+        seconds /= 2
 
     def verify(self, seed: int) -> Checked:
-        return self.check(seed, self._send, self._receive)
+        return self.check(seed, self._send.buffer, self._receive.buffer)

@@ -1,7 +1,7 @@
 """One copy of a buffer to another by the C library, inside one process."""
 
 from bench.contracts import Checked, Context, Operation, Seconds, one_sample
-from bench.measure.axes import BYTES, EACH, MEMORY, whole, with_default, word
+from bench.measure.axes import BYTES, DEVICE_KINDS, EACH, MEMORY, whole, with_default, word
 from bench.record import Axis, Case, Work
 
 
@@ -29,9 +29,10 @@ class Memcpy:
     def unsupported(self, case: Case, context: Context) -> str | None:
         """Return why this rank cannot run the case, or None."""
         memory = word(case, "memory")
-        if memory != "host":
-            return f"no {memory} memory here: it needs a GPU and CuPy"
-        return None
+        reason = context.memories.lacks(memory)
+        if reason is None and memory in DEVICE_KINDS:
+            return f"copies by the C library, which reaches no {memory} memory"
+        return reason
 
     def prepare(self, case: Case, context: Context) -> Operation:
         """Allocate source and target."""

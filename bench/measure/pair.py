@@ -1,8 +1,23 @@
 """What the benchmarks between two ranks share: the pair, its buffers, and their verification."""
 
-from bench.contracts import Buffer, Checked, Context, MessageLoops, Peer, Seconds, one_sample
-from bench.measure.axes import whole, word
+from bench.contracts import (
+    Buffer,
+    Checked,
+    Context,
+    MessageLoops,
+    Peer,
+    Seconds,
+    one_sample,
+)
+from bench.measure.axes import DEVICE_KINDS, memory_key, whole, word
+from bench.measure.staging import (
+    MOST_PIECES,
+    Lane,
+    carry_in_chunks,
+    carry_whole,
+)
 from bench.record import Axis, Case
+from bench.schedule import Schedule
 
 MOST_IN_FLIGHT = 64 * 2**20
 """Bytes of one window; more in flight raises no rate, but needs its own buffers on both sides."""
@@ -17,17 +32,49 @@ def unsupported_pair(case: Case, context: Context) -> str | None:
     """Return why two ranks cannot exchange these messages, or None."""
     if context.message_loops is None:
         return "needs MPI: it passes messages between two ranks"
-    memory = word(case, "memory")
-    if memory not in context.memories:
-        return f"no {memory} memory here: it needs a GPU and CuPy"
-    if word(case, "path") != "direct" and memory == "host":
-        return f"path {word(case, 'path')} means a copy out of device memory; this is host memory"
+    world = context.communicator
+    for rank, kind in zip(pair_ranks(case, world.size), end_memories(case), strict=True):
+        for key in (memory_key(case, kind), staging_key(case, kind)):
+            reason = context.memories.lacks(key) if key and rank == world.rank else None
+            if reason is not None:
+                return reason
+    return _unsupported_path(case)
+
+
+def _unsupported_path(case: Case) -> str | None:
+    path, kinds = word(case, "path"), {*end_memories(case)}
+    if path == "nccl":
+        return "path nccl needs NCCL and a GPU at both ends, and this version calls no NCCL"
+    if path != "direct" and not DEVICE_KINDS & kinds:
+        there = " and ".join(sorted(kinds))
+        return f"path {path} means a copy out of device memory; this is {there} memory"
+    if path == "pipelined":
+        count = window_size(case) if "window" in case.axes else 1
+        pieces = count * -(-whole(case, "bytes") // whole(case, "chunk"))
+        if pieces > MOST_PIECES:
+            return f"chunks so small that {pieces} are in flight; at most {MOST_PIECES} are"
     return None
 
 
 def pair_ranks(case: Case, ranks: int) -> tuple[int, int]:
     """Return the ranks that send first and last: those that the case names, or the outermost."""
     return int(case.axes.get("src_rank", 0)), int(case.axes.get("dst_rank", ranks - 1))
+
+
+def end_memories(case: Case) -> tuple[str, str]:
+    """Return the kinds of memory at the rank that sends first and at the other one."""
+    source = word(case, "memory")
+    return source, str(case.axes.get("dst_memory", source))
+
+
+def staging_key(case: Case, kind: str) -> str | None:
+    """Return the name of the host memory that a kind of memory passes through; None for none.
+
+    A GPU copies at full rate to and from locked pages alone.
+    """
+    if word(case, "path") == "direct" or kind not in DEVICE_KINDS:
+        return None
+    return memory_key(case, "pinned" if kind == "device" else "host")
 
 
 class PairOperation:
@@ -48,11 +95,23 @@ class PairOperation:
         self.idle = world.rank not in (first, last)
         self.peer = Peer(last if world.rank == first else first, world.rank == first)
         self.params: dict[str, Axis] = {"idle_ranks": world.size - 2} if world.size > 2 else {}
-        self._memory = context.memories[word(case, "memory")]
+        self.direct = word(case, "path") == "direct"
+        self._chunk = whole(case, "chunk") if word(case, "path") == "pipelined" else None
+        kind = end_memories(case)[not self.peer.leads]
+        self._memory = context.memories["host" if self.idle else memory_key(case, kind)]
+        key = None if self.idle else staging_key(case, kind)
+        self._host = context.memories[key] if key else None
 
-    def allocate(self, nbytes: int) -> Buffer:
-        """Return a buffer, small on ranks that take no part."""
-        return self._memory.allocate(1 if self.idle else nbytes)
+    def lane(self, count: int = 1) -> Lane:
+        """Return room for messages of one direction, small on ranks that take no part."""
+        if self.idle:
+            return Lane(self._memory, None, 1)
+        return Lane(self._memory, self._host, self.nbytes, count, self._chunk)
+
+    def carry(self, schedule: Schedule, out: Lane | None, into: Lane | None) -> None:
+        """Write down messages by way of the host."""
+        carry = carry_whole if self._chunk is None else carry_in_chunks
+        carry(schedule, out, into, self.peer.rank)
 
     def check(self, seed: int, send: Buffer | None, receive: Buffer | None) -> Checked:
         """Fill what this rank sends, poison what it receives, run once, compare what arrived."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from bench.measure.axes import BYTES, MEMORY, PAIR, PATH, WINDOW, with_default
+from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOW, with_default
 from bench.measure.bandwidth import Bandwidth
 from bench.measure.latency import Latency
 from bench.record import Axis
@@ -28,7 +28,7 @@ class PairsLatency(Latency):
 
     name = "pairs_latency"
     title = "half a round trip of one message, between every two ranks in turn"
-    axes = (BYTES, MEMORY, PATH, _RANKS)
+    axes = (BYTES, *ROUTE, _RANKS)
     rank_agg = "max"
     ordered = False
 
@@ -38,7 +38,7 @@ class PairsBandwidth(Bandwidth):
 
     name = "pairs_bandwidth"
     title = "a window of messages one way, from every rank to every other in turn"
-    axes = (with_default(BYTES, 2**20), MEMORY, PATH, WINDOW, _RANKS)
+    axes = (with_default(BYTES, 2**20), *ROUTE, WINDOW, _RANKS)
     rank_agg = "max"
     ordered = True
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.memory.pattern import PatternBuffer
+from bench.memory.place import work_on
 
 
 class HostBuffer(PatternBuffer):
@@ -33,11 +34,18 @@ class HostBuffer(PatternBuffer):
 
 
 class HostMemory:
-    """Allocates pageable host memory."""
+    """Allocates pageable host memory.
+
+    Args:
+        cpus: of the NUMA node whose memory it is; none for wherever the rank runs.
+    """
 
     name = "host"
     copies = None
 
+    def __init__(self, cpus: tuple[int, ...] = ()) -> None:
+        self._cpus = cpus
+
     def allocate(self, nbytes: int) -> HostBuffer:
         """Return a touched buffer."""
-        return HostBuffer(nbytes)
+        return work_on(self._cpus, lambda: HostBuffer(nbytes))

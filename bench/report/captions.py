@@ -8,6 +8,7 @@ import pandas as pd
 from bench.analysis.noise import aggregate
 from bench.analysis.score import format_percent
 from bench.analysis.statistics import summarise
+from bench.analysis.table import is_standin
 from bench.record import Stage
 from bench.report.products import MOST_SHAPES
 from bench.report.residuals import BAND
@@ -173,7 +174,8 @@ def _points(
     table: pd.DataFrame, benchmark: str, several_series: bool = False
 ) -> pd.DataFrame | None:
     """Return the points of a benchmark by size, None where one caption cannot speak for all."""
-    points = summarise(table[(table["benchmark"] == benchmark) & (table["size"] > 0)])
+    wanted = (table["benchmark"] == benchmark) & (table["size"] > 0) & ~is_standin(table)
+    points = summarise(table[wanted])
     single = points["series"].nunique() == 1 or several_series
     if points.empty or points["run"].nunique() > 1 or not single:
         return None

@@ -15,9 +15,11 @@ def main(handle_bytes: int) -> None:
     try:
         from bench.timing.calls import NO_CALLS, Handles
         from bench.timing.native import NativeMemoryLoops, NativeMessageLoops
+        from bench.timing.queue import NativeQueue
     except ImportError:
         return
     NativeMemoryLoops()
+    NativeQueue()
     NativeMessageLoops(NO_CALLS, Handles(handle_bytes, 0, 0, 0, 0, 0))
 
 

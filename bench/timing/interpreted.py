@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contracts import STREAM_SCALAR, Peer, Seconds
-from bench.schedule import ANY_DIRECTION, Code, Steps
+from bench.schedule import (
+    ANY_DIRECTION,
+    MOST_QUEUED,
+    OUT_OF_MEMORY,
+    POISON_BYTES,
+    Code,
+    DeviceCopies,
+    Steps,
+)
 
 _TAG = 7
 _OVERHEAD_SAMPLES = 101
@@ -219,6 +227,39 @@ class Mpi4pyMessageLoops:
 
     def _message_of(self, array: NDArray[np.uint8]) -> list[Any]:
         return [array, array.nbytes, self._mpi.BYTE]
+
+
+class InterpretedQueue:
+    """The queue of a device made of host memory, as functions that ctypes calls."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, int, int]] = []
+        # Held here: the addresses are of these objects.
+        self._functions = (_COPY(self._copy), _SYNCHRONIZE(self._synchronize))
+        copy, synchronize = (ctypes.cast(f, ctypes.c_void_p).value for f in self._functions)
+        self.copies = DeviceCopies(copy or 0, synchronize or 0, 0)
+
+    @property
+    def queued(self) -> int:
+        """Copies that wait to be executed."""
+        return len(self._waiting)
+
+    def _copy(self, target: int, source: int, nbytes: int, _kind: int, _stream: int) -> int:
+        """Queue a copy; its target is wrong until the copy is executed."""
+        if len(self._waiting) == MOST_QUEUED:
+            return OUT_OF_MEMORY
+        self._waiting.append((target, source, nbytes))
+        for offset in {*range(0, nbytes, POISON_BYTES), nbytes - 1} if nbytes else ():
+            came = ctypes.c_uint8.from_address(source + offset).value
+            ctypes.c_uint8.from_address(target + offset).value = ~came & 0xFF
+        return 0
+
+    def _synchronize(self, _stream: int) -> int:
+        """Execute all that is queued, in order."""
+        for copy in self._waiting:
+            ctypes.memmove(*copy)
+        self._waiting.clear()
+        return 0
 
 
 class NumpyMemoryLoops:

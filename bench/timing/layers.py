@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.contracts import MemoryLoops, MessageLoops
+from bench.contracts import CopyQueue, MemoryLoops, MessageLoops
 
 CACHE_VARIABLE = "NUMBA_CACHE_DIR"
 _LIBRARY = re.compile(r"/lib(?:p?mpi|mpich)[^/]*\.so[^/]*$")
@@ -61,6 +61,18 @@ def open_memory_loops() -> MemoryLoops:
 
         return NumpyMemoryLoops()
     return NativeMemoryLoops()
+
+
+def open_copy_queue() -> CopyQueue:
+    """Return a native queue of copies, or an interpreted one where numba is missing or broken."""
+    prepare_cache()
+    try:
+        from bench.timing.queue import NativeQueue
+    except ImportError:
+        from bench.timing.interpreted import InterpretedQueue
+
+        return InterpretedQueue()
+    return NativeQueue()
 
 
 def open_message_loops(mpi: Any) -> MessageLoops:
