@@ -1,0 +1,1 @@
+"""Times of what was never fitted, composed of measured messages between two ranks."""
