@@ -12,7 +12,7 @@ from bench.model import FITS, family
 from bench.model.conformal import conformal_quantile, difficulty
 from bench.model.curve import Curve
 from bench.plan import Plan
-from bench.record import Axis, Case, Prediction, Row, Stage, Status
+from bench.record import CONTROL, Axis, Case, Prediction, Row, Stage, Status
 
 Group = tuple[tuple[str, Axis], ...]
 """A benchmark and every axis but the size: cases that lie on one curve."""
@@ -58,7 +58,11 @@ def predict_targets(plan: Plan, rows: Sequence[Row], frozen_at: str) -> list[Pre
     curves = _fit_groups(_calibration_cases(plan), rows)
     widths = _widths(curves)
     targets = [
-        (case, job.launch) for job in plan.jobs if job.stage is Stage.TARGET for case in job.cases
+        (case, job.launch)
+        for job in plan.jobs
+        if job.stage is Stage.TARGET
+        for case in job.cases
+        if CONTROL not in case.axes
     ]
     return [
         _predict(case, launch, curves.get(_group(case), _TOO_FEW), widths, frozen_at)

@@ -5,7 +5,7 @@ library prints in between is log, not data.
 """
 
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -44,6 +44,25 @@ class Facts(msgspec.Struct, frozen=True, tag="facts"):
     """What the message layer adds to one operation; None where it is native."""
     nodes: dict[str, dict[str, Any]]
     """Facts of every host, by name."""
+    paths: dict[str, dict[str, Any]] = {}
+    """What each host allows of the direct path, in jobs that are to prove one."""
+
+
+class Counter(msgspec.Struct, frozen=True):
+    """Bytes that a device has counted since it was reset; or that it counted in between."""
+
+    kind: Literal["ethernet", "infiniband", "pcie", "nvlink"]
+    device: str
+    """Such as `eth0`, `mlx5_0:1` with its port, or `gpu3`."""
+    sent: int
+    received: int
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """What the devices of one host counted while a case was sampled."""
+
+    host: str
+    counters: tuple[Counter, ...]
 
 
 class CaseStarted(msgspec.Struct, frozen=True, tag="case"):
@@ -75,6 +94,9 @@ class CaseEnded(msgspec.Struct, frozen=True, kw_only=True, tag="row"):
     bytes_wrong: int | None = None
     timing_layer: str | None = None
     params: dict[str, Axis] = {}
+    operations: int | None = None
+    """Run between the two readings of the counters; None where they were not read."""
+    traffic: tuple[Traffic, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

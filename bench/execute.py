@@ -1,14 +1,16 @@
 """What every rank does with one case: agree, set up, verify, sample, verify again."""
 
+import socket
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from bench.contracts import Checked, Context, Measurement, Operation
 from bench.events import CaseEnded, Event, Samples
+from bench.evidence.account import Account, Accounted
 from bench.measure import MEASUREMENTS
 from bench.record import Axis, Case, Sampling, Status
-from bench.timing.sampling import Sampled, sample
+from bench.timing.sampling import Run, Sampled, sample
 from bench.world import World
 
 MOST_PASSES = 3
@@ -32,6 +34,14 @@ class _Outcome(NamedTuple):
 
     measured: _Pass | None
     checked: Checked
+    accounted: Accounted | None = None
+
+
+class _Watch(NamedTuple):
+    """Whether the counters of hosts are read around the samples, and those of their GPUs."""
+
+    counters: bool
+    gpus: bool
 
 
 def execute_case(case: Case, rule: Sampling, world: World, context: Context) -> Iterator[Event]:
@@ -46,7 +56,10 @@ def execute_case(case: Case, rule: Sampling, world: World, context: Context) -> 
     if reason is not None or operation is None:
         yield CaseEnded(case=case.id, status=Status.FAILED, reason=reason)
         return
-    outcome = _measure(operation, measurement, rule, world, context)
+    # Inside one host nothing leaves it, unless it is a GPU's business.
+    device = case.axes.get("memory", "host") != "host"
+    watch = _Watch(counters=device or len(set(world.nodes)) > 1, gpus=device)
+    outcome = _measure(operation, measurement, rule, world, context, watch)
     yield from _report(case, operation, world.gather(outcome), context.own_cores)
 
 
@@ -66,14 +79,19 @@ def _prepare(
 
 
 def _measure(
-    operation: Operation, measurement: Measurement, rule: Sampling, world: World, context: Context
+    operation: Operation,
+    measurement: Measurement,
+    rule: Sampling,
+    world: World,
+    context: Context,
+    watch: _Watch,
 ) -> _Outcome:
     """Verify, sample and verify with another pattern; ranks that take no part sleep."""
     some_idle = any(world.gather(operation.idle))
     active = world.split(int(operation.idle)) if some_idle else world
     outcome = _Outcome(None, Checked(0, 0))
     if not operation.idle:
-        outcome = _measure_among(active, operation, measurement, rule, context)
+        outcome = _measure_among(active, operation, measurement, rule, context, watch)
     world.sleep_until_all_arrive()
     if some_idle:
         active.free()
@@ -81,23 +99,38 @@ def _measure(
 
 
 def _measure_among(
-    active: World, operation: Operation, measurement: Measurement, rule: Sampling, context: Context
+    active: World,
+    operation: Operation,
+    measurement: Measurement,
+    rule: Sampling,
+    context: Context,
+    watch: _Watch,
 ) -> _Outcome:
     """Verify, sample and verify with another pattern, on ranks that all take part."""
     before = operation.verify(seed=1)
-    measured = None
+    measured = accounted = None
     # A wrong answer is not worth timing.
     if not any(checked.bytes_wrong for checked in active.gather(before)):
-        measured = _sample_undisturbed(operation, measurement.tolerance, rule, active, context)
+        account = _open_account(operation, active, watch) if watch.counters else None
+        run = account.run if account else operation.run
+        measured = _sample_undisturbed(run, measurement.tolerance, rule, active, context)
+        accounted = account.close() if account else None
     after = operation.verify(seed=2)
     checked = Checked(
         before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
     )
-    return _Outcome(measured, checked)
+    return _Outcome(measured, checked, accounted)
+
+
+def _open_account(operation: Operation, active: World, watch: _Watch) -> Account:
+    """Have the first rank of every host read its counters."""
+    hosts = active.gather(socket.gethostname())
+    reads = hosts.index(hosts[active.rank]) == active.rank
+    return Account(operation.run, reads, watch.gpus)
 
 
 def _sample_undisturbed(
-    operation: Operation, tolerance: float, rule: Sampling, active: World, context: Context
+    run: Run, tolerance: float, rule: Sampling, active: World, context: Context
 ) -> _Pass:
     """Sample, and sample again while others run on our cores; keep the least disturbed pass.
 
@@ -108,7 +141,7 @@ def _sample_undisturbed(
         if best is not None:
             time.sleep(PAUSE_S)
         begin_s, begin_running_s = time.perf_counter(), time.thread_time()
-        sampled = sample(operation.run, active.broadcast, rule, tolerance, context.clock)
+        sampled = sample(run, active.broadcast, rule, tolerance, context.clock)
         running_s = time.thread_time() - begin_running_s
         preempted = max(active.gather(1 - running_s / (time.perf_counter() - begin_s)))
         if best is None or preempted < best.preempted:
@@ -136,6 +169,7 @@ def _report(
         params["preempted_percent"] = round(100 * measured.preempted)
     if measured and measured.passes > 1:
         params["passes"] = measured.passes
+    accounted = [outcome.accounted for outcome in outcomes if outcome.accounted is not None]
     for rank, outcome in enumerate(outcomes):
         if outcome.measured is not None:
             yield Samples(case.id, rank, tuple(outcome.measured.sampled.seconds.tolist()))
@@ -150,4 +184,6 @@ def _report(
         bytes_wrong=wrong,
         timing_layer=operation.timing_layer,
         params=params,
+        operations=next((one.operations for one in accounted), None),
+        traffic=tuple(one.traffic for one in accounted if one.traffic is not None),
     )

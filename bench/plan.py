@@ -16,10 +16,11 @@ import msgspec
 
 from bench.contracts import AxisSpec
 from bench.errors import SuiteError
+from bench.evidence.arms import ARMS, controls, environment
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import settle
 from bench.measure.pairs import count_pairs, each_pair
-from bench.record import Axis, Case, Job, Sampling, Stage
+from bench.record import CONTROL, Axis, Case, Job, Sampling, Stage
 from bench.suite import Block, Suite
 
 MOST_CASES = 1_000_000
@@ -48,6 +49,9 @@ class _Shape(NamedTuple):
 
     ranks: int
     threads: int
+    proven: bool
+    """Whether the path of its messages is to be proven."""
+    control: str | None
 
 
 def make_plan(suite: Suite, launches: int | None = None, seed: int | None = None) -> Plan:
@@ -61,11 +65,13 @@ def make_plan(suite: Suite, launches: int | None = None, seed: int | None = None
     _refuse_too_many(suite, launches)
     cases = list({case.id: case for block in suite.blocks for case in expand(block)}.values())
     calibration = choose_calibration(cases)
+    proven = {case.id: case for block in suite.blocks if block.evidence for case in expand(block)}
+    cases += controls(proven.values())
     jobs: list[Job] = []
     for stage in Stage:
         chosen = [case for case in cases if (case.id in calibration) == (stage is Stage.CALIBRATE)]
         for launch in range(launches):
-            jobs += _launch_jobs(chosen, stage, launch, seed, _sampling(suite))
+            jobs += _launch_jobs(chosen, stage, launch, seed, _sampling(suite), frozenset(proven))
     return Plan(suite, seed, launches, tuple(_number(jobs)))
 
 
@@ -82,7 +88,12 @@ def _refuse_too_many(suite: Suite, launches: int) -> None:
 
 def _count(block: Block) -> int:
     others = math.prod(len(values) for name, values in block.axes.items() if name != "ranks")
-    return others * sum(count_pairs(block.benchmark, int(ranks)) for ranks in block.axes["ranks"])
+    runs = 1 + len(ARMS) if block.evidence else 1
+    return (
+        runs
+        * others
+        * sum(count_pairs(block.benchmark, int(ranks)) for ranks in block.axes["ranks"])
+    )
 
 
 def expand(block: Block) -> Iterator[Case]:
@@ -155,22 +166,34 @@ def _spread(members: list[tuple[float, str]], wanted: int) -> list[str]:
 
 
 def _launch_jobs(
-    cases: list[Case], stage: Stage, launch: int, seed: int, sampling: Sampling
+    cases: list[Case],
+    stage: Stage,
+    launch: int,
+    seed: int,
+    sampling: Sampling,
+    proven: frozenset[str],
 ) -> Iterator[Job]:
     """Shuffle the cases of a launch within their jobs, and the jobs among themselves."""
     shapes: dict[_Shape, list[Case]] = {}
     for case in cases:
-        shapes.setdefault(_shape(case), []).append(case)
+        shapes.setdefault(_shape(case, proven), []).append(case)
     order = random.Random(f"{seed}/{stage}/{launch}")  # noqa: S311 - an order, not a secret
     groups = list(shapes.items())
     order.shuffle(groups)
     for shape, members in groups:
         order.shuffle(members)
-        yield Job("", stage, launch, shape.ranks, shape.threads, tuple(members), sampling)
+        env = environment(shape.control) if shape.proven else {}
+        yield Job("", stage, launch, shape.ranks, shape.threads, tuple(members), sampling, env=env)
 
 
-def _shape(case: Case) -> _Shape:
-    return _Shape(int(case.axes["ranks"]), int(case.axes.get("threads", 1)))
+def _shape(case: Case, proven: frozenset[str]) -> _Shape:
+    control = case.axes.get(CONTROL)
+    return _Shape(
+        int(case.axes["ranks"]),
+        int(case.axes.get("threads", 1)),
+        control is not None or case.id in proven,
+        None if control is None else str(control),
+    )
 
 
 def _number(jobs: Iterable[Job]) -> Iterator[Job]:
@@ -179,4 +202,6 @@ def _number(jobs: Iterable[Job]) -> Iterator[Job]:
         first = placed.get(job.launch, 0)
         placed[job.launch] = first + len(job.cases)
         name = f"{number:03d}-{job.stage}-{job.launch}-{job.ranks}r{job.threads}t"
+        control = job.cases[0].axes.get(CONTROL) if job.cases else None
+        name += "" if control is None else f"-{control}"
         yield msgspec.structs.replace(job, id=name, first_order=first)

@@ -14,6 +14,9 @@ SCHEMA = 1
 Axis = int | float | str
 """One value of an axis, in base units."""
 
+CONTROL = "control"
+"""Axis of a case that another one is held against; it is no result of its own."""
+
 
 class Status(StrEnum):
     """How a planned case ended; `skipped` and `failed` carry a reason."""
@@ -74,6 +77,8 @@ class Job(msgspec.Struct, frozen=True):
     """Place of the first case in the order of its launch."""
     reference_s: float | None = None
     """Best state of the machine that earlier jobs saw, as their probe told it."""
+    env: dict[str, str] = {}
+    """What is added to the environment of every rank."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +191,18 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     sample: int
     rank: int
     seconds: float
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of `evidence.csv`: which path a row was seen to take, and how that is known."""
+
+    case: str
+    launch: int
+    path_observed: Literal["DIRECT", "STAGED", "UNKNOWN"]
+    level: Literal["E0", "E1", "E2", "E3", "E4"]
+    reason: str
+    ratio: float | None = None
+    """Time with the direct path forbidden over the time of the row."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

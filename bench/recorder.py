@@ -15,9 +15,8 @@ import msgspec
 from bench.clock import RunClock, utc_seconds, utc_text
 from bench.errors import RequestError, StorageError, printable
 from bench.events import Event
-from bench.record import Finding, Prediction, Row, Sample
+from bench.record import Evidence, Finding, Prediction, Row, Sample
 from bench.results import (
-    EVIDENCE_COLUMNS,
     EVIDENCE_FILE,
     JOURNAL_FILE,
     LOGS_FOLDER,
@@ -28,7 +27,9 @@ from bench.results import (
     RunMeta,
     csv_header,
     csv_lines,
+    csv_text,
     file_hashes,
+    replace_file,
     storage_error,
     write_meta,
 )
@@ -122,7 +123,7 @@ class Recorder:
             self._results = Appender(folder / RESULTS_FILE, csv_header(Row))
             self._samples = Appender(folder / SAMPLES_FILE, csv_header(Sample))
             self._predictions = Appender(folder / PREDICTIONS_FILE, csv_header(Prediction))
-            Appender(folder / EVIDENCE_FILE, EVIDENCE_COLUMNS).close()
+            Appender(folder / EVIDENCE_FILE, csv_header(Evidence)).close()
 
     @contextlib.contextmanager
     def _storing(self) -> Iterator[None]:
@@ -167,6 +168,13 @@ class Recorder:
         """Append frozen predictions."""
         with self._storing():
             self._predictions.write(csv_lines(predictions))
+
+    def evidence(self, evidence: Sequence[Evidence]) -> None:
+        """Replace what is known of the paths that rows took: it changes as control runs end."""
+        if self._failed is None:
+            text = csv_text([csv_header(Evidence)]) + csv_lines(evidence)
+            with self._storing():
+                replace_file(self.folder / EVIDENCE_FILE, text.encode())
 
     def finding(self, finding: Finding) -> None:
         """Keep a finding with the run, once."""

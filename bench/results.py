@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bench.errors import RequestError, StorageError, printable
-from bench.record import SCHEMA, Finding, Job, Origin, Prediction, Row, Sample
+from bench.record import SCHEMA, Evidence, Finding, Job, Origin, Prediction, Row, Sample
 
 RUN_FILE = "run.json"
 RESULTS_FILE = "results.csv"
@@ -28,8 +28,6 @@ JOURNAL_FILE = "journal.jsonl"
 EVIDENCE_FILE = "evidence.csv"
 LOGS_FOLDER = "logs"
 FIGURES_FOLDER = "figures"
-
-EVIDENCE_COLUMNS = ("case", "launch", "path_observed", "level", "reason", "ratio")
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -74,6 +72,8 @@ class RunMeta(msgspec.Struct, kw_only=True):
     """Facts of nodes, stored once per distinct value, keyed by a hash of the value."""
     nodes: dict[str, str] = {}
     """Host name to the key of its facts."""
+    paths: dict[str, dict[str, Any]] = {}
+    """What each host allows of the direct path, where a job was to prove one."""
     findings: list[Finding] = []
     files: dict[str, str] = {}
     """SHA-256 of every finished file of the run."""
@@ -97,6 +97,10 @@ class RunFolder:
     def samples(self) -> list[Sample]:
         """Return every sample of every rank, nothing trimmed."""
         return read_csv(self.path / SAMPLES_FILE, Sample)
+
+    def evidence(self) -> list[Evidence]:
+        """Return what is known of the paths that rows took, none where none was to be proven."""
+        return read_csv(self.path / EVIDENCE_FILE, Evidence)
 
     def missing(self) -> list[tuple[Job, str]]:
         """Return the planned (job, case id) pairs that have no row: they were not measured."""
@@ -168,7 +172,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove the temporary files of whoever was killed while replacing a file."""
-    for name in (RUN_FILE, RESULTS_FILE, SAMPLES_FILE, PREDICTIONS_FILE, JOURNAL_FILE):
+    for name in (
+        RUN_FILE, RESULTS_FILE, SAMPLES_FILE, PREDICTIONS_FILE, EVIDENCE_FILE, JOURNAL_FILE
+    ):  # fmt: skip
         for path in folder.glob(f".{name}.*"):
             path.unlink()
 

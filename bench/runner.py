@@ -192,6 +192,7 @@ class Runner:
         if attempt.facts is None:
             return
         store_facts(self.recorder.meta, attempt.facts.nodes)
+        self.recorder.meta.paths |= attempt.facts.paths
         differences = find_differences(attempt.facts.nodes)
         for finding in (*placement_findings(attempt.facts), *difference_findings(differences)):
             self.recorder.finding(finding)

@@ -17,6 +17,7 @@ from bench import __version__
 from bench.calibration import predict_targets
 from bench.contracts import Launcher
 from bench.errors import LaunchError, RequestError
+from bench.evidence.collect import collect_evidence
 from bench.findings import row_findings
 from bench.hosts import parse_hosts, read_hostfile
 from bench.launch import SCHEDULED, SUBMITTED, open_launcher
@@ -334,6 +335,7 @@ def _run(runner: Runner) -> Ended:
         progress.close()
         for finding in (*row_findings(runner.rows), *_busy_after(recorder.meta.origin)):
             recorder.finding(finding)
+        recorder.evidence(collect_evidence(recorder.folder, recorder.meta, runner.rows))
         recorder.finish(outcome)
     return Ended(recorder.folder, outcome, count_rows(recorder.folder))
 

@@ -10,7 +10,8 @@
     name = "latency"
     bytes = { from = "1 B", to = "4 MiB", per_octave = 1 }
 
-Every other key of a benchmark is one of its axes: one value, a list, or a range.
+Every other key of a benchmark is one of its axes: one value, a list, or a range; but
+`evidence = true` asks for control runs that tell which path its messages take.
 """
 
 import re
@@ -26,6 +27,7 @@ from bench.keys import (
     as_list,
     as_table,
     as_text,
+    as_truth,
     kind_of,
     parse_toml,
     read_text,
@@ -45,6 +47,8 @@ class Block(msgspec.Struct, frozen=True):
 
     benchmark: str
     axes: dict[str, tuple[Axis, ...]]
+    evidence: bool = False
+    """Whether the path of its messages is to be proven, by traces and control runs."""
 
 
 class Suite(msgspec.Struct, frozen=True):
@@ -160,8 +164,12 @@ def _block(value: object, path: str) -> Block:
         raise SuiteError(
             f"{path}.name: no benchmark {printable(name)!r}; {nearest(name, MEASUREMENTS)}"
         )
-    refuse_unknown(table, path, ("name", *(axis.name for axis in measurement.axes)))
-    return Block(name, _axes(measurement, table, path))
+    axes = [axis.name for axis in measurement.axes]
+    refuse_unknown(table, path, ("name", "evidence", *axes))
+    evidence = as_truth(table.get("evidence", False), f"{path}.evidence")
+    if evidence and "path" not in axes:
+        raise SuiteError(f"{path}.evidence: {name} has no path to prove; leave it out")
+    return Block(name, _axes(measurement, table, path), evidence)
 
 
 def _axes(
@@ -297,5 +305,6 @@ def override_ranks(suite: Suite, ranks: int) -> Suite:
                 f"-n {printable(ranks)}: {block.benchmark} runs on {spec.least} to {spec.most} "
                 "ranks; choose another number or a suite without it"
             )
-        blocks.append(Block(block.benchmark, {**block.axes, "ranks": (ranks,)}))
+        axes = {**block.axes, "ranks": (ranks,)}
+        blocks.append(msgspec.structs.replace(block, axes=axes))
     return msgspec.structs.replace(suite, blocks=tuple(blocks))

@@ -5,6 +5,7 @@ lives: its end means that nobody waits for results any more, and ends the job. A
 such input: rank 0 reads the job from a file, and whoever submitted it cancels it.
 """
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -14,7 +15,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -32,6 +33,10 @@ from bench.events import (
 )
 from bench.record import Job
 from bench.world import MpiWorld, SoloWorld, World
+
+if TYPE_CHECKING:
+    from bench.evidence.static import PathFacts
+    from bench.machine.gpu import GpuFacts
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -100,7 +105,7 @@ def _run(
     gc.collect()
     gc.freeze()
     gc.disable()
-    reporter.say(_gather_facts(world, context.message_loops))
+    reporter.say(_gather_facts(world, context.message_loops, job))
     for event in execute_job(job, world, context):
         if isinstance(event, CaseStarted):
             current[0] = event.case
@@ -144,23 +149,40 @@ def _set_threads(threads: int, local_size: int) -> int:
     return chosen
 
 
-def _gather_facts(world: World, loops: object) -> Facts:
+def _gather_facts(world: World, loops: object, job: Job) -> Facts:
+    from bench.evidence.collect import is_in_question
     from bench.machine.facts import gather_facts
 
     here = RankFacts(socket.gethostname(), os.getpid(), tuple(sorted(os.sched_getaffinity(0))))
     ranks = world.gather(here)
     first_on_node = next(r for r, other in enumerate(ranks) if other.host == here.host)
-    nodes = world.gather(
-        msgspec.to_builtins(gather_facts()) if first_on_node == world.rank else None
+    facts = gather_facts() if first_on_node == world.rank else None
+    paths = None
+    if facts is not None and any(is_in_question(job, case) for case in job.cases):
+        paths = _gather_paths(facts.gpus)
+    told = world.gather(
+        None if facts is None else (msgspec.to_builtins(facts), msgspec.to_builtins(paths))
     )
+    nodes = {ranks[r].host: facts for r, facts in enumerate(told) if facts is not None}
     return Facts(
         ranks=tuple(ranks),
         mpi_library=world.library,
         thread_level=world.thread_level,
         message_layer=getattr(loops, "name", None),
         overhead_s=getattr(loops, "overhead_s", None),
-        nodes={ranks[r].host: facts for r, facts in enumerate(nodes) if facts is not None},
+        nodes={host: facts for host, (facts, _) in nodes.items()},
+        paths={host: paths for host, (_, paths) in nodes.items() if paths is not None},
     )
+
+
+def _gather_paths(gpus: "tuple[GpuFacts, ...]") -> "PathFacts":
+    from bench.evidence.static import gather_paths
+    from bench.timing.layers import loaded_library
+
+    library = None
+    with contextlib.suppress(OSError):  # there is none without MPI
+        library = loaded_library()
+    return gather_paths(gpus=gpus, library=library)
 
 
 if __name__ == "__main__":

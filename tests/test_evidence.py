@@ -22,8 +22,9 @@ from trees import (
     write_tree,
 )
 
+from bench.events import Counter
 from bench.evidence import nccl, ucx
-from bench.evidence.counters import Counter, count_between, read_counters
+from bench.evidence.counters import count_between, read_counters
 from bench.evidence.judge import Clues, Level, judge
 from bench.evidence.judge import Path as Seen
 from bench.evidence.static import gather_paths, say_paths

@@ -12,7 +12,17 @@ import msgspec
 import pandas as pd
 
 from bench.errors import printable
-from bench.record import COLUMNS, Axis, Case, Job, Prediction, Row, parse_params
+from bench.record import (
+    COLUMNS,
+    CONTROL,
+    Axis,
+    Case,
+    Evidence,
+    Job,
+    Prediction,
+    Row,
+    parse_params,
+)
 from bench.results import RunFolder
 from bench.units import format_bytes
 
@@ -37,6 +47,7 @@ NOT_MEASURED = "not measured"
 SIZE_AXES = ("bytes", "batch")
 """The axes that curves are drawn along."""
 
+EVIDENCE = ("path_observed", "path_level", "path_reason", "path_ratio")
 DERIVED = ("stage", "series", "size", "label", "name")
 PREDICTED = (
     "predicted_s",
@@ -62,6 +73,7 @@ _NUMERIC = {field.name for field in msgspec.structs.fields(Row) if field.type in
     "predicted_s",
     "low_s",
     "high_s",
+    "path_ratio",
 }
 
 _PAIR = ("src_rank", "dst_rank")
@@ -76,23 +88,28 @@ Record = dict[str, Any]
 def load(run: RunFolder) -> pd.DataFrame:
     """Return the run as one line per case and launch, by benchmark, series, size and launch.
 
+    Control runs are left out: they are there for the evidence of a path, and no results.
+
     Columns are those of `results.csv`, then `stage`, `series`, `size` (the bytes or batch that the
     suite asked for), `label` (what tells the series apart), `name` (for people), the prediction
-    (`predicted_s`, `low_s`, `high_s`, `tier`, `formula`, `calibration_cases`, `frozen_at`) and one
+    (`predicted_s`, `low_s`, `high_s`, `tier`, `formula`, `calibration_cases`, `frozen_at`), the
+    evidence of its path (`path_observed`, `path_level`, `path_reason`, `path_ratio`) and one
     `param_` column for each axis in `params`. Times are seconds.
 
     Raises:
         RequestError: where a file of the run is damaged.
     """
-    rows = run.rows()
+    rows = [row for row in run.rows() if CONTROL not in parse_params(row.params)]
     planned = _planned(run.meta.plan)
     records = [_row_record(row, planned) for row in rows]
     records += [_missing_record(run, job, case) for job, case in _missing(run.meta.plan, rows)]
     _name(records)
     records.sort(key=_order)
     predictions = _joined(run.predictions())
+    evidence = _proven(run.evidence())
     for record in records:
-        record |= predictions.get((record["case"], record["launch"]), {})
+        key = (record["case"], record["launch"])
+        record |= {**predictions.get(key, {}), **evidence.get(key, {})}
     return _frame(records)
 
 
@@ -125,7 +142,12 @@ def is_standin(table: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def _planned(plan: Iterable[Job]) -> dict[tuple[str, int], tuple[Job, Case]]:
-    return {(case.id, job.launch): (job, case) for job in plan for case in job.cases}
+    return {
+        (case.id, job.launch): (job, case)
+        for job in plan
+        for case in job.cases
+        if CONTROL not in case.axes
+    }
 
 
 def _missing(plan: Iterable[Job], rows: Iterable[Row]) -> list[tuple[Job, Case]]:
@@ -259,10 +281,22 @@ def _joined(predictions: Iterable[Prediction]) -> dict[tuple[str, int], Record]:
     return found
 
 
+def _proven(evidence: Iterable[Evidence]) -> dict[tuple[str, int], Record]:
+    return {
+        (one.case, one.launch): {
+            "path_observed": one.path_observed,
+            "path_level": one.level,
+            "path_reason": one.reason,
+            "path_ratio": one.ratio,
+        }
+        for one in evidence
+    }
+
+
 def _frame(records: list[Record]) -> pd.DataFrame:
     params = sorted({name for record in records for name in record if name.startswith(PARAM)})
     columns = {}
-    for name in (*COLUMNS, *DERIVED, *PREDICTED, *params):
+    for name in (*COLUMNS, *DERIVED, *PREDICTED, *EVIDENCE, *params):
         values = [record.get(name) for record in records]
         # A fixed type per column: pandas would guess another one for a run without that value.
         kind = "int64" if name in _COUNTED else "float64" if name in _NUMERIC else "object"

@@ -6,36 +6,15 @@ difference. Other traffic of the node is in it too.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
-import msgspec
-
+from bench.events import Counter
 from bench.machine.gpu_counters import read_gpu_bytes
 from bench.machine.sysfs import list_folder, list_numbered, read_natural
-
-Kind = Literal["ethernet", "infiniband", "pcie", "nvlink"]
 
 WORD_BYTES = 4
 """port_xmit_data counts words of four bytes (InfiniBand architecture, PortCounters)."""
 _SATURATED = 2**32 - 1
 """Where an old card's counter of 32 bits stops."""
-
-
-class Counter(msgspec.Struct, frozen=True):
-    """Bytes that a device has counted since it was reset; or that it counted in between."""
-
-    kind: Kind
-    device: str
-    sent: int
-    received: int
-
-
-class Traffic(msgspec.Struct, frozen=True):
-    """What the devices of one node counted while a case was sampled."""
-
-    node: int
-    """As the ranks number their nodes."""
-    counters: tuple[Counter, ...]
 
 
 def read_counters(root: Path = Path("/"), gpus: bool = False) -> tuple[Counter, ...]:

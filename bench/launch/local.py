@@ -14,5 +14,4 @@ class LocalLauncher:
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command of one worker without MPI."""
-        del job
-        return LaunchCommand((sys.executable, "-m", "bench.worker", "--solo"), {})
+        return LaunchCommand((sys.executable, "-m", "bench.worker", "--solo"), dict(job.env))

@@ -36,11 +36,11 @@ class MpirunLauncher:
         if bind == "auto":
             bind = "core" if job.threads == 1 and not crowded else "none"
         if self._mpi.family == "openmpi":
-            options = _open_mpi_options(self._mpi, bind, crowded, self._block(job))
+            options = _open_mpi_options(self._mpi, bind, crowded, self._block(job), tuple(job.env))
         else:
             options = _hydra_options(bind, self._block(job))
         tokens = (self._mpi.mpirun, "-n", str(job.ranks), *options)
-        return LaunchCommand((*tokens, sys.executable, "-m", "bench.worker"), _home())
+        return LaunchCommand((*tokens, sys.executable, "-m", "bench.worker"), _home() | job.env)
 
     def _block(self, job: Job) -> dict[str, int]:
         """Return the ranks on each host: the first ones together, the last one on the last host."""
@@ -52,11 +52,17 @@ class MpirunLauncher:
 
 
 def _open_mpi_options(
-    mpi: MpiInstall, bind: str, oversubscribed: bool, block: dict[str, int]
+    mpi: MpiInstall,
+    bind: str,
+    oversubscribed: bool,
+    block: dict[str, int],
+    variables: tuple[str, ...],
 ) -> list[str]:
     options = ["--bind-to", bind]
     if block:
         options += ["--host", ",".join(f"{host}:{count}" for host, count in block.items())]
+        # Only ranks of this machine inherit its environment; Hydra hands it on by itself.
+        options += [token for name in variables for token in ("-x", name)]
     elif "OMPI_MCA_btl" not in os.environ:
         # Between ranks of one node neither is used, and opening them costs a second at the start
         # of a job and another at its end (5.0.11).

@@ -15,7 +15,7 @@ from bench.launch.batch import (
     spread_ranks,
     time_limit,
 )
-from bench.launch.script import quote, script_text, worker_tokens
+from bench.launch.script import quote, script_text, with_environment, worker_tokens
 from bench.machine.mpi import MpiInstall
 from bench.record import Job
 from bench.site import Site
@@ -88,7 +88,7 @@ class PbsLauncher:
         Raises:
             RequestError: where a value of it holds a line break or another control character.
         """
-        site, files, folder = self._site, batch_files(job), str(self._folder)
+        site, files, folder = with_environment(self._site, job), batch_files(job), str(self._folder)
         directives: list[tuple[str, ...]] = [
             ("-N", f"cb-{job.id}"[:_MOST_NAME]),
             ("-l", f"select={_select(job, self._hosts, self._nodes)}"),

@@ -10,7 +10,10 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from bench.launch.batch import EXIT_MARKER
+from bench.record import Job
 from bench.site import Site, check_line
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
@@ -75,6 +78,11 @@ def script_text(
         'exit "$status"',
     ]
     return "\n".join(lines) + "\n"
+
+
+def with_environment(site: Site, job: Job) -> Site:
+    """Return the site with a job's own variables in its environment; they beat the site's."""
+    return msgspec.structs.replace(site, environment=site.environment | job.env)
 
 
 def worker_tokens(site: Site, job_file: str | None = None) -> tuple[str, ...]:

@@ -20,7 +20,12 @@ from bench.launch.batch import (
     spread_ranks,
     time_limit,
 )
-from bench.launch.script import container_mounts, script_text, worker_tokens
+from bench.launch.script import (
+    container_mounts,
+    script_text,
+    with_environment,
+    worker_tokens,
+)
 from bench.machine.mpi import MpiInstall
 from bench.record import Job
 from bench.site import Site
@@ -87,22 +92,23 @@ class SrunLauncher:
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the srun command of a job."""
+        site = with_environment(self._site, job)
         spread = spread_ranks(job.ranks, self._nodes)
         cpus = self._allocation.cpus
         crowded = cpus is not None and spread.per_node > cpus
         tokens = (
-            *_srun(self._mpi, job, spread, choose_binding(job, self._bind, crowded), self._site),
+            *_srun(self._mpi, job, spread, choose_binding(job, self._bind, crowded), site),
             # Beside a step that runs already, such as the shell of salloc.
             "--overlap",
             # The job line is for rank 0, which reads it to the end as its lease.
             "--input=0",
             *(("--overcommit",) if crowded else ()),
             *_node_list(self._hosts, spread),
-            *_pyxis(self._site, None),
-            *self._site.flags,
-            *worker_tokens(self._site),
+            *_pyxis(site, None),
+            *site.flags,
+            *worker_tokens(site),
         )
-        return LaunchCommand(tokens, dict(self._site.environment))
+        return LaunchCommand(tokens, dict(site.environment))
 
 
 class SbatchLauncher:
@@ -147,7 +153,7 @@ class SbatchLauncher:
         Raises:
             RequestError: where a value of it holds a line break or another control character.
         """
-        site, files = self._site, batch_files(job)
+        site, files = with_environment(self._site, job), batch_files(job)
         spread = spread_ranks(job.ranks, self._nodes)
         job_file = f"{self._folder}/{files.job}"
         directives: list[tuple[str, ...]] = [

@@ -1,4 +1,7 @@
-"""The full tables: one line per case that was measured, and one per case that was not."""
+"""The full tables: one line per case that was measured, and one per case that was not.
+
+Where the path of messages is in question, a row says beside its rate which path was proven.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,22 +29,62 @@ _HEADER = (
     "Predicted",
     "Off by",
 )
+_PROVEN = "Path proven"
 
 
 def numbers(run: RunData) -> Iterator[Block]:
     """Yield a table per benchmark, and one of the rows without a number."""
     points = summarise(run.table)
     lines = measured(run.table)
+    paths = _paths(lines)
     extremes = lines.groupby("case").agg({"t_min_s": "min", "t_p99_s": "max"})
     for benchmark, group in points.groupby("benchmark", sort=False):
         rows = tuple(_row(line, extremes) for _, line in group.iterrows())
-        yield Fold(f"{benchmark}: {len(rows)} cases", (Table(_HEADER, rows, frozenset({0, 1})),))
+        header: tuple[str, ...] = _HEADER
+        if group["case"].isin(paths).any():
+            header = (*_HEADER, _PROVEN)
+            proven = [paths.get(case, "") for case in group["case"]]
+            rows = tuple((*row, path) for row, path in zip(rows, proven, strict=True))
+        table = Table(header, rows, frozenset({0, 1, len(_HEADER)}))
+        yield Fold(f"{benchmark}: {len(rows)} cases", (table,))
+    if paths:
+        yield _reasons(lines)
     others = run.table[~run.table.index.isin(lines.index)]
     if len(others):
         columns = ["name", "launch", "status", "reason"]
         rows = tuple(tuple(str(v) for v in line) for line in others[columns].to_numpy())
         table = Table(("Case", "Launch", "Status", "Reason"), rows, frozenset({0, 2, 3}))
         yield Fold(f"Without a number: {len(rows)} rows", (table,))
+
+
+def _paths(lines: pd.DataFrame) -> dict[str, str]:
+    """Return what was proven of the path of each case, such as `STAGED (E2)`."""
+    found: dict[str, str] = {}
+    for case, group in lines[lines["path_observed"].notna()].groupby("case", sort=False):
+        said = sorted(set(zip(group["path_observed"], group["path_level"], strict=True)))
+        words = [f"{path} ({level})" for path, level in said]
+        # Launches that took different paths are not one number.
+        found[str(case)] = words[0] if len(words) == 1 else f"launches differ: {', '.join(words)}"
+    return found
+
+
+def _reasons(lines: pd.DataFrame) -> Fold:
+    """Return why that is said of each row."""
+    proven = lines[lines["path_observed"].notna()]
+    rows = tuple(
+        (
+            str(line["name"]),
+            str(line["launch"]),
+            f"{line['path_observed']} ({line['path_level']})",
+            f"{line['path_ratio']:.2f}" if pd.notna(line["path_ratio"]) else "",
+            str(line["path_reason"]),
+        )
+        for _, line in proven.iterrows()
+    )
+    header = ("Case", "Launch", _PROVEN, "Forbidden / as it is", "How it is known")
+    return Fold(
+        f"Paths of messages: {len(rows)} rows", (Table(header, rows, frozenset({0, 2, 4})),)
+    )
 
 
 def _row(point: "pd.Series[Any]", extremes: pd.DataFrame) -> tuple[str, ...]:

