@@ -16,7 +16,7 @@ from bench.events import CaseEnded, CaseStarted, Done, Facts, Queued
 from bench.machine.differences import difference_findings, find_differences
 from bench.machine.store import store_facts
 from bench.plan import Plan
-from bench.record import Case, Finding, Job, Prediction, Row, Sample, Stage, Status
+from bench.record import CONTROL, Case, Finding, Job, Prediction, Row, Sample, Stage, Status
 from bench.recorder import Recorder
 from bench.results import PREDICTIONS_FILE, Command, read_csv
 from bench.rows import Place, make_row
@@ -135,7 +135,7 @@ class Runner:
             job = msgspec.structs.replace(job, cases=started.left())
             if not job.cases or not started.any_started:
                 break
-        self._close(job, Status.FAILED, f"not measured: {reason}")
+        self._close(job, _failure(job.cases), f"not measured: {reason}")
 
     def _execute(self, attempt: Attempt) -> str | None:
         """Start a job once; return None where all its cases ended, else the reason why not."""
@@ -179,7 +179,8 @@ class Runner:
 
     def _fail_current(self, attempt: Attempt, reason: str) -> None:
         if attempt.current is not None:
-            ended = CaseEnded(case=attempt.current.id, status=Status.FAILED, reason=reason)
+            status = _failure([attempt.current])
+            ended = CaseEnded(case=attempt.current.id, status=status, reason=reason)
             attempt.samples = {}
             self.case_ended(attempt, attempt.current, ended)
 
@@ -232,6 +233,14 @@ class Runner:
         self.recorder.row(row, samples)
         self.rows.append(row)
         self.progress.ended(row)
+
+
+def _failure(cases: Sequence[Case]) -> Status:
+    """Return how cases end whose job died; a control run may, where it requires what is not there.
+
+    That is an answer: nothing that was asked for as a result is missing.
+    """
+    return Status.SKIPPED if all(CONTROL in case.axes for case in cases) else Status.FAILED
 
 
 def placement_findings(facts: Facts) -> list[Finding]:

@@ -398,7 +398,7 @@ TRUTHS = [
     # Staged is believed early.
     ({"possible": False, "possible_why": "old kernel"}, "STAGED", "E0", "old kernel"),
     ({"routes": STAGED}, "STAGED", "E1", "cuda_copy"),
-    ({"required_failed": "no driver"}, "STAGED", "E2", "no driver"),
+    ({"refused": "no driver"}, "STAGED", "E2", "no driver"),
     ({"required": 0.4, "required_apart": True}, "STAGED", "E2", "required it took 0.40"),
     ({"required": 0.9, "required_apart": True}, "UNKNOWN", "E0", "nothing shows"),
     ({"copied": 1.0, **COUNTED}, "STAGED", "E3", "passed host memory"),
@@ -416,7 +416,7 @@ TRUTHS = [
     ({**HOG_STANDS, "across": False}, "DIRECT", "E4", "did not slow it"),
     # Contradictions.
     ({"routes": (*DIRECT, *STAGED)}, "UNKNOWN", "E1", "contradiction"),
-    ({"routes": DIRECT, "required_failed": "no driver"}, "UNKNOWN", "E2", "contradiction"),
+    ({"routes": DIRECT, "refused": "no driver"}, "UNKNOWN", "E2", "contradiction"),
     ({"routes": STAGED, **SLOWER}, "UNKNOWN", "E2", "contradiction"),
     ({"possible": False, "possible_why": "", "routes": DIRECT}, "UNKNOWN", "E1", "contradiction"),
     ({"routes": DIRECT, "copied": 1.0, **COUNTED}, "UNKNOWN", "E3", "contradiction"),
@@ -453,7 +453,7 @@ ANY_CLUES = st.builds(
     forbidden_apart=OPTIONAL_TRUTH,
     required=OPTIONAL_RATIO,
     required_apart=OPTIONAL_TRUTH,
-    required_failed=st.none() | st.just("failed"),
+    refused=st.none() | st.just("refused"),
     on_ports=OPTIONAL_RATIO,
     on_nvlink=OPTIONAL_RATIO,
     copied=OPTIONAL_RATIO,
@@ -473,7 +473,7 @@ def test_direct_is_never_said_below_e3_nor_of_what_is_no_gpu_or_was_copied(clues
         assert clues.memory == "device"
         assert clues.asked == "direct"
         assert not any(route == "staged" for route, _ in clues.routes)
-        assert clues.required_failed is None
+        assert clues.refused is None
 
 
 def test_root_sees_the_whole_configuration_space():

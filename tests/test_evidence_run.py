@@ -267,11 +267,22 @@ def test_equal_arms_and_a_trace_of_copies_are_staged(tmp_path):
 
 
 def test_an_arm_that_cannot_start_tells_that_the_path_is_staged(tmp_path):
-    told = Told(tmp_path, plan_of(), log="")
-    told.end({}, failed="rank 0: no peer memory driver")
+    refused = traces.ucx_lines(
+        ["ib_md.c:1 UCX  ERROR mlx5_2: Couldn't enable GPUDirect RDMA. Please mend it"]
+    )
+    told = Told(tmp_path, plan_of(), log=refused)
+    told.end({}, failed="the job ended with exit status 1")
     one = told.evidence()[case_of(2**19)]
     assert (one.path_observed, one.level) == ("STAGED", "E2")
-    assert "no peer memory driver" in one.reason
+    assert "Couldn't enable GPUDirect RDMA" in one.reason
+
+
+def test_an_arm_that_fails_without_saying_so_shows_no_path(tmp_path):
+    told = Told(tmp_path, plan_of(), log="")
+    told.end({}, failed="rank 1 was killed")
+    one = told.evidence()[case_of(2**19)]
+    assert (one.path_observed, one.level) == ("UNKNOWN", "E0")
+    assert "control=required gave no time: rank 1 was killed" in one.reason
 
 
 def test_what_a_host_cannot_do_counts_between_hosts(tmp_path):

@@ -112,23 +112,27 @@ class _Reader:
             forbidden_apart=_are_apart(forbidden, row),
             required=_ratio(required, row),
             required_apart=_are_apart(required, row),
-            required_failed=_why_not(required),
+            refused=self._trace(required)[0].refused if required else None,
             on_ports=on_ports,
             ports=ports,
             on_nvlink=on_nvlink,
-            missing=tuple(_missing(row, across, facts)),
+            missing=(*_missing(row, across, facts), *_failed((forbidden, required))),
         )
 
     def _routes(self, row: Row, across: bool | None) -> tuple[tuple[ucx.Route, str], ...]:
         """Return what the traces of the row's job say of its size."""
+        of_ucx, of_nccl = self._trace(row)
+        if row.path == "nccl":
+            return nccl.routes(of_nccl, across)
+        return () if row.bytes is None else ucx.routes(of_ucx, row.bytes, across)
+
+    def _trace(self, row: Row) -> tuple[ucx.Trace, nccl.Trace]:
+        """Return what the libraries said in the row's job."""
         key = (row.job, row.attempt)
         if key not in self._traces:
             text = _read_log(self._folder / LOGS_FOLDER / f"{row.job}-{row.attempt}.log")
             self._traces[key] = (ucx.parse_trace(text), nccl.parse_trace(text))
-        of_ucx, of_nccl = self._traces[key]
-        if row.path == "nccl":
-            return nccl.routes(of_nccl, across)
-        return () if row.bytes is None else ucx.routes(of_ucx, row.bytes, across)
+        return self._traces[key]
 
     def _accounts(self, row: Row, case: Case) -> tuple[float | None, str, float | None]:
         """Return bytes over payload on ports, their names, and bytes over payload on NVLink."""
@@ -177,8 +181,11 @@ def _are_apart(arm: Row | None, row: Row) -> bool | None:
     return low > row_high or high < row_low
 
 
-def _why_not(arm: Row | None) -> str | None:
-    return None if arm is None or arm.status is Status.OK else arm.reason or arm.status.value
+def _failed(arms: Iterable[Row | None]) -> Iterator[str]:
+    """Yield a line for each control run without a time: by itself that shows no path."""
+    for arm in arms:
+        if arm is not None and arm.status is not Status.OK:
+            yield f"{arm.case.rpartition('/')[2]} gave no time: {arm.reason or arm.status.value}"
 
 
 def _missing(row: Row, across: bool | None, facts: PathFacts | None) -> Iterator[str]:

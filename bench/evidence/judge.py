@@ -63,8 +63,8 @@ class Clues(msgspec.Struct, frozen=True, kw_only=True):
     required: float | None = None
     """E2: time with the direct path required over the time of the row."""
     required_apart: bool | None = None
-    required_failed: str | None = None
-    """Why the arm that requires the direct path gave no time."""
+    refused: str | None = None
+    """The library's words where it could not meet the requirement."""
     on_ports: float | None = None
     """E3: bytes that the ports of the sending node counted over the payload."""
     ports: str = ""
@@ -159,8 +159,8 @@ def _votes(clues: Clues) -> Iterator[_Vote]:
 
 
 def _control_votes(clues: Clues) -> Iterator[_Vote]:
-    if clues.required_failed is not None:
-        why = f"with the direct path required there was no answer: {clues.required_failed}"
+    if clues.refused is not None:
+        why = f"with the direct path required: {clues.refused}"
         yield _Vote(Level.E2, Path.STAGED, why)
     elif _apart(clues.required, clues.required_apart, faster=True):
         why = f"with the direct path required it took {clues.required:.2f} of the time"

@@ -29,6 +29,8 @@ _LANES = re.compile(
 _LANE = re.compile(r"(\w+)/[^\s()]+")
 _VERSION = re.compile(r"UCX\s+INFO\s+Version (\d{1,3}(?:\.\d{1,3}){1,3})")
 
+_REFUSED = re.compile(r"\S*: ?(Couldn't enable GPUDirect RDMA[^.\n]{0,80})")
+
 _GPU_MEMORY = ("cuda", "rocm", "ze-")
 _COPIES = re.compile(r"cuda_copy|rocm_copy|gdr_copy|ze_copy|copy-in|copy-out|pipeline|host-staged")
 """Words of a line that copies: between device and host, or through buffers of a transport."""
@@ -68,16 +70,21 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     protocols: tuple[Protocol, ...]
     lanes: tuple[tuple[str, tuple[str, ...]], ...]
     """Where an endpoint leads (`inter-node`), and its transports."""
+    refused: str | None
+    """Its error where the direct path was required and no driver is there; it may then go on
+    through TCP."""
 
 
 def parse_trace(text: str) -> Trace:
     """Return what UCX said in a log; other lines are passed over."""
     lines = [_PREFIX.sub("", line).strip() for line in text.splitlines()]
     versions = [found[1] for line in text.splitlines() if (found := _VERSION.search(line))]
+    refused = _REFUSED.search(text)
     return Trace(
         version=versions[0] if versions else None,
         protocols=tuple(dict.fromkeys(_read_tables(text.splitlines(), lines))),
         lanes=tuple(dict.fromkeys(_read_lanes(text.splitlines()))),
+        refused=refused[1] if refused else None,
     )
 
 
