@@ -235,12 +235,11 @@ class Operation(Protocol):
     def overhead_s(self) -> float | None:
         """Time that the timing layer adds to one operation; None where it is native."""
 
-    @property
-    def params(self) -> dict[str, Axis]:
-        """Facts of this case for the row's `params`, read on rank 0 after the last sample.
+    params: dict[str, Axis]
+    """Facts of this case for the row's `params`, read on rank 0 after the last sample.
 
-        Those that were not measured are the same on every rank.
-        """
+    Those that `run` did not measure are the same on every rank.
+    """
 
     def run(self, seconds: Seconds, loops: int) -> None:
         """Fill `seconds` with one time per operation for each sample of `loops` operations."""

@@ -45,6 +45,7 @@ class Code(IntEnum):
     BROADCAST = 16
     SCATTER = 17
     GATHER = 18
+    TEST = 19
 
 
 class DeviceCopies(NamedTuple):
@@ -111,6 +112,11 @@ class Schedule:
         if self._open:
             self._add(Code.WAITALL, 0, self._open)
         self._open = 0
+
+    def test(self) -> None:
+        """Let the library carry on with the messages that were started, without waiting."""
+        if self._open:
+            self._add(Code.TEST, 0, self._open)
 
     def exchange(
         self, send: int, send_nbytes: int, target: int, receive: int, nbytes: int, source: int

@@ -145,6 +145,8 @@ class Loops:
             kind = TYPES[d]
             nbytes = c * KINDS[kind]().itemsize
             at(b, nbytes, kind)[:] += at(a, nbytes, kind)
+        elif code is Code.TEST:
+            pass
         elif code >= Code.BARRIER:
             self.collective(code, a, b, c, d)
 

@@ -25,7 +25,7 @@ from bench.timing.interpreted import NumpyMemoryLoops
 from bench.world import SoloWorld
 
 ENDS = sorted(name for name, measurement in MEASUREMENTS.items() if measurement.pairwise)
-PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR))
+PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR) - {"overlap"})
 OF_ALL = {"allreduce", "split_matmul"}
 """All ranks do one thing together."""
 LOCAL = sorted(set(MEASUREMENTS) - set(ENDS) - OF_ALL)

@@ -34,6 +34,7 @@ BENCHMARKS = (
     "pairs_latency",
     "pairs_bandwidth",
     "allreduce",
+    "overlap",
     "memcpy",
     "stream",
     "matmul",

@@ -8,6 +8,7 @@ from bench.measure.latency import Latency
 from bench.measure.matmul import Matmul
 from bench.measure.memcpy import Memcpy
 from bench.measure.message_rate import MessageRate
+from bench.measure.overlap import Overlap
 from bench.measure.pairs import PairsBandwidth, PairsLatency
 from bench.measure.split_matmul import SplitMatmul
 from bench.measure.stream import Stream
@@ -20,6 +21,7 @@ _ALL: tuple[Measurement, ...] = (
     PairsLatency(),
     PairsBandwidth(),
     Allreduce(),
+    Overlap(),
     Memcpy(),
     Stream(),
     Matmul(),

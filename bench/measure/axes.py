@@ -114,6 +114,11 @@ def memory_key(case: Case, kind: str) -> str:
     return kind if node is None or kind in DEVICE_KINDS else f"{kind}@{node}"
 
 
+def four_digits(value: float) -> float:
+    """Return a measured value as `params` tells it."""
+    return float(f"{value:.4g}")
+
+
 def with_default(axis: AxisSpec, *values: Axis) -> AxisSpec:
     """Return the axis with other defaults."""
     return msgspec.structs.replace(axis, default=values)

@@ -22,7 +22,7 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
-from bench.measure.axes import MEMORY, MOST_BYTES, whole, word
+from bench.measure.axes import MEMORY, MOST_BYTES, four_digits, whole, word
 from bench.measure.matmul import Matmul
 from bench.measure.product import DTYPES, call_overhead_s, check_product, spread
 from bench.record import Axis, Case, Work
@@ -112,7 +112,7 @@ class _Parts:
         world = context.communicator
         self._loops = context.message_loops
         self.timing_layer = f"numpy+{self._loops.name}"
-        self._facts: dict[str, Axis] = {"blas": context.blas, "threads": context.threads}
+        self.params: dict[str, Axis] = {"blas": context.blas, "threads": context.threads}
         self._noted: deque[tuple[float, float]] = deque(maxlen=_NOTED)
         m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
         dtype = DTYPES[word(case, "dtype")]
@@ -140,18 +140,6 @@ class _Parts:
         self._join = schedule.cut()
         self.overhead_s = _overhead_s(self._loops)
 
-    @property
-    def params(self) -> dict[str, Axis]:
-        """Facts of the case, and what computing and joining took on this rank, as medians."""
-        if not self._noted:
-            return self._facts
-        computing, joining = np.median(np.array(self._noted), axis=0).tolist()
-        return self._facts | {
-            "t_comp_s": float(f"{computing:.4g}"),
-            "t_comm_s": float(f"{joining:.4g}"),
-            "comm_percent": round(100 * joining / (computing + joining), 1),
-        }
-
     def run(self, seconds: Seconds, loops: int) -> None:
         for sample in range(len(seconds)):
             total = 0.0
@@ -160,6 +148,7 @@ class _Parts:
                 self._noted.append((computing, joining))
                 total += computing + joining
             seconds[sample] = total / loops
+        self.params |= self._tell_parts()
 
     def verify(self, seed: int) -> Checked:
         self._own.fill(np.nan)
@@ -169,6 +158,15 @@ class _Parts:
         received = self._received.read().view(self._own.dtype)
         product = received.reshape(m, n) if self._by_row else received.reshape(-1, m)[:n].T
         return check_product(product, self._factors.rows, self._factors.columns)
+
+    def _tell_parts(self) -> dict[str, Axis]:
+        """Return what computing and joining took on this rank, as medians so far."""
+        computing, joining = np.median(np.array(self._noted), axis=0).tolist()
+        return {
+            "t_comp_s": four_digits(computing),
+            "t_comm_s": four_digits(joining),
+            "comm_percent": four_digits(100 * joining / (computing + joining)),
+        }
 
     def _multiply(self) -> tuple[float, float]:
         """Return the seconds of this rank's product, and of joining it with the others'."""

@@ -20,6 +20,7 @@ FITS: dict[str, Fit] = {
     "pairs_latency": join_sizes,
     "pairs_bandwidth": join_sizes,
     "allreduce": join_sizes,
+    "overlap": join_sizes,
     "memcpy": join_sizes,
     "stream": join_sizes,
     "matmul": fit_rows,

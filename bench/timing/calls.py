@@ -50,6 +50,7 @@ class Calls(NamedTuple):
     isend: int
     irecv: int
     waitall: int
+    testall: int
     reduce_local: int
     barrier: int
     allreduce: int

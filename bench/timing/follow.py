@@ -27,6 +27,7 @@ ALLGATHER = int(Code.ALLGATHER)
 ALLTOALL = int(Code.ALLTOALL)
 BROADCAST = int(Code.BROADCAST)
 SCATTER = int(Code.SCATTER)
+TEST = int(Code.TEST)
 _DIRECTION = np.int32(ANY_DIRECTION)
 
 
@@ -55,10 +56,11 @@ def follow(
         total: handle of MPI_SUM.
         table: of `bench.schedule.Steps`.
         requests: room for handles of open requests, which outlives the call.
-        statuses: room for as many statuses.
+        statuses: room for as many statuses and one more, where MPI_Testall puts its answer.
     """
     timespec = np.zeros(2, np.int64)
     first, handle, at = requests.ctypes.data, requests.itemsize, statuses.ctypes.data
+    flag = at + len(statuses) - 8
     byte = kinds[0]
     error = 0
     for sample in range(len(seconds)):
@@ -79,6 +81,8 @@ def follow(
                     error |= call(mpi.send, (a, count, byte, peer, TAG, world))
                 elif code == RECV:
                     error |= call(mpi.recv, (a, count, byte, peer, TAG, world, at))
+                elif code == TEST:
+                    error |= call(mpi.testall, (count, first + a * handle, flag, at))
                 elif code == BEGIN:
                     begin = now_ns(mpi.clock, timespec)
                 elif code == END:

@@ -163,6 +163,8 @@ class Mpi4pyMessageLoops:
             return begin_message
         if code is Code.WAITALL:
             return lambda: mpi.Request.Waitall(list(room[a : a + b]))
+        if code is Code.TEST:
+            return lambda: mpi.Request.Testall(list(room[a : a + b]))
         if code is Code.COPY:
             copy = _COPY(d)
             return lambda: _refuse_error(copy(a, b, c, ANY_DIRECTION, e))

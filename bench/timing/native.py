@@ -292,7 +292,7 @@ class NativeMessageLoops:
                 self._total,
                 steps.table,
                 self.requests(steps.requests) if requests is None else requests,
-                room_for_statuses(steps.requests),
+                room_for_statuses(steps.requests + 1),
             )
         )
 

@@ -123,5 +123,7 @@ def _next_block(
     left_s = rule.cap_s - elapsed_s
     if checkpoint is None or left_s <= 0:
         return 0, False
-    affordable = int(left_s / max(float(np.median(seconds)) * loops, 1e-9))
+    # A sample costs more than it shows where ranks meet first, or take turns.
+    each_s = max(float(np.median(seconds)) * loops, elapsed_s / taken, 1e-9)
+    affordable = int(left_s / each_s)
     return max(1, min(checkpoint - taken, affordable)), False
