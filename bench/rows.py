@@ -49,6 +49,11 @@ def make_row(
         values |= _statistics(samples, measurement)
     if samples and ended.status is Status.OK:
         values |= _rates(measurement.work(case), values["t_median_s"])
+        if "one_rank_s" in params:
+            alone_s, median_s = (
+                float(str(t)) for t in (params["one_rank_s"], values["t_median_s"])
+            )
+            params["speedup"] = float(f"{alone_s / median_s:.4g}")
     return msgspec.convert(
         {
             "run": place.run,

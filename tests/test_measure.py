@@ -26,7 +26,7 @@ from bench.world import SoloWorld
 
 ENDS = sorted(name for name, measurement in MEASUREMENTS.items() if measurement.pairwise)
 PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR) - {"overlap"})
-OF_ALL = {"allreduce", "split_matmul"}
+OF_ALL = {"allreduce", "exchange", "split_matmul", "training_step"}
 """All ranks do one thing together."""
 LOCAL = sorted(set(MEASUREMENTS) - set(ENDS) - OF_ALL)
 """In one process; pairs of every two ranks, and what all do together, have tests of their own."""

@@ -4,6 +4,7 @@ from bench.contracts import Measurement
 from bench.measure.allreduce import Allreduce
 from bench.measure.bandwidth import Bandwidth
 from bench.measure.bibandwidth import Bibandwidth
+from bench.measure.exchange.gradient import Exchange
 from bench.measure.latency import Latency
 from bench.measure.matmul import Matmul
 from bench.measure.memcpy import Memcpy
@@ -12,6 +13,7 @@ from bench.measure.overlap import Overlap
 from bench.measure.pairs import PairsBandwidth, PairsLatency
 from bench.measure.split_matmul import SplitMatmul
 from bench.measure.stream import Stream
+from bench.measure.training.step import TrainingStep
 
 _ALL: tuple[Measurement, ...] = (
     Latency(),
@@ -22,10 +24,12 @@ _ALL: tuple[Measurement, ...] = (
     PairsBandwidth(),
     Allreduce(),
     Overlap(),
+    Exchange(),
     Memcpy(),
     Stream(),
     Matmul(),
     SplitMatmul(),
+    TrainingStep(),
 )
 
 MEASUREMENTS: dict[str, Measurement] = {measurement.name: measurement for measurement in _ALL}

@@ -21,10 +21,12 @@ FITS: dict[str, Fit] = {
     "pairs_bandwidth": join_sizes,
     "allreduce": join_sizes,
     "overlap": join_sizes,
+    "exchange": join_sizes,
     "memcpy": join_sizes,
     "stream": join_sizes,
     "matmul": fit_rows,
     "split_matmul": join_sizes,
+    "training_step": join_sizes,
 }
 
 _FAMILIES: dict[str, str] = {
@@ -35,6 +37,8 @@ _FAMILIES: dict[str, str] = {
     "pairs_latency": "point to point",
     "pairs_bandwidth": "point to point",
     "allreduce": "collectives",
+    "exchange": "exchange and steps",
+    "training_step": "exchange and steps",
     "matmul": "matmul",
     "split_matmul": "matmul",
     "memcpy": "memory",

@@ -1,0 +1,1 @@
+"""Training steps of dense layers over several ranks: products, exchanges and an optimiser."""
