@@ -245,7 +245,8 @@ def test_the_quick_suite_predicts_some_case_of_every_benchmark_but_the_smallest(
         for p in predict_targets(plan, rows, FROZEN)
         if p.seconds is not None
     }
-    assert predicted == set(MEASUREMENTS) - {"stream", "allreduce", "exchange", *EVERY_PAIR}
+    few = {"stream", "allreduce", "exchange", "split_matmul", "training_step"}
+    assert predicted == set(MEASUREMENTS) - few - set(EVERY_PAIR)
 
 
 @given(st.lists(st.floats(1e-9, 1e3), min_size=40, max_size=40))
