@@ -97,9 +97,9 @@ class Exchange:
         """Return why this rank cannot run the case, or None."""
         if context.message_loops is None:
             return "needs MPI: it sums over ranks"
-        memory = word(case, "memory")
-        if memory != "host":
-            return f"no {memory} memory here: it needs a GPU and CuPy"
+        missing = lacks_memory(case, context)
+        if missing is not None:
+            return missing
         if word(case, "posting") != "rounds" and word(case, "strategy") != "naive":
             return "needs strategy naive: no other has its messages posted all at once"
         return None
@@ -138,6 +138,15 @@ def _call_library(schedule: Schedule, place: Place, at: Addresses, count: int) -
 def count_of(case: Case) -> int:
     """Return the numbers of a gradient."""
     return whole(case, "bytes") // ITEM
+
+
+def lacks_memory(case: Case, context: Context) -> str | None:
+    """Return why numbers cannot be added up where the case wants them, or None."""
+    memory = word(case, "memory")
+    if memory not in ("host", "pinned"):
+        away = f"{memory} memory: sums and products are made in host memory"
+        return context.memories.lacks(memory) or f"not in {away}"
+    return context.memories.lacks(memory)
 
 
 def loops_of(context: Context) -> MessageLoops:

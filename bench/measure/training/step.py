@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_sample
 from bench.measure.axes import MEMORY, whole, word
-from bench.measure.exchange.gradient import POSTING, RANKS, STRATEGY, loops_of
+from bench.measure.exchange.gradient import POSTING, RANKS, STRATEGY, lacks_memory, loops_of
 from bench.measure.exchange.parts import DTYPE, ITEM, Place
 from bench.measure.exchange.phases import Phase, Phases
 from bench.measure.exchange.traffic import Traffic, count_traffic
@@ -94,9 +94,9 @@ class TrainingStep:
         """Return why this rank cannot run the case, or None."""
         if context.message_loops is None:
             return "needs MPI: it exchanges gradients between ranks"
-        memory = word(case, "memory")
-        if memory != "host":
-            return f"no {memory} memory here: it needs a GPU and CuPy"
+        missing = lacks_memory(case, context)
+        if missing is not None:
+            return missing
         return _contradiction(case)
 
     def prepare(self, case: Case, context: Context) -> Operation:
