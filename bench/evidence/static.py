@@ -3,9 +3,7 @@
 None of it shows that a message took the direct path; what is missing can show that none did.
 """
 
-import contextlib
 import ctypes
-import importlib.util
 import os
 import re
 import shutil
@@ -20,6 +18,7 @@ from bench.evidence.topology import Between, find_gpus, relate
 from bench.machine.gpu import GpuFacts
 from bench.machine.nic import read_rdma
 from bench.machine.sysfs import list_folder, read_text, read_word
+from bench.machine.ucx import find_ucx_info
 
 _PEER_MODULES = ("nvidia_peermem", "nv_peer_mem")
 _OPEN_MODULE = "Open Kernel Module"
@@ -196,25 +195,6 @@ def _ask_ucx() -> _Ucx:
         version=version[1] if version else None,
         transports=tuple(dict.fromkeys(_TRANSPORT.findall(answer))),
     )
-
-
-def find_ucx_info() -> tuple[Path | None, Path | None]:
-    """Return `ucx_info`, and the folder of libraries that it needs where a wheel brings both."""
-    wheel = find_ucx_wheel()
-    if wheel is not None and (wheel.parent / "bin/ucx_info").is_file():
-        return wheel.parent / "bin/ucx_info", wheel
-    found = shutil.which("ucx_info")
-    return (Path(found), None) if found else (None, None)
-
-
-def find_ucx_wheel() -> Path | None:
-    """Return the folder of libraries of the libucx wheel in this environment, if there is one."""
-    with contextlib.suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec("libucx")
-        for place in (spec.submodule_search_locations or ()) if spec else ():
-            if (Path(place) / "lib/libucp.so.0").exists():
-                return Path(place) / "lib"
-    return None
 
 
 def _ask_ompi_info() -> bool | None:

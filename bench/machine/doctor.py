@@ -1,14 +1,16 @@
 """What is here, what it means for measuring, and what to fix first."""
 
+import os
 import platform
 from pathlib import Path
 
 import msgspec
 
-from bench.machine import checks_devices, checks_host, checks_mpi
+from bench.machine import checks_devices, checks_gpu_mpi, checks_host, checks_mpi
 from bench.machine.busy import BusyProcess, check_busy, foreign_busy
 from bench.machine.facts import NodeFacts, gather_facts
 from bench.machine.mpi import MpiInstall, find_mpi, two_mpi_wheels
+from bench.machine.ucx import find_ucx_wheel
 from bench.record import Finding
 
 __all__ = ["BusyProcess", "Diagnosis", "diagnose", "examine", "foreign_busy"]
@@ -58,6 +60,7 @@ def examine(root: Path = Path("/")) -> Diagnosis:
     findings = [
         *checks_mpi.check_mpi(mpi),
         *checks_mpi.check_wheels(two_mpi_wheels()),
+        *checks_gpu_mpi.check_gpu_mpi(facts, mpi, find_ucx_wheel(), os.environ),
         *check_busy(busy),
         *checks_host.check_load(facts, checks_host.read_load(root)),
         *checks_host.check_shm(checks_host.read_shm(root)),
