@@ -1,7 +1,7 @@
 """The protocols between rooms: what a rank hands a measurement, and what it gets back."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -297,6 +297,17 @@ class Measurement(Protocol):
 
     def prepare(self, case: Case, context: Context) -> Operation:
         """Allocate and fill the buffers of the case."""
+
+
+@runtime_checkable
+class TellsApart(Protocol):
+    """A measurement whose ranks differ in what they do, so that it matters who says what."""
+
+    def timekeepers(self, case: Case) -> Collection[int]:
+        """Return the ranks whose times count, rank 0 among them; the others are not heard."""
+
+    def tell(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
+        """Return facts for the row's `params` that follow from the samples of those ranks."""
 
 
 class LaunchCommand(msgspec.Struct, frozen=True):

@@ -2,13 +2,14 @@
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bench.contracts import Checked, Context, Measurement, Operation
+from bench.contracts import Checked, Context, Measurement, Operation, TellsApart
 from bench.events import CaseEnded, Event, Samples
 from bench.evidence.account import Account, Accounted
 from bench.measure import MEASUREMENTS
+from bench.measure.pair import pair_ranks
 from bench.record import Axis, Case, Sampling, Status
 from bench.timing.sampling import Run, Sampled, sample
 from bench.world import World
@@ -18,6 +19,8 @@ MOST_PASSES = 3
 MOST_PREEMPTED = 0.05
 """Share of the time off the core that is no reason to sample again; MPI and BLAS wait busily."""
 PAUSE_S = 0.25
+MOST_NAMED = 8
+"""Ranks with wrong bytes that a reason names."""
 
 
 class _Pass(NamedTuple):
@@ -30,10 +33,14 @@ class _Pass(NamedTuple):
 
 
 class _Outcome(NamedTuple):
-    """What one rank has to say about a case after it ran."""
+    """What one rank has to say about its case after it ran; of one without, that it slept."""
 
+    place: int
+    """Of the case among those at once; past them all on a rank that slept."""
     measured: _Pass | None
     checked: Checked
+    timing_layer: str
+    params: dict[str, Axis]
     accounted: Accounted | None = None
 
 
@@ -46,21 +53,59 @@ class _Watch(NamedTuple):
 
 def execute_case(case: Case, rule: Sampling, world: World, context: Context) -> Iterator[Event]:
     """Run a case on all ranks; the events, its samples and its end, are complete on rank 0."""
-    measurement = MEASUREMENTS[case.benchmark]
-    reason = _first(world, measurement.unsupported(case, context))
+    (events,) = execute_at_once((case,), rule, world, context)
+    yield from events
+
+
+def execute_at_once(
+    cases: Sequence[Case], rule: Sampling, world: World, context: Context
+) -> list[list[Event]]:
+    """Run cases that no two share a rank of, at the same time; each samples as long as it needs.
+
+    Args:
+        cases: of one benchmark; they differ in the ranks that take part alone.
+
+    Returns:
+        For each case its samples and its end, complete on rank 0.
+    """
+    measurement = MEASUREMENTS[cases[0].benchmark]
+    own = _own_place(cases, world)
+    reason = _first(world, measurement.unsupported(cases[own], context))
     if reason is not None:
-        yield CaseEnded(case=case.id, status=Status.SKIPPED, reason=reason)
-        return
-    operation, error = _prepare(measurement, case, context)
+        return [_ended(case, Status.SKIPPED, reason) for case in cases]
+    operation, error = _prepare(measurement, cases[own], context)
     reason = _first(world, error)
     if reason is not None or operation is None:
-        yield CaseEnded(case=case.id, status=Status.FAILED, reason=reason)
-        return
-    # Inside one host nothing leaves it, unless it is a GPU's business.
-    device = case.axes.get("memory", "host") != "host"
-    watch = _Watch(counters=device or len(set(world.nodes)) > 1, gpus=device)
-    outcome = _measure(operation, measurement, rule, world, context, watch)
-    yield from _report(case, operation, world.gather(outcome), context.own_cores)
+        return [_ended(case, Status.FAILED, reason) for case in cases]
+    place = len(cases) if operation.idle else own
+    watch = _what_to_watch(cases, world)
+    outcome = _measure(operation, place, measurement, rule, world, context, watch)
+    outcomes = world.gather(outcome)
+    shared: dict[str, Axis] = {"cases_at_once": len(cases)} if len(cases) > 1 else {}
+    if idle := sum(each.place == len(cases) for each in outcomes):
+        shared["idle_ranks"] = idle
+    return [
+        _report(case, measurement, place, outcomes, shared, context.own_cores)
+        for place, case in enumerate(cases)
+    ]
+
+
+def _own_place(cases: Sequence[Case], world: World) -> int:
+    """Return which of several cases this rank is an end of; the first one where of none."""
+    ends = (pair_ranks(case, world.size) for case in cases) if len(cases) > 1 else ()
+    return next((place for place, both in enumerate(ends) if world.rank in both), 0)
+
+
+def _what_to_watch(cases: Sequence[Case], world: World) -> _Watch:
+    """Inside one host nothing leaves it, unless it is a GPU's business."""
+    device = cases[0].axes.get("memory", "host") != "host"
+    leaves = device or len(set(world.nodes)) > 1
+    # Of cases at once no counter of a host tells whose bytes it counted.
+    return _Watch(counters=leaves and len(cases) == 1, gpus=device)
+
+
+def _ended(case: Case, status: Status, reason: str | None) -> list[Event]:
+    return [CaseEnded(case=case.id, status=status, reason=reason)]
 
 
 def _first(world: World, reason: str | None) -> str | None:
@@ -80,6 +125,7 @@ def _prepare(
 
 def _measure(
     operation: Operation,
+    place: int,
     measurement: Measurement,
     rule: Sampling,
     world: World,
@@ -87,15 +133,20 @@ def _measure(
     watch: _Watch,
 ) -> _Outcome:
     """Verify, sample and verify with another pattern; ranks that take no part sleep."""
-    some_idle = any(world.gather(operation.idle))
-    active = world.split(int(operation.idle)) if some_idle else world
-    outcome = _Outcome(None, Checked(0, 0))
+    apart = len(set(world.gather(place))) > 1
+    active = world.split(place) if apart else world
+    measured, checked, accounted = None, Checked(0, 0), None
     if not operation.idle:
-        outcome = _measure_among(active, operation, measurement, rule, context, watch)
+        measured, checked, accounted = _measure_among(
+            active, operation, measurement, rule, context, watch
+        )
     world.sleep_until_all_arrive()
-    if some_idle:
+    if apart:
         active.free()
-    return outcome
+    params: dict[str, Axis] = dict(operation.params)
+    if operation.overhead_s is not None:
+        params["overhead_ns"] = round(operation.overhead_s * 1e9)
+    return _Outcome(place, measured, checked, operation.timing_layer, params, accounted)
 
 
 def _measure_among(
@@ -105,7 +156,7 @@ def _measure_among(
     rule: Sampling,
     context: Context,
     watch: _Watch,
-) -> _Outcome:
+) -> tuple[_Pass | None, Checked, Accounted | None]:
     """Verify, sample and verify with another pattern, on ranks that all take part."""
     before = operation.verify(seed=1)
     measured = accounted = None
@@ -119,7 +170,7 @@ def _measure_among(
     checked = Checked(
         before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
     )
-    return _Outcome(measured, checked, accounted)
+    return measured, checked, accounted
 
 
 def _open_account(operation: Operation, active: World, watch: _Watch) -> Account:
@@ -155,35 +206,55 @@ def _sample_undisturbed(
 
 
 def _report(
-    case: Case, operation: Operation, outcomes: list[_Outcome], own_cores: bool
-) -> Iterator[Event]:
-    checked = sum(outcome.checked.bytes_checked for outcome in outcomes)
-    wrong = sum(outcome.checked.bytes_wrong for outcome in outcomes)
-    params: dict[str, Axis] = dict(operation.params)
-    if operation.overhead_s is not None:
-        params["overhead_ns"] = round(operation.overhead_s * 1e9)
-    # Rank 0 may have slept beside the pair; those that measured took equally many samples.
-    measured = next((outcome.measured for outcome in outcomes if outcome.measured), None)
-    first = measured.sampled if measured else None
+    case: Case,
+    measurement: Measurement,
+    place: int,
+    outcomes: Sequence[_Outcome],
+    shared: dict[str, Axis],
+    own_cores: bool,
+) -> list[Event]:
+    """Return what the ranks of one case measured, and how it ended."""
+    ours = {rank: outcome for rank, outcome in enumerate(outcomes) if outcome.place == place}
+    checked = sum(outcome.checked.bytes_checked for outcome in ours.values())
+    wrong = {rank: outcome.checked.bytes_wrong for rank, outcome in ours.items()}
+    # The first rank of the job may have slept; those that measured took equally many samples.
+    speaker = next(iter(ours.values()))
+    params = {**speaker.params, **shared}
+    measured = speaker.measured
     if measured and measured.preempted > MOST_PREEMPTED and own_cores:
         params["preempted_percent"] = round(100 * measured.preempted)
     if measured and measured.passes > 1:
         params["passes"] = measured.passes
-    accounted = [outcome.accounted for outcome in outcomes if outcome.accounted is not None]
-    for rank, outcome in enumerate(outcomes):
-        if outcome.measured is not None:
-            yield Samples(case.id, rank, tuple(outcome.measured.sampled.seconds.tolist()))
-    yield CaseEnded(
-        case=case.id,
-        status=Status.FAILED if wrong else Status.OK,
-        reason=f"wrong answer: {wrong} of {checked} bytes checked" if wrong else None,
-        loops=first.loops if first else None,
-        warmups=first.warmups if first else None,
-        converged=first.converged if first else None,
-        bytes_checked=checked,
-        bytes_wrong=wrong,
-        timing_layer=operation.timing_layer,
-        params=params,
-        operations=next((one.operations for one in accounted), None),
-        traffic=tuple(one.traffic for one in accounted if one.traffic is not None),
-    )
+    samples = {r: each.measured.sampled.seconds for r, each in ours.items() if each.measured}
+    if samples and isinstance(measurement, TellsApart):
+        heard = measurement.timekeepers(case)
+        samples = {rank: seconds for rank, seconds in samples.items() if rank in heard}
+        params |= measurement.tell(case, samples)
+    accounted = [each.accounted for each in ours.values() if each.accounted is not None]
+    total = sum(wrong.values())
+    first = measured.sampled if measured else None
+    return [
+        *(Samples(case.id, rank, tuple(seconds.tolist())) for rank, seconds in samples.items()),
+        CaseEnded(
+            case=case.id,
+            status=Status.FAILED if total else Status.OK,
+            reason=_wrong_answer(wrong, checked) if total else None,
+            loops=first.loops if first else None,
+            warmups=first.warmups if first else None,
+            converged=first.converged if first else None,
+            bytes_checked=checked,
+            bytes_wrong=total,
+            timing_layer=speaker.timing_layer,
+            params=params,
+            operations=next((one.operations for one in accounted), None),
+            traffic=tuple(one.traffic for one in accounted if one.traffic is not None),
+        ),
+    ]
+
+
+def _wrong_answer(wrong: dict[int, int], checked: int) -> str:
+    """Return how many bytes were wrong, and on which ranks."""
+    bad = [str(rank) for rank, count in wrong.items() if count]
+    where = f"rank{'s' if len(bad) > 1 else ''} {', '.join(bad[:MOST_NAMED])}"
+    more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+    return f"wrong answer: {sum(wrong.values())} of {checked} bytes checked, on {where}{more}"

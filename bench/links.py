@@ -39,6 +39,8 @@ class Line(NamedTuple):
     path: str
     rate: float
     """Bytes per second, one way."""
+    at_once: float = 1
+    """Pairs that were measured at a time."""
 
 
 class Matrix(NamedTuple):
@@ -51,6 +53,8 @@ class Matrix(NamedTuple):
     rates: dict[tuple[str, str], float]
     """By source and target, the median over launches and pairs of ranks; pairs that were not
     measured are missing."""
+    at_once: int
+    """Pairs that were measured at a time."""
 
 
 class Way(NamedTuple):
@@ -90,11 +94,11 @@ class HostRates(NamedTuple):
 
 
 def make_matrices(lines: Iterable[Line]) -> list[Matrix]:
-    """Return a matrix for each kind of memory and path in lines between different hosts."""
-    kinds: dict[tuple[str, str], list[Line]] = {}
+    """Return a matrix for each memory, path and number of pairs at a time between hosts."""
+    kinds: dict[tuple[str, str, float], list[Line]] = {}
     for line in lines:
         if _host(line.src) != _host(line.dst):
-            kinds.setdefault((line.memory, line.path), []).append(line)
+            kinds.setdefault((line.memory, line.path, line.at_once), []).append(line)
     return [_matrix(members) for members in kinds.values()]
 
 
@@ -111,8 +115,11 @@ def _matrix(lines: Sequence[Line]) -> Matrix:
     kind = f"messages of {format_bytes(size)}, {window:.0f} in flight"
     if (kept[0].memory, kept[0].path) != ("host", "direct"):
         kind += f", {kept[0].memory} memory, {kept[0].path}"
+    at_once = round(kept[0].at_once)
+    if at_once > 1:
+        kind += f", {at_once} pairs at once"
     hosts = tuple(sorted(ranks, key=lambda host: (ranks[host], host)))
-    return Matrix(kind, hosts, {ends: median(found) for ends, found in rates.items()})
+    return Matrix(kind, hosts, {ends: median(found) for ends, found in rates.items()}, at_once)
 
 
 def _host(end: str) -> str:
@@ -163,6 +170,7 @@ def host_findings(rows: Iterable[Row]) -> list[Finding]:
             row.src_memory or "host",
             row.path or "direct",
             row.gbytes_per_s * 1e9,
+            row.pairs or 1,
         )
         for row in rows
         if row.benchmark == BENCHMARK and row.src and row.dst and row.gbytes_per_s

@@ -19,7 +19,7 @@ from bench.errors import SuiteError
 from bench.evidence.arms import ARMS, controls, environment
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import settle
-from bench.measure.pairs import count_pairs, each_pair
+from bench.measure.expansion import count_cases, each_case, group_cases
 from bench.record import CONTROL, Axis, Case, Job, Sampling, Stage
 from bench.suite import Block, Suite
 
@@ -92,16 +92,16 @@ def _count(block: Block) -> int:
     return (
         runs
         * others
-        * sum(count_pairs(block.benchmark, int(ranks)) for ranks in block.axes["ranks"])
+        * sum(count_cases(block.benchmark, int(ranks)) for ranks in block.axes["ranks"])
     )
 
 
 def expand(block: Block) -> Iterator[Case]:
-    """Return every combination of a block's axis values, for every pair of ranks where asked."""
+    """Return every case that the combinations of a block's axis values stand for."""
     specs = {axis.name: axis for axis in MEASUREMENTS[block.benchmark].axes}
     names = list(block.axes)
     for values in itertools.product(*block.axes.values()):
-        for every in each_pair(block.benchmark, dict(zip(names, values, strict=True))):
+        for every in each_case(block.benchmark, dict(zip(names, values, strict=True))):
             axes = settle(every)
             yield Case(_case_id(block.benchmark, axes, specs), block.benchmark, axes)
 
@@ -173,7 +173,10 @@ def _launch_jobs(
     sampling: Sampling,
     proven: frozenset[str],
 ) -> Iterator[Job]:
-    """Shuffle the cases of a launch within their jobs, and the jobs among themselves."""
+    """Shuffle the cases of a launch within their jobs, and the jobs among themselves.
+
+    Cases that are measured at once stay together.
+    """
     shapes: dict[_Shape, list[Case]] = {}
     for case in cases:
         shapes.setdefault(_shape(case, proven), []).append(case)
@@ -181,9 +184,11 @@ def _launch_jobs(
     groups = list(shapes.items())
     order.shuffle(groups)
     for shape, members in groups:
-        order.shuffle(members)
+        at_once = group_cases(members)
+        order.shuffle(at_once)
+        shuffled = tuple(itertools.chain.from_iterable(at_once))
         env = environment(shape.control) if shape.proven else {}
-        yield Job("", stage, launch, shape.ranks, shape.threads, tuple(members), sampling, env=env)
+        yield Job("", stage, launch, shape.ranks, shape.threads, shuffled, sampling, env=env)
 
 
 def _shape(case: Case, proven: frozenset[str]) -> _Shape:

@@ -13,8 +13,9 @@ import numpy as np
 
 from bench.contracts import Context
 from bench.events import CaseEnded, CaseStarted, Done, Event
-from bench.execute import execute_case
+from bench.execute import execute_at_once, execute_case
 from bench.measure import MEASUREMENTS
+from bench.measure.expansion import group_cases
 from bench.record import Case, Job, Stage
 from bench.state import Probe
 from bench.world import World
@@ -43,14 +44,24 @@ def execute_job(job: Job, world: World, context: Context) -> Iterator[Event]:
     # More than two ranks sleep beside the pair, and more ranks than cores have no steady state.
     pair = world.size == 2 and context.message_loops is not None and context.own_cores
     if not pair or not all(MEASUREMENTS[case.benchmark].pairwise for case in job.cases):
-        for case in job.cases:
-            yield CaseStarted(case.id)
-            yield from execute_case(case, job.sampling, world, context)
+        for cases in group_cases(job.cases):
+            yield from _at_once(cases, job, world, context)
         yield Done(job.id, job.reference_s)
         return
     probe = Probe(world, context, job.reference_s)
     yield from _in_rounds(job, world, context, probe)
     yield Done(job.id, probe.best_s)
+
+
+def _at_once(cases: tuple[Case, ...], job: Job, world: World, context: Context) -> Iterator[Event]:
+    """Measure cases together; while they run, the first one of them is the one that is told of."""
+    begin_s = time.perf_counter()
+    yield CaseStarted(cases[0].id)
+    outcomes = execute_at_once(cases, job.sampling, world, context)
+    for case, events in zip(cases, outcomes, strict=True):
+        if case is not cases[0]:
+            yield CaseStarted(case.id, time.perf_counter() - begin_s)
+        yield from events
 
 
 def _in_rounds(job: Job, world: World, context: Context, probe: Probe) -> Iterator[Event]:

@@ -5,6 +5,7 @@ timing layer follows them, between `begin` and `end` with the clock running. A t
 can be followed by compiled code, 1 to 3 ns a step.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -118,6 +119,14 @@ class Schedule:
         if self._open:
             self._add(Code.TEST, 0, self._open)
 
+    def wait_for(self, first: int, count: int) -> None:
+        """Wait for some of the messages that were started, counted from 0 in their order.
+
+        They stay open until `wait`, which finds them done.
+        """
+        if count:
+            self._add(Code.WAITALL, first, count)
+
     def exchange(
         self, send: int, send_nbytes: int, target: int, receive: int, nbytes: int, source: int
     ) -> None:
@@ -144,9 +153,15 @@ class Schedule:
         An MPI library's own barrier may let ranks go far apart, and the time of a collective would
         hold the difference (Hunold and Carpen-Amarie, 2016).
         """
+        self.meet_among(range(ranks), rank)
+
+    def meet_among(self, members: Sequence[int], rank: int) -> None:
+        """Let no rank of these go on before all of them have come; `rank` is one of them."""
+        own, count = members.index(rank), len(members)
         distance = 1
-        while distance < ranks:
-            self.exchange(0, 0, (rank + distance) % ranks, 0, 0, (rank - distance) % ranks)
+        while distance < count:
+            target = members[(own + distance) % count]
+            self.exchange(0, 0, target, 0, 0, members[(own - distance) % count])
             distance *= 2
 
     def barrier(self) -> None:

@@ -14,6 +14,7 @@ import pytest
 from bench.context import open_context
 from bench.contracts import KERNELS, Checked, Context, MemoryLoops, Operation, Peer, Seconds
 from bench.measure import MEASUREMENTS
+from bench.measure.expansion import TAKES_PART
 from bench.measure.pair import MOST_IN_FLIGHT, window_size
 from bench.measure.pairs import EVERY_PAIR
 from bench.measure.product import DTYPES
@@ -26,7 +27,7 @@ from bench.world import SoloWorld
 
 ENDS = sorted(name for name, measurement in MEASUREMENTS.items() if measurement.pairwise)
 PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR) - {"overlap"})
-OF_ALL = {"allreduce", "exchange", "split_matmul", "training_step"}
+OF_ALL = {"allreduce", "exchange", "ring_shift", "split_matmul", "training_step", *TAKES_PART}
 """All ranks do one thing together."""
 LOCAL = sorted(set(MEASUREMENTS) - set(ENDS) - OF_ALL)
 """In one process; pairs of every two ranks, and what all do together, have tests of their own."""
@@ -64,7 +65,8 @@ def test_every_benchmark_declares_what_a_plan_needs(name):
     assert measurement.name == name
     assert "\n" not in measurement.title
     assert len(axes) == len(measurement.axes)
-    assert axes["ranks"].default == ((1,) if name in LOCAL else (2,))
+    ranks = 1 if name in LOCAL else 0 if name in TAKES_PART else 2
+    assert axes["ranks"].default == (ranks,)
     assert axes[measurement.size_axis].kind is int
     # Sizes are spread on a log axis: 0 has no place there.
     assert axes[measurement.size_axis].least >= 1
@@ -530,16 +532,14 @@ def test_ranks_between_the_pair_idle_and_take_no_memory_for_it(name, context):
     case = make_case(name, bytes=2**31 - 1, ranks=4)
     operation = MEASUREMENTS[name].prepare(case, here)
     assert operation.idle
-    assert operation.params == {"idle_ranks": 2}
 
 
-def test_a_pair_alone_in_its_job_says_nothing_of_idle_ranks(context):
+def test_both_ranks_of_a_pair_take_part(context):
     here = msgspec.structs.replace(
         context, communicator=Member(1, 2), message_loops=Wire(None).end(1)
     )
     operation = MEASUREMENTS["latency"].prepare(pair_case("latency"), here)
     assert not operation.idle
-    assert operation.params == {}
 
 
 # Native and interpreted loops.

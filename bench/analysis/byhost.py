@@ -22,6 +22,7 @@ def matrices(table: pd.DataFrame) -> list[Matrix]:
         lines["src_memory"].fillna("host"),
         lines["path"].fillna("direct"),
         lines["gbytes_per_s"] * 1e9,
+        lines["pairs"].fillna(1),
     )
     return make_matrices(Line(*line) for line in zip(*columns, strict=True))
 
@@ -30,7 +31,7 @@ def latencies(table: pd.DataFrame) -> tuple[float | None, dict[str, float]]:
     """Return the smallest message between pairs, in bytes, and its seconds by host.
 
     A host's are the middle one of its pairs, the lower one of an even number: a pair has two hosts,
-    and either may be the slow one.
+    and either may be the slow one. Pairs measured one at a time are preferred to rounds of them.
     """
     lines = measured(table)
     lines = lines[lines["benchmark"] == LATENCY]
@@ -38,6 +39,8 @@ def latencies(table: pd.DataFrame) -> tuple[float | None, dict[str, float]]:
         return None, {}
     size = float(lines["bytes"].min())
     lines = lines[lines["bytes"] == size]
+    at_once = lines["pairs"].fillna(1)
+    lines = lines[at_once == at_once.min()]
     found: dict[str, list[float]] = {}
     for end in ("src", "dst"):
         for place, seconds in zip(lines[end], lines["t_median_s"], strict=True):

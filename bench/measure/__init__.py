@@ -5,12 +5,15 @@ from bench.measure.allreduce import Allreduce
 from bench.measure.bandwidth import Bandwidth
 from bench.measure.bibandwidth import Bibandwidth
 from bench.measure.exchange.gradient import Exchange
+from bench.measure.fan import FanIn, FanOut
 from bench.measure.latency import Latency
 from bench.measure.matmul import Matmul
 from bench.measure.memcpy import Memcpy
 from bench.measure.message_rate import MessageRate
+from bench.measure.multi_pair import MultiPair
 from bench.measure.overlap import Overlap
-from bench.measure.pairs import PairsBandwidth, PairsLatency
+from bench.measure.pairs import PairsBandwidth, PairsBibandwidth, PairsLatency
+from bench.measure.ring_shift import RingShift
 from bench.measure.split_matmul import SplitMatmul
 from bench.measure.stream import Stream
 from bench.measure.training.step import TrainingStep
@@ -22,6 +25,11 @@ _ALL: tuple[Measurement, ...] = (
     MessageRate(),
     PairsLatency(),
     PairsBandwidth(),
+    PairsBibandwidth(),
+    MultiPair(),
+    FanIn(),
+    FanOut(),
+    RingShift(),
     Allreduce(),
     Overlap(),
     Exchange(),

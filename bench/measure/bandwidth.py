@@ -1,6 +1,6 @@
 """A window of messages one way between two ranks, ended by one reply, per message."""
 
-from bench.contracts import Checked, Context, Operation, Seconds
+from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds
 from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOW, whole, with_default
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
 from bench.record import Axis, Case, Work
@@ -12,7 +12,7 @@ class Bandwidth:
 
     name = "bandwidth"
     title = "a window of messages one way between two ranks"
-    axes = (with_default(BYTES, 2**20), *ROUTE, WINDOW, PAIR)
+    axes: tuple[AxisSpec, ...] = (with_default(BYTES, 2**20), *ROUTE, WINDOW, PAIR)
     rank_agg = "rank0"
     tolerance = 0.01
     size_axis = "bytes"

@@ -1,6 +1,6 @@
 """Half a round trip of one message between two ranks (blocking send and receive)."""
 
-from bench.contracts import Checked, Context, Operation, Seconds
+from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds
 from bench.measure.axes import BYTES, PAIR, ROUTE, whole
 from bench.measure.pair import PairOperation, unsupported_pair
 from bench.record import Axis, Case, Work
@@ -12,7 +12,7 @@ class Latency:
 
     name = "latency"
     title = "half a round trip of one message between two ranks"
-    axes = (BYTES, *ROUTE, PAIR)
+    axes: tuple[AxisSpec, ...] = (BYTES, *ROUTE, PAIR)
     rank_agg = "rank0"
     tolerance = 0.02
     size_axis = "bytes"

@@ -94,7 +94,7 @@ class PairOperation:
         first, last = pair_ranks(case, world.size)
         self.idle = world.rank not in (first, last)
         self.peer = Peer(last if world.rank == first else first, world.rank == first)
-        self.params: dict[str, Axis] = {"idle_ranks": world.size - 2} if world.size > 2 else {}
+        self.params: dict[str, Axis] = {}
         self.direct = word(case, "path") == "direct"
         self._chunk = whole(case, "chunk") if word(case, "path") == "pipelined" else None
         kind = end_memories(case)[not self.peer.leads]

@@ -1,25 +1,34 @@
-"""Latency and bandwidth between every two ranks, one pair after the other, the others asleep.
+"""Latency and bandwidth between every two ranks: one pair at a time, or rounds of disjoint ones.
 
-Each pair is a case of its own, so that a slow host shows in all its pairs. Pairs never overlap: two
-at once would share links, switches or cores with each other, and no pair could be blamed.
+Each pair is a case of its own, so that a slow host shows in all its pairs. One pair at a time
+shares nothing with another, and takes time that grows with the square of the ranks. A round
+measures every rank in one pair at once, so the time grows with the ranks; its pairs share what
+their paths share: switches, and the cores and NICs of a host where it has several ranks.
 """
-
-import itertools
-from collections.abc import Iterator
 
 import msgspec
 
-from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOW, with_default
+from bench.contracts import AxisSpec
+from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOW, whole, with_default, word
 from bench.measure.bandwidth import Bandwidth
+from bench.measure.bibandwidth import Bibandwidth
 from bench.measure.latency import Latency
-from bench.record import Axis
+from bench.record import Axis, Case
 
 MOST_RANKS = 256
 """65,280 ordered pairs: some hours, one after the other."""
 _RANKS = msgspec.structs.replace(
     PAIR,
     most=MOST_RANKS,
-    advice="world size; every two ranks are measured in turn, the others sleep",
+    advice="world size; every two ranks are a case",
+)
+AT_ONCE = AxisSpec(
+    name="at_once",
+    kind=str,
+    default=("pair",),
+    choices=("pair", "round"),
+    advice="what is measured at a time: one pair while the others sleep, or a round of disjoint "
+    "pairs of all ranks",
 )
 
 
@@ -27,41 +36,72 @@ class PairsLatency(Latency):
     """The ping-pong of each two ranks; a round trip has no direction, so each pair comes once."""
 
     name = "pairs_latency"
-    title = "half a round trip of one message, between every two ranks in turn"
-    axes = (BYTES, *ROUTE, _RANKS)
+    title = "half a round trip of one message, between every two ranks"
+    axes: tuple[AxisSpec, ...] = (AT_ONCE, BYTES, *ROUTE, _RANKS)
     rank_agg = "max"
     ordered = False
+
+    def columns(self, case: Case) -> dict[str, Axis]:
+        """As many pairs as are measured at a time."""
+        return {**super().columns(case), "pairs": _pairs_at_once(case)}
 
 
 class PairsBandwidth(Bandwidth):
     """The one-way window from each rank to each other one, so that sender and receiver differ."""
 
     name = "pairs_bandwidth"
-    title = "a window of messages one way, from every rank to every other in turn"
-    axes = (with_default(BYTES, 2**20), *ROUTE, WINDOW, _RANKS)
+    title = "a window of messages one way, from every rank to every other"
+    axes: tuple[AxisSpec, ...] = (AT_ONCE, with_default(BYTES, 2**20), *ROUTE, WINDOW, _RANKS)
     rank_agg = "max"
     ordered = True
 
+    def columns(self, case: Case) -> dict[str, Axis]:
+        """As many pairs as are measured at a time."""
+        return {**super().columns(case), "pairs": _pairs_at_once(case)}
 
-EVERY_PAIR: dict[str, bool] = {kind.name: kind.ordered for kind in (PairsLatency, PairsBandwidth)}
+
+class PairsBibandwidth(Bibandwidth):
+    """The windows both ways at once between each two ranks."""
+
+    name = "pairs_bibandwidth"
+    title = "windows of messages both ways at once, between every two ranks"
+    axes: tuple[AxisSpec, ...] = (AT_ONCE, with_default(BYTES, 2**20), *ROUTE, WINDOW, _RANKS)
+    ordered = False
+
+    def columns(self, case: Case) -> dict[str, Axis]:
+        """As many pairs as are measured at a time."""
+        return {**super().columns(case), "pairs": _pairs_at_once(case)}
+
+
+EVERY_PAIR: dict[str, bool] = {
+    kind.name: kind.ordered for kind in (PairsLatency, PairsBandwidth, PairsBibandwidth)
+}
 """The benchmarks that have a case for every pair of ranks; whether both orders are cases."""
 
 
-def count_pairs(benchmark: str, ranks: int) -> int:
-    """Return into how many cases one combination of axis values expands."""
-    if benchmark not in EVERY_PAIR:
-        return 1
-    return ranks * (ranks - 1) // (1 if EVERY_PAIR[benchmark] else 2)
+def _pairs_at_once(case: Case) -> int:
+    return whole(case, "ranks") // 2 if word(case, "at_once") == "round" else 1
 
 
-def each_pair(benchmark: str, axes: dict[str, Axis]) -> Iterator[dict[str, Axis]]:
-    """Return the axes of each case that one combination stands for, sorted by name.
+def round_of(case: Case) -> tuple[object, ...] | None:
+    """Return what the cases of one round have in common, or None for a case on its own.
 
-    Pairs add `src_rank` and `dst_rank`, the rank that sends first and the one that receives.
+    Rounds are those of a round-robin tournament (circle method): in each, every rank has one
+    partner, or of an odd number one rank has none; n - 1 rounds of n ranks, n of an odd number,
+    hold every pair once. Where both orders are cases, each order is a round of its own.
     """
-    if benchmark not in EVERY_PAIR:
-        yield axes
-        return
-    choose = itertools.permutations if EVERY_PAIR[benchmark] else itertools.combinations
-    for source, target in choose(range(int(axes["ranks"])), 2):
-        yield dict(sorted({**axes, "src_rank": source, "dst_rank": target}.items()))
+    if case.benchmark not in EVERY_PAIR or case.axes.get("at_once") != "round":
+        return None
+    source, target = whole(case, "src_rank"), whole(case, "dst_rank")
+    rest = (item for item in case.axes.items() if item[0] not in ("src_rank", "dst_rank"))
+    number = round_number(source, target, whole(case, "ranks"))
+    return (case.benchmark, *rest, number, source < target)
+
+
+def round_number(one: int, other: int, ranks: int) -> int:
+    """Return the number of the round, from 0, in which two of so many ranks meet."""
+    rounds = ranks - 1 if ranks % 2 == 0 else ranks
+    low, high = min(one, other), max(one, other)
+    # Of an even number the last rank sits in the middle of the circle, and meets whoever would
+    # have no partner.
+    return (2 * low if high == rounds else low + high) % rounds

@@ -28,7 +28,7 @@ MOST_NAMES = 48
 _COLOURS = "cividis"
 """Even steps in grey, and to the colour-blind (Nunez, Anderton and Renslow, 2018); slow is dark."""
 _NOTE = (
-    "Each pair was measured alone, in both directions. What a host sends is the median over those "
+    "What a host sends is the median over those "
     "it sends to; an even number has its higher middle one taken, since the slow end of a pair may "
     "be the other. A host stands out where it is over 10 % off the median of all hosts, and beyond "
     "3.5 times their scatter (scaled median absolute deviation)."
@@ -88,7 +88,16 @@ def host_table(run: RunData) -> Iterator[Block]:
             header.append(f"Latency, {format_bytes(size)}")
         rows = (_row(host, seconds if size is not None else None) for host in hosts)
         yield Table((*header, "Verdict"), tuple(rows), words=frozenset({0, len(header)}))
-        yield Paragraph(_NOTE)
+        yield Paragraph(f"{_how(matrix)} {_NOTE}")
+
+
+def _how(matrix: Matrix) -> str:
+    if matrix.at_once == 1:
+        return "Each pair was measured alone, in both directions."
+    return (
+        f"Rounds of {matrix.at_once} disjoint pairs were measured, each round in both directions: "
+        "its pairs share switches, and what else their paths have in common."
+    )
 
 
 def _row(host: HostRates, seconds: dict[str, float] | None) -> tuple[str, ...]:

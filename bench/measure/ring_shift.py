@@ -1,0 +1,48 @@
+"""Every rank sends to the one some ranks further on and receives from the one as far back, at once.
+
+It loads all links in both directions, as mpiGraph does. A rank times what it receives; what it
+sends is timed where it arrives, since a sender that waits for an answer would wait for its own
+slow source as well.
+"""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from bench.contracts import Seconds
+from bench.measure.axes import whole
+from bench.measure.transfers import AXES, Route, Transfers, ranks_axis
+from bench.record import Axis, Case
+
+MOST_RANKS = 1024
+
+
+class RingShift(Transfers):
+    """One distance of the ring; the slowest rank is the time."""
+
+    name = "ring_shift"
+    title = "every rank to the one some ranks on, at once, for every distance"
+    axes = (*AXES, ranks_axis(2, 2, "world size; every distance from 1 on is a case"))
+    acknowledged = False
+
+    def routes(self, case: Case) -> list[Route]:
+        """Return each rank and the one that is so far on, around the ring."""
+        ranks, distance = whole(case, "ranks"), whole(case, "distance")
+        return [Route(rank, (rank + distance) % ranks) for rank in range(ranks)]
+
+    def timekeepers(self, case: Case) -> Collection[int]:
+        """Every rank receives."""
+        return range(whole(case, "ranks"))
+
+    def tell(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
+        """Return the rates of single ranks, and which route was the slowest."""
+        times = {rank: float(np.median(seconds)) for rank, seconds in samples.items()}
+        rates = [whole(case, "bytes") / seconds / 1e9 for seconds in times.values()]
+        slowest = max(times, key=times.__getitem__)
+        source = (slowest - whole(case, "distance")) % whole(case, "ranks")
+        return {
+            "rank_max_gbytes_per_s": float(f"{max(rates):.4g}"),
+            "rank_median_gbytes_per_s": float(f"{np.median(rates):.4g}"),
+            "rank_min_gbytes_per_s": float(f"{min(rates):.4g}"),
+            "slowest_route": f"{source}-{slowest}",
+        }

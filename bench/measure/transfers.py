@@ -1,0 +1,165 @@
+"""Windows of messages between many ranks at once: who sends to whom is all that differs.
+
+Ranks leave a barrier of small messages together. Clocks of different nodes are never subtracted: a
+rank times itself, from the barrier to the acknowledgement of what it sent.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_sample
+from bench.measure.axes import BYTES, MEMORY, WINDOW, whole, with_default, word
+from bench.measure.pair import MOST_IN_FLIGHT
+from bench.record import Axis, Case, Work
+from bench.schedule import Schedule
+
+AXES = (with_default(BYTES, 2**20), MEMORY, WINDOW)
+MOST_RANKS = 4096
+
+
+class Route(NamedTuple):
+    """One rank that sends a window, and the one that receives it."""
+
+    source: int
+    target: int
+
+
+def ranks_axis(least: int, default: int, advice: str) -> AxisSpec:
+    """Return the axis of the world size."""
+    return AxisSpec(
+        name="ranks", kind=int, default=(default,), least=least, most=MOST_RANKS, advice=advice
+    )
+
+
+class Transfers:
+    """Base of the measurements of windows that are sent at once."""
+
+    rank_agg = "max"
+    tolerance = 0.02
+    size_axis = "bytes"
+    pairwise = False
+    acknowledged = True
+    """Whether receivers answer a window, and senders wait for that."""
+
+    def routes(self, case: Case) -> list[Route]:
+        """Return who sends a window to whom."""
+        raise NotImplementedError
+
+    def timekeepers(self, case: Case) -> Collection[int]:
+        """Return the ranks that send: they know when their window is acknowledged."""
+        return {route.source for route in self.routes(case)}
+
+    def tell(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
+        """Nothing beyond the statistics."""
+        del case, samples
+        return {}
+
+    def work(self, case: Case) -> Work:
+        """One message on every route; the rate is the sum over them."""
+        count = len(self.routes(case))
+        nbytes = whole(case, "bytes")
+        return Work(bytes=nbytes, bytes_total=count * nbytes, rate_bytes=count * nbytes)
+
+    def columns(self, case: Case) -> dict[str, Axis]:
+        """One way on each of the routes, and the window that fits."""
+        return {
+            "direction": "uni",
+            "pairs": len(self.routes(case)),
+            "window": self.window(case),
+        }
+
+    def window(self, case: Case) -> int:
+        """Return the messages in flight on a route, as far as one rank can hold all of its own."""
+        routes = self.routes(case)
+        sends = Counter(route.source for route in routes)
+        receives = Counter(route.target for route in routes)
+        most = max(*sends.values(), *receives.values())
+        fit = MOST_IN_FLIGHT // (most * whole(case, "bytes"))
+        return max(1, min(whole(case, "window"), fit))
+
+    def unsupported(self, case: Case, context: Context) -> str | None:
+        """Return why this rank cannot run the case, or None."""
+        if context.message_loops is None:
+            return "needs MPI: it passes messages between ranks"
+        return context.memories.lacks(word(case, "memory"))
+
+    def prepare(self, case: Case, context: Context) -> Operation:
+        """Allocate a slot of its own for every message in flight."""
+        return _Windows(case, context, self.routes(case), self.window(case), self.acknowledged)
+
+
+class _Windows:
+    """The windows that one rank sends and receives."""
+
+    def __init__(
+        self,
+        case: Case,
+        context: Context,
+        routes: Sequence[Route],
+        window: int,
+        acknowledged: bool,
+    ) -> None:
+        if context.message_loops is None:
+            raise RuntimeError("messages were prepared without MPI")
+        self._loops = context.message_loops
+        self.timing_layer = self._loops.name
+        self.overhead_s = self._loops.overhead_s
+        self.params: dict[str, Axis] = {}
+        self._rank = context.communicator.rank
+        self._window, self._nbytes = window, whole(case, "bytes")
+        members = sorted({rank for route in routes for rank in route})
+        self.idle = self._rank not in members
+        memory = context.memories[word(case, "memory")]
+        room = window * self._nbytes
+        self._out = {r.target: memory.allocate(room) for r in routes if r.source == self._rank}
+        self._in = {r.source: memory.allocate(room) for r in routes if r.target == self._rank}
+        schedule = Schedule()
+        if not self.idle:
+            self._write(schedule, members, acknowledged)
+        self._steps = schedule.cut()
+
+    def _write(self, schedule: Schedule, members: Sequence[int], acknowledged: bool) -> None:
+        """Write down: all start together, receive and send at once, acknowledge, end."""
+        schedule.meet_among(members, self._rank)
+        schedule.begin()
+        for source, buffer in self._in.items():
+            for slot in range(self._window):
+                schedule.start_receive(buffer.address + slot * self._nbytes, self._nbytes, source)
+        for target, buffer in self._out.items():
+            for slot in range(self._window):
+                schedule.start_send(buffer.address + slot * self._nbytes, self._nbytes, target)
+        if acknowledged:
+            for target in self._out:
+                schedule.start_receive(0, 0, target)
+            schedule.wait_for(0, len(self._in) * self._window)
+            for source in self._in:
+                schedule.send(0, 0, source)
+            schedule.wait()
+            schedule.end()
+        else:
+            schedule.wait_for(0, len(self._in) * self._window)
+            schedule.end()
+            schedule.wait()
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        """Fill `seconds` with the time of a window, per message."""
+        self._loops.follow(seconds, loops, self._steps)
+        seconds /= self._window
+
+    def verify(self, seed: int) -> Checked:
+        """Send another pattern on every route, so that a message on the wrong one is seen."""
+        for target, buffer in self._out.items():
+            buffer.fill(_pattern_of(seed, Route(self._rank, target)))
+        for source, buffer in self._in.items():
+            buffer.poison(_pattern_of(seed, Route(source, self._rank)))
+        self.run(one_sample(), 1)
+        wrong = sum(
+            buffer.count_wrong(_pattern_of(seed, Route(source, self._rank)))
+            for source, buffer in self._in.items()
+        )
+        return Checked(sum(buffer.nbytes for buffer in self._in.values()), wrong)
+
+
+def _pattern_of(seed: int, route: Route) -> int:
+    return (seed * MOST_RANKS + route.source) * MOST_RANKS + route.target
