@@ -7,6 +7,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_info
 
 from bench.contracts import Context
+from bench.machine.cpu import last_cache_bytes
 from bench.machine.memory import read_numa
 from bench.machine.sysfs import parse_cpu_list
 from bench.memory import LazyMemories, Place
@@ -24,6 +25,7 @@ def open_context(world: World, threads: int) -> Context:
         threads=threads,
         blas=_blas_name(),
         clock=time.perf_counter,
+        last_cache_bytes=last_cache_bytes(Path("/")),
         own_cores=world.local_size * threads <= (os.cpu_count() or 1),
     )
 

@@ -90,6 +90,37 @@ class CopyQueue(Protocol):
         """Copies that wait to be executed."""
 
 
+@runtime_checkable
+class Multiplies(Protocol):
+    """A kind of memory whose device multiplies matrices that lie in it."""
+
+    def open_product(self, m: int, n: int, k: int, dtype: str, cold: bool) -> "DeviceProduct":
+        """Return one product C[m, n] = A[m, k] W[k, n] with random factors.
+
+        Args:
+            cold: take another set of matrices each time, out of twice the last-level cache.
+
+        Raises:
+            MemoryError: where there is not enough.
+        """
+
+    def lacks_type(self, dtype: str) -> str | None:
+        """Return why the device multiplies no such numbers, or None."""
+
+
+class DeviceProduct(Protocol):
+    """A product on a device."""
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        """Fill `seconds` with the time of one product, by the device's own clock."""
+
+    def poison(self) -> None:
+        """Fill the next product with NaN."""
+
+    def fetch(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return the product that was made last, and its factors, as the host's numbers."""
+
+
 class Buffer(Protocol):
     """Bytes at an address that stays the same until it is dropped."""
 
@@ -215,6 +246,8 @@ class Context(msgspec.Struct, frozen=True):
     clock: Clock
     own_cores: bool = True
     """False where ranks outnumber the cores of their node, and so take them from each other."""
+    last_cache_bytes: int | None = None
+    """All caches of the last level of this node together."""
 
 
 class Checked(NamedTuple):

@@ -228,6 +228,13 @@ def _read_caches(root: Path, cpus: tuple[int, ...]) -> tuple[Cache, ...]:
     return tuple(Cache(name, size, number) for (name, size), number in sorted(instances.items()))
 
 
+def last_cache_bytes(root: Path) -> int | None:
+    """Return the bytes of all caches of the last level below `root`; None where unknown."""
+    caches = _read_caches(root, read_cpu_list(root / _CPUS / "online") or ())
+    last = max((cache.name for cache in caches), default=None)
+    return sum(cache.bytes * cache.instances for cache in caches if cache.name == last) or None
+
+
 def _cache_name(folder: Path) -> str | None:
     level = read_natural(folder / "level")
     suffix = {"Data": "d", "Instruction": "i", "Unified": ""}.get(read_word(folder / "type") or "")

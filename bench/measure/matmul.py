@@ -1,13 +1,31 @@
-"""One product C[m, n] = A[m, k] W[k, n] by NumPy's BLAS, m being the batch."""
+"""One product C[m, n] = A[m, k] W[k, n], m being the batch: NumPy's BLAS, or a GPU's library."""
 
 import time
 
 import numpy as np
 
-from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_sample
+from bench.contracts import (
+    AxisSpec,
+    Checked,
+    Context,
+    Multiplies,
+    Operation,
+    Seconds,
+    one_sample,
+)
 from bench.measure.axes import EACH, MEMORY, whole, word
-from bench.measure.product import DTYPES, call_overhead_s, check_product, spread
+from bench.measure.product import (
+    DEVICE_DTYPES,
+    DEVICE_UNITS,
+    DTYPES,
+    call_overhead_s,
+    check_product,
+    spread,
+)
 from bench.record import Axis, Case, Work
+
+MOST_SETS = 4096
+"""Sets of matrices that take turns; Python keeps a list of them."""
 
 
 def _shape(name: str, default: int, advice: str) -> AxisSpec:
@@ -29,7 +47,7 @@ class Matmul:
             name="dtype",
             kind=str,
             default=("fp32",),
-            choices=tuple(DTYPES),
+            choices=(*DTYPES, *DEVICE_DTYPES),
             in_id=True,
             advice="type of all three matrices",
         ),
@@ -40,6 +58,13 @@ class Matmul:
             least=0,
             most=4096,
             advice="BLAS threads of a rank; 0 shares out the cores of a node among its ranks",
+        ),
+        AxisSpec(
+            name="cache",
+            kind=str,
+            default=("hot",),
+            choices=("hot", "cold"),
+            advice="the same matrices each time, or turns among twice the last-level cache",
         ),
         MEMORY,
         EACH,
@@ -60,14 +85,25 @@ class Matmul:
 
     def unsupported(self, case: Case, context: Context) -> str | None:
         """Return why this rank cannot run the case, or None."""
-        memory = word(case, "memory")
+        memory, dtype = word(case, "memory"), word(case, "dtype")
+        reason = context.memories.lacks(memory)
+        if reason is not None:
+            return reason
+        kind = context.memories[memory]
+        if isinstance(kind, Multiplies):
+            return kind.lacks_type(dtype)
         if memory != "host":
-            return f"no {memory} memory here: it needs a GPU and CuPy"
-        return None
+            return f"no product is made in {memory} memory: it needs host or device memory"
+        if dtype not in DTYPES:
+            return f"NumPy multiplies no {dtype}: it needs memory device, or {' or '.join(DTYPES)}"
+        return _too_small(case, context) if word(case, "cache") == "cold" else None
 
     def prepare(self, case: Case, context: Context) -> Operation:
         """Allocate the matrices and fill the factors with normal random numbers."""
-        return _Product(case, context)
+        memory = context.memories[word(case, "memory")]
+        return (
+            _OnDevice(case, memory) if isinstance(memory, Multiplies) else _Product(case, context)
+        )
 
 
 class _Product:
@@ -79,22 +115,77 @@ class _Product:
         m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
         # Random data: zeros draw less power and let clocks rise.
         random = np.random.default_rng(context.communicator.rank)
-        self._left = random.standard_normal((m, k), dtype)
-        self._right = random.standard_normal((k, n), dtype)
-        self._product = np.empty((m, n), dtype)
+        left = random.standard_normal((m, k), dtype)
+        right = random.standard_normal((k, n), dtype)
+        self._sets = [(left, right, np.empty((m, n), dtype))]
+        self._turn = 0
         self.params: dict[str, Axis] = {"blas": context.blas, "threads": context.threads}
+        if word(case, "cache") == "cold":
+            sets = _count_sets(case, context)
+            # The same numbers: a cache knows addresses alone.
+            self._sets += [
+                (left.copy(), right.copy(), np.zeros((m, n), dtype)) for _ in range(1, sets)
+            ]
+            self.params["sets"] = sets
         self.overhead_s = call_overhead_s()
 
     def run(self, seconds: Seconds, loops: int) -> None:
-        left, right, product, clock = self._left, self._right, self._product, time.perf_counter_ns
+        sets, clock = self._sets, time.perf_counter_ns
         for sample in range(len(seconds)):
+            turns = [sets[(self._turn + i) % len(sets)] for i in range(loops)]
             begin = clock()
-            for _ in range(loops):
+            for left, right, product in turns:
                 np.matmul(left, right, out=product)
             seconds[sample] = (clock() - begin) * 1e-9 / loops
+            self._turn = (self._turn + loops) % len(sets)
 
     def verify(self, seed: int) -> Checked:
-        self._product.fill(np.nan)
+        left, right, product = self._sets[self._turn]
+        product.fill(np.nan)
         self.run(one_sample(), 1)
-        rows, columns = (spread(length) for length in self._product.shape)
-        return check_product(self._product, self._left[rows], self._right[:, columns])
+        rows, columns = (spread(length) for length in product.shape)
+        return check_product(product, left[rows], right[:, columns])
+
+
+class _OnDevice:
+    idle = False
+    timing_layer = "device events"
+    overhead_s = None
+
+    def __init__(self, case: Case, memory: Multiplies) -> None:
+        self._dtype = word(case, "dtype")
+        m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
+        self._product = memory.open_product(m, n, k, self._dtype, word(case, "cache") == "cold")
+        self.params: dict[str, Axis] = {}
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        self._product.run(seconds, loops)
+
+    def verify(self, seed: int) -> Checked:
+        self._product.poison()
+        self.run(one_sample(), 1)
+        product, left, right = self._product.fetch()
+        rows, columns = (spread(length) for length in product.shape)
+        unit = DEVICE_UNITS.get(self._dtype)
+        return check_product(product, left[rows], right[:, columns], unit)
+
+
+def _set_bytes(case: Case) -> int:
+    """Return the bytes of both factors and the product."""
+    m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
+    return (m * k + k * n + m * n) * np.dtype(DTYPES[word(case, "dtype")]).itemsize
+
+
+def _count_sets(case: Case, context: Context) -> int:
+    """Return how many sets of matrices hold at least twice the last-level cache."""
+    return max(2, -(-2 * (context.last_cache_bytes or 0) // _set_bytes(case)))
+
+
+def _too_small(case: Case, context: Context) -> str | None:
+    """Return why turns among matrices cannot outgrow the cache, or None."""
+    if context.last_cache_bytes is None:
+        return "the size of the last-level cache is not known here"
+    sets = _count_sets(case, context)
+    if sets > MOST_SETS:
+        return f"{sets} sets of such small matrices hold twice the cache; at most {MOST_SETS} do"
+    return None

@@ -12,6 +12,10 @@ DTYPES: dict[str, type[np.float32] | type[np.float64]] = {
     "fp64": np.float64,
 }
 """Types that NumPy's BLAS multiplies."""
+DEVICE_DTYPES = ("tf32", "fp16", "bf16", "fp8")
+"""Types that only devices multiply, with sums in single precision."""
+DEVICE_UNITS = {"tf32": 2.0**-10, "fp16": 2.0**-10, "bf16": 2.0**-7}
+"""Distance from 1 to the next number of what a device rounds factors or products to."""
 
 Indices = NDArray[np.intp]
 
@@ -26,7 +30,10 @@ def spread(length: int) -> Indices:
 
 
 def check_product(
-    product: NDArray[np.floating], left: NDArray[np.floating], right: NDArray[np.floating]
+    product: NDArray[np.floating],
+    left: NDArray[np.floating],
+    right: NDArray[np.floating],
+    unit: float | None = None,
 ) -> Checked:
     """Compare a sample of a product with sums in float64; rounding grows with k.
 
@@ -36,10 +43,12 @@ def check_product(
         product: C[m, n].
         left: the rows `spread(m)` of the left factor, [rows, k].
         right: the columns `spread(n)` of the right factor, [k, columns].
+        unit: distance from 1 to the next number of what the product was made in; None for that
+            of its own type.
     """
     sample = np.ix_(*(spread(length) for length in product.shape))
     exact = left.astype(np.float64) @ right.astype(np.float64)
-    rounding = np.finfo(product.dtype).eps * left.shape[1]
+    rounding = (np.finfo(product.dtype).eps if unit is None else unit) * left.shape[1]
     tolerance = rounding * np.abs(left).max() * np.abs(right).max()
     wrong = np.isnan(product)
     checked = wrong.copy()

@@ -43,7 +43,15 @@ class SplitMatmul:
     name = "split_matmul"
     title = "one matrix product spread over all ranks"
     axes = (
-        *(axis for axis in Matmul.axes if axis.name in ("batch", "k", "n", "dtype")),
+        *(axis for axis in Matmul.axes if axis.name in ("batch", "k", "n")),
+        AxisSpec(
+            name="dtype",
+            kind=str,
+            default=("fp32",),
+            choices=tuple(DTYPES),
+            in_id=True,
+            advice="type of all three matrices",
+        ),
         AxisSpec(
             name="split",
             kind=str,

@@ -41,12 +41,13 @@ class Gpu:
         except Exception as error:
             # A CuPy of another CUDA version fails with errors of its own, not only ImportError.
             raise MissingMemoryError(f"it needs a GPU and CuPy ({type(error).__name__})") from error
+        self.cupy: Any = cupy
         self.runtime: Any = cupy.cuda.runtime
         try:
             count = self.runtime.getDeviceCount()
             self.number = local_rank % max(1, count)
             self.runtime.setDevice(self.number)
-            self._stream = cupy.cuda.Stream(non_blocking=True)
+            self.stream: Any = cupy.cuda.Stream(non_blocking=True)
         except self.runtime.CUDARuntimeError as error:
             raise MissingMemoryError(f"it needs a GPU that CuPy can drive ({error})") from error
         self.copies = self._find_copies()
@@ -58,7 +59,7 @@ class Gpu:
         copy, synchronize = (
             ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names
         )
-        return DeviceCopies(copy or 0, synchronize or 0, int(self._stream.ptr))
+        return DeviceCopies(copy or 0, synchronize or 0, int(self.stream.ptr))
 
 
 def find_runtime(maker: str, version: int) -> ctypes.CDLL:

@@ -1,0 +1,148 @@
+"""Products out of cold caches, in types that only devices have, and on a GPU."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_measure import make_case, spoil_products
+
+from bench.context import open_context
+from bench.contracts import Context
+from bench.machine.cpu import last_cache_bytes
+from bench.measure import MEASUREMENTS
+from bench.measure.matmul import MOST_SETS
+from bench.measure.product import DEVICE_DTYPES, DTYPES
+from bench.memory.product import KINDS, decode, encode, lacks_type
+from bench.record import Axis, Case
+from bench.suite import parse_suite
+from bench.world import SoloWorld
+
+MATMUL = MEASUREMENTS["matmul"]
+SET_BYTES = 4 * (20 * 30 + 30 * 40 + 20 * 40)
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    return open_context(SoloWorld(), 1)
+
+
+def product_case(**axes: Axis) -> Case:
+    return make_case("matmul", **{"batch": 20, "k": 30, "n": 40, **axes})
+
+
+def addresses(context: Context, monkeypatch: pytest.MonkeyPatch, case: Case) -> list[list[int]]:
+    """Return the addresses of the three matrices of each of 14 products, one after the other."""
+    seen = []
+
+    def see(left: Any, right: Any, product: Any) -> None:
+        seen.append([left.ctypes.data, right.ctypes.data, product.ctypes.data])
+
+    operation = MATMUL.prepare(case, context)
+    spoil_products(monkeypatch, see)
+    operation.run(np.zeros(2), 3)
+    operation.run(np.zeros(8), 1)
+    return seen
+
+
+@pytest.mark.parametrize("sets", [2, 3, 7])
+def test_cold_matrices_take_turns_over_twice_the_last_cache(sets, context, monkeypatch):
+    # The last set is begun by one byte.
+    here = msgspec.structs.replace(context, last_cache_bytes=(sets - 1) * SET_BYTES // 2 + 1)
+    seen = addresses(here, monkeypatch, product_case(cache="cold"))
+    assert len({tuple(each) for each in seen}) == sets
+    assert all(seen[i] == seen[i + sets] for i in range(len(seen) - sets))
+    for matrix in zip(*seen[:sets], strict=True):
+        assert len(set(matrix)) == sets
+
+
+def test_hot_matrices_stay_where_they_are(context, monkeypatch):
+    seen = addresses(context, monkeypatch, product_case())
+    assert len({tuple(each) for each in seen}) == 1
+
+
+def test_every_cold_product_is_right_and_the_row_says_how_many_take_turns(context):
+    here = msgspec.structs.replace(context, last_cache_bytes=2 * SET_BYTES)
+    operation = MATMUL.prepare(product_case(cache="cold"), here)
+    assert operation.params["sets"] == 4
+    for seed in range(6):
+        assert operation.verify(seed).bytes_wrong == 0
+
+
+def test_caches_that_are_unknown_or_too_large_for_the_matrices_are_a_reason(context):
+    unknown = msgspec.structs.replace(context, last_cache_bytes=None)
+    assert "not known" in (MATMUL.unsupported(product_case(cache="cold"), unknown) or "")
+    assert MATMUL.unsupported(product_case(), unknown) is None
+    large = msgspec.structs.replace(context, last_cache_bytes=MOST_SETS * SET_BYTES)
+    assert "small matrices" in (MATMUL.unsupported(product_case(cache="cold"), large) or "")
+
+
+def test_the_last_cache_is_all_of_the_highest_level(tmp_path):
+    folder = tmp_path / "sys/devices/system/cpu"
+    for cpu in range(4):
+        for index, (level, size, shared) in enumerate([(1, "32K", cpu), (3, "8M", cpu // 2)]):
+            cache = folder / f"cpu{cpu}/cache/index{index}"
+            cache.mkdir(parents=True)
+            (cache / "level").write_text(f"{level}\n")
+            (cache / "type").write_text("Unified\n")
+            (cache / "size").write_text(f"{size}\n")
+            text = f"{2 * shared}-{2 * shared + 1}" if level == 3 else str(cpu)
+            (cache / "shared_cpu_list").write_text(text)
+    assert last_cache_bytes(tmp_path) is None
+    (folder / "online").write_text("0-3\n")
+    assert last_cache_bytes(tmp_path) == 16 * 2**20
+
+
+@pytest.mark.parametrize("dtype", DEVICE_DTYPES)
+def test_types_of_devices_are_accepted_by_suites_and_refused_by_the_host(dtype, context):
+    text = f'[suite]\nname = "t"\n[[benchmark]]\nname = "matmul"\ndtype = "{dtype}"\n'
+    assert parse_suite(text, "t.toml").blocks[0].axes["dtype"] == (dtype,)
+    reason = MATMUL.unsupported(product_case(dtype=dtype), context) or ""
+    assert dtype in reason
+    assert "fp32 or fp64" in reason
+    there = MATMUL.unsupported(product_case(dtype=dtype, memory="device"), context) or ""
+    assert "GPU" in there
+    assert "no product" in (MATMUL.unsupported(product_case(memory="standin"), context) or "")
+
+
+def test_what_the_library_of_a_gpu_lacks_has_a_reason():
+    assert all(lacks_type(dtype, False) is None for dtype in KINDS)
+    assert set(KINDS) == {*DTYPES, *DEVICE_DTYPES} - {"fp8"}
+    assert "fp8" in (lacks_type("fp8", False) or "")
+    assert "AMD" in (lacks_type("fp32", True) or "")
+
+
+@given(
+    st.floats(
+        width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**100), max_value=2.0**100
+    )
+)
+def test_bfloat16_is_the_nearest_of_eight_bits(number):
+    kept = float(decode(encode(np.array([number], np.float32), "bf16"), "bf16")[0])
+    assert abs(kept - number) <= abs(number) * 2.0**-8 + 1e-39
+    assert float(decode(encode(np.array([kept], np.float32), "bf16"), "bf16")[0]) == kept
+
+
+def test_bfloat16_rounds_half_way_to_even():
+    numbers = np.array([1 + 2.0**-8, 1 + 3 * 2.0**-8, 1 + 2.0**-7], np.float32)
+    assert decode(encode(numbers, "bf16"), "bf16").tolist() == [1, 1 + 2.0**-6, 1 + 2.0**-7]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("cache", ["hot", "cold"])
+@pytest.mark.parametrize("dtype", KINDS)
+def test_products_on_a_gpu_are_right_and_take_time(dtype, cache, context):
+    case = product_case(batch=256, k=512, n=384, dtype=dtype, memory="device", cache=cache)
+    reason = MATMUL.unsupported(case, context)
+    if reason is not None:
+        pytest.skip(reason)
+    operation = MATMUL.prepare(case, context)
+    for seed in (1, 2):
+        checked = operation.verify(seed)
+        assert checked.bytes_checked > 0
+        assert checked.bytes_wrong == 0
+    seconds = np.zeros(5)
+    operation.run(seconds, 300)
+    assert (seconds > 0).all()
