@@ -113,6 +113,8 @@ def _request_options(command: Command) -> Command:
                      help="Seed of the order of cases."),
         click.option("--replay", type=click.Path(path_type=Path), metavar="RUN",
                      help="The stored run that --launcher replay plays back."),
+        click.option("--machine", type=click.Path(path_type=Path), metavar="FILE",
+                     help="What a seller says of the machine; bounds are taken from it."),
         click.option("--label", metavar="TEXT", help="A word to keep with the run."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     )  # fmt: skip
@@ -156,7 +158,7 @@ def doctor(as_json: bool) -> int:
 @commands.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_things(as_json: bool) -> None:
-    """Benchmarks with their axes, suites, launchers and models."""
+    """Benchmarks with their axes, suites, launchers, models and known hardware."""
     from bench.terminal import catalogue, print_catalogue
 
     if as_json:
@@ -235,15 +237,36 @@ def resume(run_path: Path, force: bool, no_report: bool, as_json: bool) -> int:
 @commands.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--anonymise", is_flag=True, help="Leave out names of hosts, users and folders.")
-@click.option("-o", "folder", type=click.Path(path_type=Path), metavar="DIR",
-              help="Folder of the page; the first run's own if not given.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def report(runs: tuple[Path, ...], anonymise: bool, folder: Path | None, as_json: bool) -> None:
+@click.option(
+    "-o",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the page; the first run's own if not given.",
+)
+@click.option(
+    "--machine",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A machine file to take bounds from instead of what the runs had.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")  # fmt: skip
+def report(
+    runs: tuple[Path, ...],
+    anonymise: bool,
+    folder: Path | None,
+    machine: Path | None,
+    as_json: bool,
+) -> None:
     """Write the page and its figures again, of one run or of several together."""
     from bench.report import build
     from bench.results import open_run
 
     opened = [open_run(path) for path in runs]
+    if machine is not None:
+        from bench.bounds import bound_again
+
+        opened = [bound_again(run, machine) for run in opened]
     page = build(opened, folder or opened[0].path, anonymise)
     if as_json:
         _print_json({"report": str(page)})

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from bench.errors import printable
 from bench.links import host_findings
 from bench.record import Finding, Row, parse_params
+from bench.units import format_seconds
 
 # Name, the key in `params` that marks a row, what it means after the count of rows, and advice.
 _MARKS = (
@@ -30,6 +32,11 @@ _MARKS = (
 )
 
 
+BEATS_BOUND = "beats-bound"
+MOST_FRACTION = 1.02
+"""A measurement may be so much better than its bound: rates of links and clocks are off by less."""
+
+
 def row_findings(rows: Sequence[Row]) -> list[Finding]:
     """Return a warning for each host that stands out, and each kind of disturbance of rows."""
     marked = [set(parse_params(row.params)) for row in rows]
@@ -40,6 +47,7 @@ def row_findings(rows: Sequence[Row]) -> list[Finding]:
             findings.append(
                 Finding(name=name, level="warning", text=f"{count} {text}", advice=advice)
             )
+    findings += _bound_findings(rows)
     if any(row.timing_layer == "mpi4py" for row in rows):
         findings.append(
             Finding(
@@ -51,3 +59,29 @@ def row_findings(rows: Sequence[Row]) -> list[Finding]:
             )
         )
     return findings
+
+
+def _bound_findings(rows: Sequence[Row]) -> list[Finding]:
+    """Return one warning where rows are faster than their bound allows; their times stay."""
+    beyond = [
+        (row.fraction_of_bound, row)
+        for row in rows
+        if row.fraction_of_bound is not None and row.fraction_of_bound > MOST_FRACTION
+    ]
+    if not beyond:
+        return []
+    fraction, row = max(beyond, key=lambda pair: pair[0])
+    count = "1 row is" if len(beyond) == 1 else f"{len(beyond)} rows are"
+    whose = "its" if len(beyond) == 1 else "their"
+    return [
+        Finding(
+            name=BEATS_BOUND,
+            level="warning",
+            text=f"{count} faster than {whose} bound by over 2 %; the most is {row.case}: "
+            f"{format_seconds(row.t_median_s or 0.0)}, and its bound is "
+            f"{format_seconds(row.bound_s or 0.0)}, {fraction:.3g} times that "
+            f"({printable(row.bound_source, 300)})",
+            advice="a fact or the machine file is wrong, a cache was overlooked, or the work was "
+            "not done; look at the source of the bound first",
+        )
+    ]

@@ -95,6 +95,11 @@ def processor(gpu: Gpu, dtype: str) -> Processor:
     )
 
 
+def find_gpu(model: str, catalogue: Catalogue) -> Gpu | None:
+    """Return the row of a GPU by the name that its driver gives; None where there is none."""
+    return next((row for row in catalogue.gpus.values() if model in row.models), None)
+
+
 def node_network(node: Node, catalogue: Catalogue) -> float:
     """Return the network of a node, as measured where the catalogue has that; bytes per second."""
     if node.network_effective is None:

@@ -54,6 +54,8 @@ class RunMeta(msgspec.Struct, kw_only=True):
     """Of clusterbench."""
     suite_name: str
     suite_text: str
+    machine_text: str | None = None
+    """The machine file that bounds are taken from; None where none was given."""
     flags: dict[str, str | int | bool | None]
     """Command-line flags that differ from their defaults."""
     seed: int

@@ -148,7 +148,8 @@ def predict_rest(known: RunFolder, kept: Sequence[Row]) -> Predict:
     A calibration case that was lost is measured all the same, but a prediction that was frozen
     without it is not made again.
     """
-    frozen = known.predictions()
+    # Those from datasheets were frozen before anything was measured.
+    frozen = [prediction for prediction in known.predictions() if prediction.tier == "C"]
     done = {(row.case, row.launch) for row in kept}
 
     def predict(plan: Plan, rows: Sequence[Row], frozen_at: str) -> list[Prediction]:

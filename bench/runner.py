@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from bench.attempt import Attempt
+from bench.bounds import add_bound, known_hardware
 from bench.contracts import Launcher
 from bench.events import CaseEnded, CaseStarted, Done, Facts, Queued
 from bench.machine.differences import difference_findings, find_differences
@@ -86,6 +87,7 @@ class Runner:
             for i, case in enumerate(job.cases)
         }
         self.rows: list[Row] = list(rows)
+        self._hardware = known_hardware(recorder.meta)
         self._reference_s: dict[int, float] = {}
         self._high_s: dict[tuple[str, int], float] = {}
         """Predicted upper times, by case and launch."""
@@ -175,7 +177,8 @@ class Runner:
             ended = CaseEnded(case=case.id, status=status, reason=reason)
             self.recorder.event(job.id, job.attempt, CaseStarted(case.id))
             self.recorder.event(job.id, job.attempt, ended)
-            self._add(make_row(self._place(job, case), case, ended, {}, None, None))
+            row = make_row(self._place(job, case), case, ended, {}, None, None)
+            self._add(row, case, None, ())
 
     def _fail_current(self, attempt: Attempt, reason: str) -> None:
         if attempt.current is not None:
@@ -194,6 +197,7 @@ class Runner:
             return
         store_facts(self.recorder.meta, attempt.facts.nodes)
         self.recorder.meta.paths |= attempt.facts.paths
+        self._hardware = known_hardware(self.recorder.meta)
         differences = find_differences(attempt.facts.nodes)
         for finding in (*placement_findings(attempt.facts), *difference_findings(differences)):
             self.recorder.finding(finding)
@@ -219,7 +223,7 @@ class Runner:
             for rank, values in sorted(attempt.samples.items())
             for i, seconds in enumerate(values)
         ]
-        self._add(row, samples)
+        self._add(row, case, attempt.facts, samples)
 
     def waiting(self) -> None:
         """Show the time that passes."""
@@ -229,7 +233,8 @@ class Runner:
         meta = self.recorder.meta
         return Place(meta.run, meta.origin, job, self._order[case.id, job.launch])
 
-    def _add(self, row: Row, samples: Sequence[Sample] = ()) -> None:
+    def _add(self, row: Row, case: Case, facts: Facts | None, samples: Sequence[Sample]) -> None:
+        row = add_bound(row, case, facts, self._hardware)
         self.recorder.row(row, samples)
         self.rows.append(row)
         self.progress.ended(row)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from bench import __version__
+from bench.bounds import foresee, known_hardware
 from bench.calibration import predict_targets
 from bench.contracts import Launcher
 from bench.errors import LaunchError, RequestError
@@ -21,14 +22,16 @@ from bench.evidence.collect import collect_evidence
 from bench.findings import row_findings
 from bench.hosts import parse_hosts, read_hostfile
 from bench.launch import SCHEDULED, SUBMITTED, open_launcher
+from bench.launch.mpirun import spread
 from bench.launch.reach import find_unfit
 from bench.machine.busy import check_busy, foreign_busy
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall, find_mpi, probe_library
+from bench.machine.nominal import read_nominal
 from bench.machine.store import store_facts
 from bench.plan import Plan, make_plan
 from bench.progress import open_progress
-from bench.record import Finding, Origin, Status
+from bench.record import Finding, Job, Origin, Status
 from bench.recorder import Recorder, create_folder, lock_run, utc_now
 from bench.results import JOURNAL_FILE, RunFolder, RunMeta, open_run
 from bench.resume import (
@@ -63,6 +66,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     launches: int | None = None
     seed: int | None = None
     replay: Path | None = None
+    machine: Path | None = None
     label: str | None = None
 
     def host_names(self) -> tuple[str, ...]:
@@ -95,6 +99,8 @@ class Prepared(msgspec.Struct, frozen=True):
     launcher: Launcher
     mpi: MpiInstall | None
     site: Site
+    machine_text: str | None = None
+    """The machine file, checked."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -141,7 +147,9 @@ def prepare(request: Request) -> Prepared:
     suite = load_suite(request.suite)
     if request.ranks is not None:
         suite = override_ranks(suite, request.ranks)
-    return _with_launcher(make_plan(suite, request.launches, request.seed), request)
+    machine_text = None if request.machine is None else read_nominal(request.machine)
+    prepared = _with_launcher(make_plan(suite, request.launches, request.seed), request)
+    return msgspec.structs.replace(prepared, machine_text=machine_text)
 
 
 def _with_launcher(plan: Plan, request: Request, run: Path | None = None) -> Prepared:
@@ -249,8 +257,26 @@ def carry_out(request: Request, parent: Path) -> Ended:
         store_facts(meta, {socket.gethostname(): msgspec.to_builtins(diagnosis.facts)})
     with lock_run(folder):
         recorder = Recorder(folder, meta)
+        _freeze_datasheet(recorder, prepared.plan, request)
         progress = open_progress(prepared.plan.cases())
         return _run(Runner(prepared.plan, launcher, recorder, progress, predict_targets))
+
+
+def _freeze_datasheet(recorder: Recorder, plan: Plan, request: Request) -> None:
+    """Write what facts and the machine file foresee, before any job.
+
+    Under a scheduler, or in a run played back, nobody knows yet where ranks will be.
+    """
+    if request.launcher not in ("mpirun", "local"):
+        return
+    here = socket.gethostname()
+
+    def hosts(job: Job) -> list[str]:
+        blocks = spread(job.ranks, request.host_names() or (here,))
+        return [host for host, count in blocks.items() for _ in range(count)]
+
+    known = known_hardware(recorder.meta)
+    recorder.predictions(foresee(plan.jobs, hosts, known, recorder.now()))
 
 
 def _refuse_unfit(request: Request) -> None:
@@ -381,6 +407,7 @@ def _meta(request: Request, prepared: Prepared, origin: Origin, run: str) -> Run
         version=__version__,
         suite_name=plan.suite.name,
         suite_text=plan.suite.text,
+        machine_text=prepared.machine_text,
         # The image is what ranks run in, whether the command line or the site file names it.
         flags=request.flags() | ({"container": container.image} if container else {}),
         seed=plan.seed,

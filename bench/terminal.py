@@ -7,8 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.errors import printable
+from bench.findings import BEATS_BOUND
 from bench.launch import LAUNCHERS
 from bench.links import STANDS_OUT
+from bench.machine.catalogue import load as load_hardware
 from bench.machine.doctor import Diagnosis
 from bench.machine.facts import facts_table
 from bench.measure import MEASUREMENTS
@@ -54,6 +56,31 @@ def catalogue() -> dict[str, Any]:
         "suites": {name: load_suite(name).description for name in suite_names()},
         "launchers": LAUNCHERS,
         "models": {name: _first_line(fit) for name, fit in FITS.items()},
+        "hardware": _hardware(),
+    }
+
+
+def _hardware() -> dict[str, dict[str, str]]:
+    """Return the rows of the catalogue by kind: name, and what it is."""
+    rows = load_hardware()
+    return {
+        "links": {name: f"{row.title}, {row.payload}" for name, row in rows.links.items()},
+        "slots": {
+            name: f"{row.transfers} per lane; -x4, -x8 and -x16 name a link"
+            for name, row in rows.pcie.items()
+        },
+        "fabrics": {name: f"{row.title}, {row.payload}" for name, row in rows.fabrics.items()},
+        "NICs": {
+            name: f"{row.title}, {row.ports[0]} in {row.host[0]}" for name, row in rows.nics.items()
+        },
+        "GPUs": {
+            name: f"{row.title}, {row.memory.size}, {row.memory.bandwidth}"
+            for name, row in rows.gpus.items()
+        },
+        "nodes": {
+            name: f"{row.title}, {row.gpus} x {row.gpu}, {row.payload}"
+            for name, row in rows.nodes.items()
+        },
     }
 
 
@@ -65,6 +92,9 @@ def print_catalogue(things: dict[str, Any]) -> None:
     """Print what `catalogue` returned."""
     console = Console()
     for kind, members in things.items():
+        if kind == "hardware":
+            _print_hardware(console, members)
+            continue
         table = Table(title=kind, title_justify="left", show_header=False, box=None)
         for name, about in members.items():
             if isinstance(about, dict):
@@ -74,6 +104,16 @@ def print_catalogue(things: dict[str, Any]) -> None:
                 table.add_row(name, about)
         console.print(table)
         console.print()
+
+
+def _print_hardware(console: Console, kinds: dict[str, dict[str, str]]) -> None:
+    """Print the names alone: what each is, `list --json` and `predict` tell."""
+    table = Table(title="hardware of the catalogue, each way", title_justify="left",
+                  show_header=False, box=None)  # fmt: skip
+    for kind, rows in kinds.items():
+        table.add_row(kind, ", ".join(rows))
+    console.print(table)
+    console.print("[dim]what each is: clusterbench list --json[/]")
 
 
 def print_headline(ended: Ended) -> None:
@@ -90,7 +130,7 @@ def print_headline(ended: Ended) -> None:
         table.add_row(escape(headline.what), headline.text, escape(headline.name))
     console.print(table)
     for finding in run.meta.findings:
-        if finding.name == STANDS_OUT:
+        if finding.name in (STANDS_OUT, BEATS_BOUND):
             console.print(f"[yellow]{escape(printable(finding.text, 600))}[/]", highlight=False)
     counts = ", ".join(f"{count} {status}" for status, count in ended.counts.items() if count)
     console.print(f"rows: {counts or 'none'}; {ended.outcome}", highlight=False)

@@ -97,6 +97,10 @@ def test_everything_there_is_can_be_listed(capsys):
     assert run_command(["list"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for kind in listed.values() for name in kind)
+    assert {"hdr", "100gbe"} <= listed["hardware"]["links"].keys()
+    assert listed["hardware"]["GPUs"]["h200-sxm"].startswith("NVIDIA H200")
+    words = out.replace(",", " ").split()
+    assert all(name in words for rows in listed["hardware"].values() for name in rows)
 
 
 def test_a_plan_as_json_is_the_plan_as_text(capsys):

@@ -15,7 +15,7 @@ LAYERS = (
     {"contracts", "deadline", "events", "hosts", "links", "keys", "rates", "results", "world"},
     {"findings", "imports", "machine", "measure", "memory", "model", "site", "timing"},
     {"analysis", "context", "hardware", "launch", "process", "recorder", "suite", "vitals"},
-    {"evidence"},
+    {"bounds", "evidence"},
     {"attempt", "execute", "plan", "prediction", "progress", "report", "rows", "state", "training"},
     {"calibration", "predict", "predict_step", "rounds", "runner"},
     {"worker"},

@@ -87,7 +87,10 @@ def test_every_planned_case_is_measured_verified_and_predicted(tmp_path: Path) -
     assert latency.src is not None
     assert latency.src.endswith(":rank0")
     assert latency.gbytes_per_s == pytest.approx(65536 / (latency.t_median_s or 0) / 1e9)
-    predicted = {p.case: p for p in done.predictions() if p.seconds is not None}
+    assert all(
+        (row.bound_s is None) == row.bound_source.startswith("none: ") for row in rows.values()
+    )
+    predicted = {p.case: p for p in done.predictions() if p.seconds is not None and p.tier == "C"}
     assert len(predicted) == 6
     assert all(p.frozen_at < (rows[name].started_utc or "") for name, p in predicted.items())
 

@@ -5,19 +5,28 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from PIL import Image
 from synthetic import ALL, write_run
 
 from bench.analysis.table import load
-from bench.record import Finding, Origin
+from bench.record import Finding, Origin, Row
 from bench.report import build
-from bench.report.curves import latency
+from bench.report.curves import bandwidth, latency
 from bench.report.figures import FIGURES
 from bench.report.markdown import escape
 from bench.report.products import product_rate
 from bench.report.residuals import residuals
-from bench.results import FIGURES_FOLDER, RESULTS_FILE
+from bench.results import (
+    FIGURES_FOLDER,
+    RESULTS_FILE,
+    RunFolder,
+    csv_header,
+    csv_lines,
+    csv_text,
+    open_run,
+)
 
 HOSTILE = "<script>alert(1)</script> $\\frac{1}{0$ | **x** \n\x1b[31m \u202e `y` {{ 7*7 }} \u6f22"
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -388,3 +397,46 @@ def test_sizes_are_labelled_in_iec_units(tmp_path):
     assert labels[0] == "1 B"
     assert "4 KiB" in labels
     assert len(labels) <= 8
+
+
+def bounded(run: RunFolder, seconds: float | None, source: str) -> RunFolder:
+    """Give every row of a run the same bound."""
+    rows = [
+        msgspec.structs.replace(
+            row,
+            bound_s=seconds,
+            bound_source=source,
+            fraction_of_bound=seconds and row.t_median_s and seconds / row.t_median_s,
+        )
+        for row in run.rows()
+    ]
+    path = run.path / RESULTS_FILE
+    path.write_text(csv_text([csv_header(Row)]) + csv_lines(rows))
+    return open_run(run.path)
+
+
+def test_why_there_is_no_bound_is_said_once_for_a_benchmark(tmp_path):
+    run = write_run(tmp_path / "run", benchmarks=["latency", "memcpy"])
+    text = build([bounded(run, None, "none: nobody knows")], tmp_path / "page").read_text()
+    assert text.count("No bound: nobody knows.") == 2
+    assert "Bounds: 0 of 46 cases have one" in text
+
+
+def test_a_bound_that_is_beaten_is_looked_at_first_and_one_that_holds_is_not(tmp_path):
+    run = write_run(tmp_path / "run", benchmarks=["latency"])
+    fast = build([bounded(run, 120e-9, "50 MB/s")], tmp_path / "page").read_text()
+    assert "faster than the bound by over 2 %; latency 1 B reaches 109 % of it (50 MB/s)" in fast
+    held = build([bounded(run, 111e-9, "50 MB/s")], tmp_path / "page").read_text()
+    assert "faster than the bound" not in held
+    assert "Of bound" in held
+
+
+def test_a_bound_far_above_a_panel_is_said_and_a_near_one_drawn(tmp_path):
+    table = load(write_run(tmp_path / "run", benchmarks=["bandwidth"]))
+    best = float(table["gbytes_per_s"].max())
+    for times, above in ((2.0, False), (10.0, True)):
+        table["bound_s"] = table["size"] / (times * best * 1e9)
+        (axes,) = bandwidth(table).axes
+        said = [text.get_text() for text in axes.texts]
+        assert ("above the panel" in " ".join(said)) == above
+        assert (axes.get_ylim()[1] > times * best) == (not above)

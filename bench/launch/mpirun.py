@@ -44,11 +44,16 @@ class MpirunLauncher:
 
     def _block(self, job: Job) -> dict[str, int]:
         """Return the ranks on each host: the first ones together, the last one on the last host."""
-        if not self._hosts:
-            return {}
-        each, more = divmod(job.ranks, len(self._hosts))
-        counts = {host: each + (i < more) for i, host in enumerate(self._hosts)}
-        return {host: count for host, count in counts.items() if count}
+        return spread(job.ranks, self._hosts)
+
+
+def spread(ranks: int, hosts: tuple[str, ...]) -> dict[str, int]:
+    """Return the ranks on each of the hosts, evenly in blocks; hosts without a rank are missing."""
+    if not hosts:
+        return {}
+    each, more = divmod(ranks, len(hosts))
+    counts = {host: each + (i < more) for i, host in enumerate(hosts)}
+    return {host: count for host, count in counts.items() if count}
 
 
 def _open_mpi_options(

@@ -139,6 +139,8 @@ class Gpu(_Row, frozen=True, kw_only=True):
     host: str
     memory: Memory
     peaks: tuple[Peak, ...]
+    models: tuple[str, ...] = ()
+    """Names that its driver gives it."""
     dies: int = 1
     fabric: str | None = None
     reach: Literal["pair", "mesh", "switch"] | None = None

@@ -70,6 +70,8 @@ class CpuFacts(msgspec.Struct, frozen=True, kw_only=True):
     smt: str | None = None
     """As the kernel says it: on, off, forceoff, notsupported or notimplemented."""
     governors: tuple[str, ...] = ()
+    scaling_driver: str | None = None
+    """What sets the clock; it decides whether `mhz_max` includes boost."""
     mhz_min: float | None = None
     mhz_max: float | None = None
     caches: tuple[Cache, ...] = ()
@@ -97,6 +99,7 @@ def read_cpu(root: Path) -> CpuFacts:
         quota_cores=read_quota(root),
         smt=_read_smt(root),
         governors=_read_governors(root, cpus),
+        scaling_driver=read_word(_scaling(root, cpus[0]) / "scaling_driver") if cpus else None,
         mhz_min=_frequency(root, cpus, "cpuinfo_min_freq", lowest=True),
         mhz_max=_frequency(root, cpus, "cpuinfo_max_freq", lowest=False),
         caches=_read_caches(root, cpus),

@@ -43,6 +43,7 @@ _COMMON = {"localhost", "root", "user", "home"}
 _META_TEXTS = (
     "suite_name",
     "suite_text",
+    "machine_text",
     "flags",
     "launcher",
     "mpi",

@@ -8,8 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from bench.record import Stage
-from bench.report.style import Series, Transform
-from bench.units import format_bytes
+from bench.report.style import GREY, Series, Transform
+from bench.units import format_bytes, format_number
+
+MOST_ROOF = 2.5
+"""Times the highest point that a bound may lie above it and still be drawn."""
 
 
 def set_size_axis(axes: Axes, sizes: "pd.Series[float]", label: str) -> None:
@@ -42,13 +45,21 @@ def set_linear_axis(axes: Axes, label: str, curves: Sequence[Series], transform:
     """Make y go from zero to the highest point or prediction, with room above.
 
     Intervals may reach half as high again; beyond, they and the bands leave the panel, so that a
-    wide band does not press the measurements together.
+    wide band does not press the measurements together. So do bounds that are far above, but their
+    value is said.
     """
     points = pd.concat([series.points for series in curves])
     held_out = points["predicted_s"].where(points["stage"] != Stage.CALIBRATE)
     shown = pd.concat([transform(points, points["t_s"]), transform(points, held_out)])
     ends = pd.concat([transform(points, points[end]) for end in ("t_low_s", "t_high_s")])
     highest = float(shown.max())
+    roofs = transform(points, points["bound_s"]).dropna()
+    far = roofs > MOST_ROOF * highest
+    if far.any():
+        least, most = (format_number(float(end)) for end in (roofs[far].min(), roofs[far].max()))
+        text = f"bound{'' if least == most else 's from'} {least}, above the panel"
+        axes.text(1, 1.01, text, transform=axes.transAxes, ha="right", va="bottom", color=GREY)
+    highest = max([highest, *roofs[~far]])
     axes.set_ylim(0, 1.06 * max(highest, min(float(ends.max(skipna=True)), 1.5 * highest)))
     axes.set_ylabel(label)
 

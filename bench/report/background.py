@@ -75,6 +75,8 @@ def method(run: RunData) -> Iterator[Block]:
         text = "\n".join(_command_text(command) for command in meta.commands)
         yield Fold(f"Commands: {len(meta.commands)}", (Code(text),))
     yield Fold("Suite", (Code(meta.suite_text),))
+    if meta.machine_text:
+        yield Fold("Machine file", (Code(meta.machine_text),))
 
 
 def _command_text(command: Command) -> str:

@@ -14,6 +14,7 @@ from bench.analysis.table import measured
 from bench.record import Stage
 from bench.report.data import RunData
 from bench.report.page import Block, Fold, Table
+from bench.report.roofs import bounds
 from bench.units import format_rate, format_seconds
 
 _RATES = (("tflops", 1e12, "FLOP/s"), ("gbytes_per_s", 1e9, "B/s"))
@@ -26,6 +27,7 @@ _HEADER = (
     "Least",
     "P99",
     "Rate",
+    "Of bound",
     "Predicted",
     "Off by",
 )
@@ -33,7 +35,8 @@ _PROVEN = "Path proven"
 
 
 def numbers(run: RunData) -> Iterator[Block]:
-    """Yield a table per benchmark, and one of the rows without a number."""
+    """Yield the bounds, a table per benchmark, and one of the rows without a number."""
+    yield from bounds(run)
     points = summarise(run.table)
     lines = measured(run.table)
     paths = _paths(lines)
@@ -102,6 +105,7 @@ def _row(point: "pd.Series[Any]", extremes: pd.DataFrame) -> tuple[str, ...]:
         _seconds(least_s),
         _seconds(p99_s),
         _rate(point),
+        format_percent(point["bound_s"] / point["t_s"]) if pd.notna(point["bound_s"]) else "",
         _seconds(predicted),
         format_percent(off, signed=True) if pd.notna(off) else "",
     )

@@ -23,6 +23,10 @@ FRAME_BYTES = 14 + ETHERNET_BYTES
 TCP_BYTES = 52
 """Headers of IPv4 and of TCP with time stamps: part of the MTU, and no payload."""
 
+BURST_BYTES, BURST_S = 9_038, 75e-6
+"""What an idle link sends at once: the largest frame, and what it should have sent while a timer
+fires late. More makes messages of that size look faster than the link; less costs rate."""
+
 RATE_UNITS = {"kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 RATE_LIMITS = (10**6, 10**10)
 MTU_LIMITS = (576, 9000)
@@ -95,6 +99,11 @@ class Target:
     directions: tuple[str, ...]
 
 
+def burst_bytes(rate_bits_per_s: int) -> int:
+    """Return what a link of this rate sends at once after a pause."""
+    return BURST_BYTES + round(rate_bits_per_s / 8 * BURST_S)
+
+
 def check_range(name: str, value: int, limits: tuple[int, int]) -> int:
     """Return the value where it is within the limits."""
     if not limits[0] <= value <= limits[1]:
@@ -161,6 +170,7 @@ def write_description(cluster: Cluster) -> None:
         f"rate_bits_per_s = {cluster.rate_bits_per_s}  # of one link, one way\n"
         f"mtu_bytes = {cluster.mtu_bytes}\n"
         f"payload_bytes_per_s = {cluster.payload_bytes_per_s:.1f}  # of TCP on one link, one way\n"
+        f"burst_bytes = {burst_bytes(cluster.rate_bits_per_s)}  # at once, after a pause\n"
     )
 
 

@@ -5,12 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from labkit.cluster import ETHERNET_BYTES, FRAME_BYTES, Cluster, Link, Target
+from labkit.cluster import ETHERNET_BYTES, FRAME_BYTES, Cluster, Link, Target, burst_bytes
 from labkit.namespaces import FOLDER, SWITCH, inside, make_namespaces, mount_sysfs
 
-BURST_BYTES, BURST_S = 9_038, 75e-6
-"""What an idle link sends at once: the largest frame, and what it should have sent while a timer
-fires late. More makes messages of that size look faster than the link; less costs rate."""
 QUEUE_S, QUEUE_FRAMES = 0.02, 32
 """How much traffic, and at least how many frames, a link queues before it drops any."""
 BRIDGE_FILTERS = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
@@ -55,8 +52,8 @@ def shape(target: Target, rate_bits_per_s: int, cluster: Cluster) -> None:
     """Limit links to a rate that counts whole frames, as a wire does."""
     frames_bytes = QUEUE_FRAMES * (cluster.mtu_bytes + FRAME_BYTES)
     queue_bytes = max(round(rate_bits_per_s / 8 * QUEUE_S), frames_bytes)
-    burst_bytes = BURST_BYTES + round(rate_bits_per_s / 8 * BURST_S)
-    limits = ("rate", f"{rate_bits_per_s}bit", "burst", f"{burst_bytes}b", "limit", queue_bytes)
+    burst = f"{burst_bytes(rate_bits_per_s)}b"
+    limits = ("rate", f"{rate_bits_per_s}bit", "burst", burst, "limit", queue_bytes)
     for link in target.links:
         for direction in target.directions:
             name, interface = _senders(link)[direction]

@@ -1,0 +1,89 @@
+"""Bounds of what stays inside a host: data through main memory, and arithmetic."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from bench.bounds.known import Unbounded
+from bench.bounds.question import Bound, Question, memory_kind
+from bench.measure import MEASUREMENTS
+from bench.measure.axes import whole, word
+from bench.record import Case
+from bench.units import format_bytes, format_rate
+
+
+def pass_memory(asked: Question, host: str, footprint: int, operations: int = 1) -> Bound:
+    """Data that caches cannot hold passes main memory.
+
+    Of a footprint that is used again and again, caches keep what they can; the rest is moved every
+    time. Below twice the caches that rest says too little.
+    """
+    rate = asked.hardware.memory(host)
+    caches = asked.hardware.cache_bytes(host)
+    if footprint < 2 * caches:
+        raise Unbounded("the data fits into twice the caches, which are faster than main memory")
+    seconds = (footprint - caches) / operations / rate.value
+    text = f"(bytes read and written - {format_bytes(caches)} of caches) / B, B = {rate.source}"
+    return Bound(seconds, text, seconds)
+
+
+def copy(asked: Question) -> Bound:
+    """Copies inside ranks: each byte read and written once."""
+    case = asked.case
+    if memory_kind(case) != "host":
+        raise Unbounded("no fact states the bandwidth of this memory")
+    return _crowded(asked, 2 * whole(case, "bytes"))
+
+
+def stream(asked: Question) -> Bound:
+    """Kernels over arrays: what they move is their footprint."""
+    work = MEASUREMENTS["stream"].work(asked.case)
+    return _crowded(asked, work.bytes_per_rank or 0)
+
+
+def _crowded(asked: Question, each: int) -> Bound:
+    """Every rank of a host uses its memory at once; the fullest host bounds the slowest rank."""
+    host, ranks = Counter(asked.seats.hosts).most_common(1)[0]
+    return pass_memory(asked, host, each * ranks)
+
+
+def matmul(asked: Question) -> Bound:
+    """Arithmetic alone, at the highest rate of all cores or GPUs of the fullest host."""
+    host, ranks = Counter(asked.seats.hosts).most_common(1)[0]
+    return arithmetic(asked, {host: ranks}, ranks * flop_of(asked.case))
+
+
+def flop_of(case: Case) -> int:
+    """Return the FLOP of one product."""
+    return 2 * whole(case, "batch") * whole(case, "n") * whole(case, "k")
+
+
+def arithmetic(
+    asked: Question, ranks_on: Mapping[str, int], flop: int, dtype: str | None = None
+) -> Bound:
+    """Return the bound of FLOP shared out in the best way over the ranks of hosts."""
+    dtype, on_host = dtype or word(asked.case, "dtype"), memory_kind(asked.case) == "host"
+    rate, what = 0.0, ""
+    for host, ranks in ranks_on.items():
+        if on_host:
+            core, cores = asked.hardware.core(host, dtype), _cores(asked, host, ranks)
+            rate += cores * core.value
+            what = f"{cores} core{'s' if cores > 1 else ''} x {core.source}"
+        else:
+            best = sorted(asked.hardware.gpus(host, dtype), key=lambda gpu: -gpu.value)[:ranks]
+            rate += sum(gpu.value for gpu in best)
+            what = best[0].source
+    several = f" on each of {len(ranks_on)} hosts" if len(ranks_on) > 1 else ""
+    seconds = flop / rate
+    return Bound(seconds, f"FLOP / {format_rate(rate, 'FLOP/s')}: {what}{several}", seconds)
+
+
+def _cores(asked: Question, host: str, ranks: int) -> int:
+    """Return the cores that can compute for the ranks of a host, at most."""
+    seats = asked.seats
+    known = asked.hardware.facts(host).cpu.cores
+    most = [known] if known else []
+    most += [seats.cores[host]] if host in seats.cores else []
+    most += [ranks * seats.threads] if seats.threads else []
+    if not most:
+        raise Unbounded("the number of cores is not known")
+    return min(most)
