@@ -2,14 +2,29 @@
 
 from bench.record import Work
 
+BUS_FACTORS: dict[str, tuple[int, int]] = {
+    "allreduce": (2, 1),
+    "reduce_scatter": (1, 1),
+    "allgather": (1, 1),
+    "alltoall": (1, 1),
+    "broadcast": (1, 0),
+    "scatter": (1, 1),
+    "gather": (1, 1),
+}
+"""(a, b) of a collective's factor a (n - b) / n on n ranks (nccl-tests, PERFORMANCE.md).
 
-def allreduce_bus_factor(ranks: int) -> float:
-    """Return the bytes that each rank must at least send, as a multiple of its buffer: 2(n-1)/n.
+All but a rank's own part crosses its link: twice in an allreduce, which reduces and hands out
+again. A broadcast leaves the root whole.
+"""
 
-    Reduced and handed out again, all but a rank's own part crosses its link twice (nccl-tests,
-    PERFORMANCE.md); so bus bandwidth compares with a link whatever the number of ranks.
+
+def bus_factor(collective: str, ranks: int) -> float:
+    """Return the bytes that cross the busiest link at least, as a multiple of the total.
+
+    So bus bandwidth compares with the rate of a link, whatever the number of ranks.
     """
-    return 2 * (ranks - 1) / ranks
+    times, own = BUS_FACTORS[collective]
+    return times * (ranks - own) / ranks
 
 
 def gbytes_per_s(work: Work, seconds: float) -> float | None:

@@ -56,12 +56,13 @@ def true_seconds(case: Case) -> float:
     """Return what one operation takes in this world."""
     axes = case.axes
     size = int(axes.get("bytes", 0))
+    if case.benchmark == "allreduce":
+        alpha_s = 15e-6 if axes["mode"] == "throughput" else 20e-6
+        return alpha_s + size / 5e9
     if case.benchmark == "latency":
         return 110e-9 + size / 18e9 + (600e-9 if size > 4096 else 0.0)
     if case.benchmark in ("bandwidth", "bibandwidth"):
         return 60e-9 + size / 15e9 + (150e-9 if size > 4096 else 0.0)
-    if case.benchmark == "allreduce":
-        return 20e-6 + size / 5e9
     if case.benchmark == "message_rate":
         return 55e-9 + size / 14e9
     if case.benchmark in ("memcpy", "stream"):
@@ -84,6 +85,9 @@ def work(case: Case) -> Work:
         return Work(bytes=size, rate_bytes=size)
     if case.benchmark == "message_rate":
         return Work(bytes=size, messages=1)
+    if case.benchmark == "allreduce":
+        bus_bytes = size * rates.bus_factor("allreduce", 2)
+        return Work(bytes=size, rate_bytes=size, bus_bytes=bus_bytes)
     if case.benchmark == "stream":
         size *= KERNELS[str(axes["kernel"])]
     return Work(bytes=size, rate_bytes=size * (2 if case.benchmark == "bibandwidth" else 1))
@@ -104,6 +108,12 @@ def cases(benchmarks: Iterable[str]) -> list[Case]:
                 (benchmark, {"bytes": size, "kernel": kernel})
                 for kernel in KERNELS
                 for size in SIZES[10::2]
+            ]
+        elif benchmark == "allreduce":
+            found += [
+                (benchmark, {"bytes": size, "mode": mode})
+                for mode in ("latency", "throughput")
+                for size in SIZES[3:]
             ]
         elif benchmark == "memcpy":
             found += [(benchmark, {"bytes": size}) for size in SIZES[6:]]
@@ -223,7 +233,7 @@ def write_run(
                 n=_int(case, "n"),
                 dtype=_text(case, "dtype"),
                 params=params_text(
-                    {**({"kernel": case.axes["kernel"]} if "kernel" in case.axes else {})}
+                    {name: case.axes[name] for name in ("kernel", "mode") if name in case.axes}
                     | (params or {})
                 ),
                 rank_agg="rank0" if len(ranks) == 1 else "max",
@@ -314,6 +324,7 @@ def _times(base: float, done: Work, samples: int) -> dict[str, Any]:
         "converged": 1,
         "slowest_rank": 0,
         "gbytes_per_s": rates.gbytes_per_s(done, base),
+        "busbw_gbytes_per_s": rates.busbw_gbytes_per_s(done, base),
         "tflops": rates.tflops(done, base),
         "messages_per_s": rates.messages_per_s(done, base),
         "bytes_checked": 64,

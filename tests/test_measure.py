@@ -14,6 +14,7 @@ import pytest
 from bench.context import open_context
 from bench.contracts import KERNELS, Checked, Context, MemoryLoops, Operation, Peer, Seconds
 from bench.measure import MEASUREMENTS
+from bench.measure.blocks import KINDS
 from bench.measure.expansion import TAKES_PART
 from bench.measure.pair import MOST_IN_FLIGHT, window_size
 from bench.measure.pairs import EVERY_PAIR
@@ -27,7 +28,8 @@ from bench.world import SoloWorld
 
 ENDS = sorted(name for name, measurement in MEASUREMENTS.items() if measurement.pairwise)
 PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR) - {"overlap"})
-OF_ALL = {"allreduce", "exchange", "ring_shift", "split_matmul", "training_step", *TAKES_PART}
+TOGETHER = {"exchange", "ring_shift", "split_matmul", "training_step"}
+OF_ALL = TOGETHER | {kind.name for kind in KINDS} | set(TAKES_PART)
 """All ranks do one thing together."""
 LOCAL = sorted(set(MEASUREMENTS) - set(ENDS) - OF_ALL)
 """In one process; pairs of every two ranks, and what all do together, have tests of their own."""
@@ -100,7 +102,7 @@ def test_a_benchmark_between_two_ranks_says_why_it_cannot_run_alone(name, contex
     assert "needs MPI" in reason
 
 
-@pytest.mark.parametrize("name", [name for name in MEASUREMENTS if name != "stream"])
+@pytest.mark.parametrize("name", sorted(set(MEASUREMENTS) - {"stream", "barrier"}))
 def test_memory_that_is_not_here_is_a_reason(name, context):
     measurement = MEASUREMENTS[name]
     here = msgspec.structs.replace(context, message_loops=Wire(None).end(0))

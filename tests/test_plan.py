@@ -268,7 +268,7 @@ def test_every_suite_that_comes_along_can_be_planned():
 
 def test_the_quick_suite_holds_every_benchmark_of_one_or_two_ranks_and_one_launch():
     plan = make_plan(load_suite("quick"))
-    suites = [make_plan(load_suite(name)) for name in ("cluster", "many")]
+    suites = [make_plan(load_suite(name)) for name in ("cluster", "collectives", "many")]
     of_many = {case.benchmark for suite in suites for job in suite.jobs for case in job.cases}
     cases = [case for job in plan.jobs for case in job.cases]
     assert {case.benchmark for case in cases} == set(MEASUREMENTS) - of_many

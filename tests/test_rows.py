@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from bench.events import CaseEnded, Facts, RankFacts
 from bench.measure import MEASUREMENTS
 from bench.plan import expand
+from bench.rates import BUS_FACTORS
 from bench.record import Axis, Case, Job, Origin, Row, Stage, Status, parse_params
 from bench.rows import Place, aggregate, make_row
 from bench.runner import placement_findings
@@ -168,14 +169,22 @@ def test_rates_are_work_over_the_median_and_no_other_is_given(case, rates):
     assert given_rates == pytest.approx(rates)
 
 
-@pytest.mark.parametrize("name", MEASUREMENTS)
+@pytest.mark.parametrize("name", sorted(set(MEASUREMENTS) - {"barrier"}))
 def test_every_benchmark_has_one_kind_of_rate_or_none(name):
     row = row_of(make_case(name), {0: (1e-3,) * 7})
     values = (row.gbytes_per_s, row.tflops, row.messages_per_s)
     # Bytes that an exchange moves are its strategy's choice: only its time compares.
     assert len([value for value in values if value is not None]) == (name != "exchange")
     # What a collective makes of its links is told beside its rate.
-    assert (row.busbw_gbytes_per_s is not None) == (name == "allreduce")
+    assert (row.busbw_gbytes_per_s is not None) == (name in BUS_FACTORS)
+
+
+def test_a_barrier_moves_nothing_and_has_no_rate_and_no_bytes():
+    row = row_of(make_case("barrier"), {0: TEN, 1: TEN})
+    named = ("gbytes_per_s", "busbw_gbytes_per_s", "tflops", "messages_per_s")
+    sizes = ("bytes", "bytes_per_rank", "bytes_total")
+    assert [getattr(row, name) for name in (*named, *sizes)] == [None] * 7
+    assert row.t_median_s is not None
 
 
 # Columns and params.

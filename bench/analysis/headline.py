@@ -8,7 +8,7 @@ import msgspec
 import pandas as pd
 
 from bench.analysis.statistics import summarise
-from bench.analysis.table import is_oversubscribed, is_standin
+from bench.analysis.table import COLLECTIVES, is_oversubscribed, is_standin
 from bench.record import Stage
 from bench.units import format_rate, format_seconds
 
@@ -44,7 +44,16 @@ def headlines(table: pd.DataFrame) -> list[Headline]:
     """Return the numbers of one run, none from more ranks than cores or a device that is none."""
     points = summarise(table[~is_oversubscribed(table) & ~is_standin(table)])
     found: list[Headline] = []
-    for pick in (_latency, _bandwidth, _message_rate, _pairs, _allreduce, _memory, _matmul):
+    for pick in (
+        _latency,
+        _bandwidth,
+        _message_rate,
+        _pairs,
+        _collectives,
+        _barrier,
+        _memory,
+        _matmul,
+    ):
         found += pick(points)
     return found
 
@@ -81,10 +90,20 @@ def _pairs(points: pd.DataFrame) -> Iterator[Headline]:
         yield _headline(f"Bandwidth one way, {what} of {len(lines)} pairs", point, "B/s", rate)
 
 
-def _allreduce(points: pd.DataFrame) -> Iterator[Headline]:
-    for label, curve in _curves(points, "allreduce"):
-        what = f"Allreduce, bus bandwidth{label}"
-        yield from _best(what, curve, "busbw_gbytes_per_s", 1e9, "B/s")
+def _collectives(points: pd.DataFrame) -> Iterator[Headline]:
+    for collective in COLLECTIVES:
+        lines = points[points["benchmark"] == collective]
+        what = f"{collective.replace('_', ' ').capitalize()}, bus bandwidth"
+        yield from _best(what, lines, "busbw_gbytes_per_s", 1e9, "B/s")
+
+
+def _barrier(points: pd.DataFrame) -> Iterator[Headline]:
+    """The most ranks: a barrier takes longer the more have to come."""
+    lines = points[(points["benchmark"] == "barrier") & points["size"].notna()]
+    lines = lines[lines["size"] == lines["size"].max()]
+    for _, line in lines.drop_duplicates("series").iterrows():
+        label = f" ({line['label']})" if line["label"] else ""
+        yield _headline(f"Barrier of {line['size']:.0f} ranks{label}", line, "s", line["t_s"])
 
 
 def _memory(points: pd.DataFrame) -> Iterator[Headline]:

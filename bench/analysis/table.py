@@ -26,6 +26,12 @@ from bench.record import (
 from bench.results import RunFolder
 from bench.units import format_bytes
 
+ROOTED = ("broadcast", "scatter", "gather")
+"""Collective calls in which one rank has a part of its own."""
+UNROOTED = ("allreduce", "reduce_scatter", "allgather", "alltoall")
+COLLECTIVES = (*UNROOTED, *ROOTED)
+"""Collective calls that move data; a barrier moves none."""
+
 BENCHMARKS = (
     "latency",
     "bandwidth",
@@ -33,7 +39,8 @@ BENCHMARKS = (
     "message_rate",
     "pairs_latency",
     "pairs_bandwidth",
-    "allreduce",
+    *COLLECTIVES,
+    "barrier",
     "overlap",
     "memcpy",
     "stream",
@@ -47,6 +54,8 @@ NOT_MEASURED = "not measured"
 
 SIZE_AXES = ("bytes", "batch")
 """The axes that curves are drawn along."""
+_OWN_SIZE = {"matmul": ("batch",), "barrier": ("ranks",)}
+"""The axes of benchmarks that have no message size."""
 
 EVIDENCE = ("path_observed", "path_level", "path_reason", "path_ratio")
 DERIVED = ("stage", "series", "size", "label", "name")
@@ -77,6 +86,9 @@ _NUMERIC = {field.name for field in msgspec.structs.fields(Row) if field.type in
     "path_ratio",
 }
 
+_SPEAKING = ("mode",)
+"""Axes whose values need no name beside them."""
+
 _PAIR = ("src_rank", "dst_rank")
 """Axes that name a pair; people know it by its hosts."""
 
@@ -91,11 +103,12 @@ def load(run: RunFolder) -> pd.DataFrame:
 
     Control runs are left out: they are there for the evidence of a path, and no results.
 
-    Columns are those of `results.csv`, then `stage`, `series`, `size` (the bytes or batch that the
-    suite asked for), `label` (what tells the series apart), `name` (for people), the prediction
-    (`predicted_s`, `low_s`, `high_s`, `tier`, `formula`, `calibration_cases`, `frozen_at`), the
-    evidence of its path (`path_observed`, `path_level`, `path_reason`, `path_ratio`) and one
-    `param_` column for each axis in `params`. Times are seconds.
+    Columns are those of `results.csv`, then `stage`, `series`, `size` (the bytes, batch or, of a
+    barrier, ranks that the suite asked for), `label` (what tells the series apart), `name` (for
+    people), the prediction (`predicted_s`, `low_s`, `high_s`, `tier`, `formula`,
+    `calibration_cases`, `frozen_at`), the evidence of its path (`path_observed`, `path_level`,
+    `path_reason`, `path_ratio`) and one `param_` column for each axis in `params`. Times are
+    seconds.
 
     Raises:
         RequestError: where a file of the run is damaged.
@@ -140,6 +153,14 @@ def is_oversubscribed(table: pd.DataFrame) -> "pd.Series[bool]":
 def is_standin(table: pd.DataFrame) -> "pd.Series[bool]":
     """Return which lines are of host memory used as a device's; they say nothing of any GPU."""
     return (table[["src_memory", "dst_memory"]] == "standin").any(axis=1)
+
+
+def is_back_to_back(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which lines are of collective calls that followed each other (coll_throughput)."""
+    column = PARAM + "mode"
+    if column not in table:
+        return pd.Series(False, index=table.index, dtype=bool)
+    return table[column] == "throughput"
 
 
 def _planned(plan: Iterable[Job]) -> dict[tuple[str, int], tuple[Job, Case]]:
@@ -202,10 +223,10 @@ def _why_missing(outcome: str | None) -> str:
 
 def _place(axes: Mapping[str, Axis], record: Record) -> Record:
     """Return what places a case in its curve: series, size, and the axes to name it by."""
-    names = ("batch",) if record["benchmark"] == "matmul" else SIZE_AXES
+    names = _OWN_SIZE.get(record["benchmark"], SIZE_AXES)
     # What the suite asked for, which a case has whether it was measured or not.
     sizes = [size for name in names for size in (axes.get(name), record.get(name))]
-    others = {name: value for name, value in axes.items() if name not in SIZE_AXES}
+    others = {name: v for name, v in axes.items() if name not in (*SIZE_AXES, *names)}
     series = ";".join(f"{name}={value}" for name, value in sorted(others.items()))
     return {
         "series": f"{record['benchmark']};{series}" if series else record["benchmark"],
@@ -241,7 +262,12 @@ def _label(axes: Mapping[str, Axis], varying: set[str], record: Record) -> str |
     named = [str(axes[axis]) for axis in _ALWAYS_NAMED if axis in axes]
     elsewhere = {axis for axis in _MEMORY if axes.get(axis, "host") != "host"}
     others = sorted((varying | elsewhere) - {"k", "n", *_ALWAYS_NAMED, *_PAIR})
-    parts = pair + shape + named + [f"{axis} {axes[axis]}" for axis in others if axis in axes]
+    named += [
+        str(axes[axis]) if axis in _SPEAKING else f"{axis} {axes[axis]}"
+        for axis in others
+        if axis in axes
+    ]
+    parts = pair + shape + named
     return printable(" ".join(parts), 80) or None
 
 
@@ -259,6 +285,8 @@ def _case_name(record: Record) -> str:
     benchmark, label, size = printable(record["benchmark"]), record["label"], record["size"]
     if benchmark == "matmul":
         return f"matmul {'?' if size is None else size} x {label or '?'}"
+    if benchmark == "barrier":
+        return " ".join(filter(None, [benchmark, label, f"{size or '?'} ranks"]))
     parts = [benchmark, label, None if size is None else format_bytes(size)]
     return " ".join(part for part in parts if part)
 

@@ -1,9 +1,9 @@
 """The benchmarks by name; a new one is a file here and a line below."""
 
 from bench.contracts import Measurement
-from bench.measure.allreduce import Allreduce
 from bench.measure.bandwidth import Bandwidth
 from bench.measure.bibandwidth import Bibandwidth
+from bench.measure.collectives import COLLECTIVES
 from bench.measure.exchange.gradient import Exchange
 from bench.measure.fan import FanIn, FanOut
 from bench.measure.latency import Latency
@@ -30,7 +30,7 @@ _ALL: tuple[Measurement, ...] = (
     FanIn(),
     FanOut(),
     RingShift(),
-    Allreduce(),
+    *COLLECTIVES,
     Overlap(),
     Exchange(),
     Memcpy(),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from bench.model.curve import Curve
 from bench.model.gemm import fit_rows
 from bench.model.interpolation import join_sizes
+from bench.model.rounds import fit_rounds
 
 Fit = Callable[[list[float], list[float]], Curve]
 """From rising sizes and the seconds measured at them, the curve through all sizes.
@@ -25,6 +26,13 @@ FITS: dict[str, Fit] = {
     "fan_out": join_sizes,
     "ring_shift": join_sizes,
     "allreduce": join_sizes,
+    "reduce_scatter": join_sizes,
+    "allgather": join_sizes,
+    "alltoall": join_sizes,
+    "broadcast": join_sizes,
+    "scatter": join_sizes,
+    "gather": join_sizes,
+    "barrier": fit_rounds,
     "overlap": join_sizes,
     "exchange": join_sizes,
     "memcpy": join_sizes,
@@ -42,6 +50,12 @@ _FAMILIES: dict[str, str] = {
     "pairs_latency": "point to point",
     "pairs_bandwidth": "point to point",
     "allreduce": "collectives",
+    "reduce_scatter": "collectives",
+    "allgather": "collectives",
+    "alltoall": "collectives",
+    "broadcast": "collectives",
+    "scatter": "collectives",
+    "gather": "collectives",
     "exchange": "exchange and steps",
     "training_step": "exchange and steps",
     "matmul": "matmul",

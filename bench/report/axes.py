@@ -14,6 +14,8 @@ from bench.units import format_bytes, format_number
 MOST_ROOF = 2.5
 """Times the highest point that a bound may lie above it and still be drawn."""
 
+BATCH = "batch (rows of the left matrix)"
+
 
 def set_size_axis(axes: Axes, sizes: "pd.Series[float]", label: str) -> None:
     """Make x logarithmic with sizes in IEC units, at most eight of them."""
@@ -29,16 +31,16 @@ def set_size_axis(axes: Axes, sizes: "pd.Series[float]", label: str) -> None:
     axes.set_xlabel(label)
 
 
-def set_batch_axis(axes: Axes, batches: "pd.Series[float]") -> None:
+def set_count_axis(axes: Axes, counts: "pd.Series[float]", label: str = BATCH) -> None:
     """Make x logarithmic with plain powers of two."""
-    low, high = float(batches.min()), float(batches.max())
+    low, high = float(counts.min()), float(counts.max())
     axes.set_xscale("log", base=2)
     ticks = [2**power for power in range(int(math.log2(low)), math.ceil(math.log2(high)) + 1)]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter([str(tick) for tick in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(low / 1.25, high * 1.25)
-    axes.set_xlabel("batch (rows of the left matrix)")
+    axes.set_xlabel(label)
 
 
 def set_linear_axis(axes: Axes, label: str, curves: Sequence[Series], transform: Transform) -> None:

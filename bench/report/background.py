@@ -27,6 +27,7 @@ _WORDS = (
     ("ns, µs, ms", "1e-9, 1e-6 and 1e-3 seconds"),
     ("latency", "half the time of a message there and back"),
     ("window", "messages in flight before the sender waits for an answer"),
+    ("bus bandwidth", "bytes / time of a collective call, times its share that a link must carry"),
     ("batch", "rows of the left matrix in a matrix product"),
     ("P90, P99", "the value that 90 or 99 of 100 stay below"),
     ("calibration case", "measured first, and used to fit the model that predicts the others"),

@@ -8,7 +8,7 @@ import pandas as pd
 from bench.analysis.noise import aggregate
 from bench.analysis.score import format_percent
 from bench.analysis.statistics import summarise
-from bench.analysis.table import is_standin
+from bench.analysis.table import is_back_to_back, is_standin
 from bench.record import Stage
 from bench.report.products import MOST_SHAPES
 from bench.report.residuals import BAND
@@ -63,20 +63,36 @@ def message_rate(table: pd.DataFrame) -> str:
     return f"{text} Best: {rate} at {format_bytes(best['size'])}."
 
 
-def allreduce(table: pd.DataFrame) -> str:
-    """Say what a time is, and the best bus bandwidth with the factor that makes it comparable."""
+def collectives(table: pd.DataFrame) -> str:
+    """Say what a time is, and how long the smallest allreduce takes."""
     text = (
-        "The sum of a buffer over all ranks, given to all: they start together, and the slowest is "
-        "the time; lower is better."
+        "One collective call: the ranks start together, and the slowest is the time; lower is "
+        "better. A block is what one rank gives, or what is its own of the result."
     )
-    best = _best(table, "allreduce", "busbw_gbytes_per_s")
-    if best is None:
+    points = _points(table[~is_back_to_back(table)], "allreduce")
+    if points is None:
         return text
-    rate = format_rate(best["busbw_gbytes_per_s"] * 1e9, "B/s")
+    first, last = points.iloc[0], points.iloc[-1]
     return (
-        f"{text} Best bus bandwidth: {rate} at {format_bytes(best['size'])}, which is size / time "
-        f"x 2(n-1)/n on n = {best['ranks']:.0f} ranks."
+        f"{text} An allreduce on {first['ranks']:.0f} ranks takes {format_seconds(first['t_s'])} "
+        f"at {format_bytes(first['size'])} and {format_seconds(last['t_s'])} at "
+        f"{format_bytes(last['size'])}."
     )
+
+
+def collective_rates(table: pd.DataFrame) -> str:
+    """Say what bus bandwidth is, and the best one."""
+    text = (
+        "Collective calls that follow each other between two looks at the clock; higher is better. "
+        "Bus bandwidth is bytes / time with the factor of each call (busbw_factor in the rows), so "
+        "that it compares with the rate of a link."
+    )
+    points = summarise(table[is_back_to_back(table)])
+    rates = points["busbw_gbytes_per_s"]
+    if points["run"].nunique() != 1 or rates.isna().all():
+        return text
+    best = points.iloc[int(rates.argmax())]
+    return f"{text} Best: {format_rate(rates.max() * 1e9, 'B/s')}, {best['name']}."
 
 
 def memory(table: pd.DataFrame) -> str:

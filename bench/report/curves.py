@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.analysis.statistics import summarise
+from bench.analysis.table import ROOTED, UNROOTED, is_back_to_back
 from bench.report.axes import set_linear_axis, set_log_axis, set_size_axis
 from bench.report.style import (
     Series,
@@ -37,12 +38,21 @@ def message_rate(table: pd.DataFrame) -> Figure | None:
     return _against_size(table, [points], rate, "messages (million/s)", "message size")
 
 
-def allreduce(table: pd.DataFrame) -> Figure | None:
-    """Draw the time of a sum over all ranks against the size of a buffer."""
-    points = _points(table, ["allreduce"], as_microseconds)
+def collectives(table: pd.DataFrame) -> Figure | None:
+    """Draw the time of collective calls against the block of one rank; rooted ones below."""
+    alone = table[~is_back_to_back(table)]
+    panels = [_points(alone, list(names), as_microseconds) for names in (UNROOTED, ROOTED)]
     return _against_size(
-        table, [points], as_microseconds, "slowest rank (µs)", "buffer of one rank", log=True
+        table, panels, as_microseconds, "slowest rank (µs)", "block of one rank", log=True
     )
+
+
+def collective_rates(table: pd.DataFrame) -> Figure | None:
+    """Draw the bus bandwidth of collective calls back to back; rooted ones below."""
+    rate = as_rate("busbw_gbytes_per_s")
+    together = table[is_back_to_back(table)]
+    panels = [_points(together, list(names), rate) for names in (UNROOTED, ROOTED)]
+    return _against_size(table, panels, rate, "bus bandwidth (GB/s)", "block of one rank")
 
 
 def memory(table: pd.DataFrame) -> Figure | None:

@@ -44,7 +44,15 @@ FIGURES: tuple[Kind, ...] = (
         curves.message_rate,
         captions.message_rate,
     ),
-    _of_table("allreduce", "Allreduce against size", curves.allreduce, captions.allreduce),
+    _of_table(
+        "collectives", "Collective calls against size", curves.collectives, captions.collectives
+    ),
+    _of_table(
+        "collective_rates",
+        "Collective calls back to back",
+        curves.collective_rates,
+        captions.collective_rates,
+    ),
     _of_table("memory", "Memory bandwidth against size", curves.memory, captions.memory),
     _of_table("matmul_time", "Matrix product: time", products.product_time, captions.product_time),
     _of_table("matmul_rate", "Matrix product: rate", products.product_rate, captions.product_rate),

@@ -120,5 +120,7 @@ def _rate(point: "pd.Series[Any]") -> str:
         return format_rate(point["messages_per_s"], " messages/s").replace("  ", " ")
     for column, factor, unit in _RATES:
         if pd.notna(point[column]):
-            return format_rate(point[column] * factor, unit)
+            text = format_rate(point[column] * factor, unit)
+            bus = point["busbw_gbytes_per_s"]
+            return f"{text}, bus {format_rate(bus * 1e9, 'B/s')}" if pd.notna(bus) else text
     return ""

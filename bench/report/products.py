@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from bench.analysis.statistics import summarise
-from bench.report.axes import set_batch_axis, set_linear_axis, set_log_axis
+from bench.report.axes import set_count_axis, set_linear_axis, set_log_axis
 from bench.report.style import (
     GREY,
     Series,
@@ -42,7 +42,7 @@ def product_time(table: pd.DataFrame) -> Figure | None:
         set_log_axis(axes, "time (µs)")
         axes.set_title(title)
         drawn += curves
-    set_batch_axis(grid[-1], pd.concat([points for _, points in shapes])["size"])
+    set_count_axis(grid[-1], pd.concat([points for _, points in shapes])["size"])
     add_legend(figure, drawn)
     return figure
 
@@ -72,7 +72,7 @@ def product_rate(table: pd.DataFrame) -> Figure | None:
         for tile in TILES:
             axes.axvline(tile, color=GREY, lw=0.7, alpha=0.6, zorder=0.5)
         axes.set_title(title)
-        set_batch_axis(axes, points["size"])
+        set_count_axis(axes, points["size"])
         set_linear_axis(axes, unit, curves, rate)
         if edges[title]:
             _draw_edges(next(grid), curves, edges[title], rate, unit)

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from bench.analysis.statistics import summarise
 from bench.record import Stage
-from bench.report.axes import set_batch_axis, set_size_axis
+from bench.report.axes import BATCH, set_count_axis, set_size_axis
 from bench.report.style import (
     GREY,
     look,
@@ -31,23 +31,24 @@ def residuals(table: pd.DataFrame) -> Figure | None:
     """Draw predicted / measured - 1 in per cent; calibration cases are not shown."""
     points = summarise(table[(table["stage"] != Stage.CALIBRATE) & (table["tier"] == "C")])
     points = points[points["predicted_s"].notna() & (points["size"] > 0)]
-    is_product = points["benchmark"] == "matmul"
-    panels = [
-        (part, column)
-        for part, column in ((points[~is_product], "benchmark"), (points[is_product], "dtype"))
-        if len(part)
-    ]
+    is_product, is_barrier = (points["benchmark"] == name for name in ("matmul", "barrier"))
+    kinds = (
+        (points[~is_product & ~is_barrier], "benchmark", None),
+        (points[is_barrier], "benchmark", "ranks"),
+        (points[is_product], "dtype", BATCH),
+    )
+    panels = [kind for kind in kinds if len(kind[0])]
     if not panels:
         return None
     figure = new_figure(len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     handles: list[Line2D] = []
-    for axes, (part, column) in zip(grid, panels, strict=True):
+    for axes, (part, column, counted) in zip(grid, panels, strict=True):
         handles += _draw(axes, part, column, first=len(handles))
-        if column == "benchmark":
+        if counted is None:
             set_size_axis(axes, part["size"], "message or buffer size")
         else:
-            set_batch_axis(axes, part["size"])
+            set_count_axis(axes, part["size"], counted)
     put_legend(figure, handles)
     return figure
 

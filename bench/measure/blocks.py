@@ -1,0 +1,155 @@
+"""What each rank gives to a collective call, and what it must get: known data, checked exactly.
+
+Data is made of blocks, one for each rank that gives and each that gets. Every block differs from
+every other one, so that a block in the place of another, or of another rank, is seen.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+DTYPES: dict[str, type[np.float32] | type[np.float64]] = {
+    "fp32": np.float32,
+    "fp64": np.float64,
+}
+_PERIOD = 1021
+"""Numbers of a block repeat after so many: a prime shares no period with the powers of two that
+libraries cut messages at."""
+_OWN = 61
+"""Ranks add numbers of their own below this, so that none can stand in for its neighbour."""
+MOST_SUMMED_RANKS = 15_000
+"""Sums of whole numbers stay below 2**24, where single precision holds them to the last bit."""
+
+
+class Kind(NamedTuple):
+    """Which blocks a collective call moves."""
+
+    name: str
+    title: str
+    reduces: bool = False
+    """Blocks of all ranks are added up."""
+    apart: bool = False
+    """Every rank that gets has a block of its own."""
+    joined: bool = False
+    """Blocks of all ranks lie side by side where they arrive."""
+    one_gives: bool = False
+    """Only the root gives."""
+    one_gets: bool = False
+    """Only the root gets."""
+    moves: bool = True
+    """False where no data is moved."""
+
+    @property
+    def rooted(self) -> bool:
+        """Whether one rank has a part of its own."""
+        return self.one_gives or self.one_gets
+
+    @property
+    def one_buffer(self) -> bool:
+        """Whether what arrives takes the place of what is sent, as in MPI_Bcast."""
+        return self.one_gives and not self.apart
+
+
+KINDS = (
+    Kind("allreduce", "the sum of a buffer over all ranks, given to all of them", reduces=True),
+    Kind(
+        "reduce_scatter",
+        "the sum of a buffer over all ranks, a block of it given to each",
+        reduces=True,
+        apart=True,
+    ),
+    Kind("allgather", "a block of every rank, given to all of them", joined=True),
+    Kind("alltoall", "a block from every rank to every other one", apart=True, joined=True),
+    Kind("broadcast", "a buffer of the root, given to all ranks", one_gives=True),
+    Kind("scatter", "a block of the root's buffer to every rank", apart=True, one_gives=True),
+    Kind("gather", "a block of every rank, given to the root", joined=True, one_gets=True),
+    Kind("barrier", "no rank goes on before all have come", moves=False),
+)
+
+
+class Blocks:
+    """The data of one rank.
+
+    Args:
+        kind: of the call.
+        rank: whose data.
+        ranks: of the job.
+        nbytes: of a block, in whole elements.
+        dtype: of the numbers that are added; bytes are told apart by pattern where None.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        rank: int,
+        ranks: int,
+        nbytes: int,
+        dtype: type[np.float32] | type[np.float64] | None = None,
+    ) -> None:
+        self.nbytes = nbytes
+        self.dtype: np.dtype[Any] = np.dtype(dtype or np.uint8)
+        self._kind = kind
+        self._rank = rank
+        self._ranks = ranks
+
+    def given_bytes(self, root: int) -> int:
+        """Return the size of what this rank gives, 0 where nothing."""
+        kind = self._kind
+        if not kind.moves or (kind.one_gives and self._rank != root):
+            return 0
+        return self.nbytes * (self._ranks if kind.apart else 1)
+
+    def wanted_bytes(self, root: int) -> int:
+        """Return the size of what this rank must get, 0 where nothing."""
+        kind = self._kind
+        if not kind.moves or (kind.one_gets and self._rank != root):
+            return 0
+        return self.nbytes * (self._ranks if kind.joined else 1)
+
+    def given(self, root: int, seed: int) -> Array | None:
+        """Return what this rank gives, or None."""
+        if not self.given_bytes(root):
+            return None
+        targets = range(self._ranks) if self._kind.apart else (0,)
+        return np.concatenate([self._block(self._rank, target, seed) for target in targets])
+
+    def wanted(self, root: int, seed: int) -> Array | None:
+        """Return what this rank must get, or None."""
+        if not self.wanted_bytes(root):
+            return None
+        target = self._rank if self._kind.apart else 0
+        if self._kind.reduces:
+            return self._sum(target, seed)
+        sources = range(self._ranks) if self._kind.joined else (root,)
+        return np.concatenate([self._block(source, target, seed) for source in sources])
+
+    def _block(self, source: int, target: int, seed: int) -> Array:
+        if self._kind.reduces:
+            return self._repeated(_terms(target, seed) + _own(source))
+        words = np.random.PCG64([seed, source, target]).random_raw(self.nbytes // 8 + 1)
+        block: Array = words.view(np.uint8)[: self.nbytes]
+        # Chance could give two ranks the same byte, where there is but one.
+        first = source * self._ranks + target + seed
+        block += np.uint8((first - int(block[0])) % 256)
+        return block
+
+    def _sum(self, target: int, seed: int) -> Array:
+        """Sums of whole numbers are the same in whichever order an algorithm adds."""
+        owns = sum(_own(source) for source in range(self._ranks))
+        return self._repeated(self._ranks * _terms(target, seed) + owns)
+
+    def _repeated(self, period: NDArray[np.int64]) -> Array:
+        return np.resize(period.astype(self.dtype), self.nbytes // self.dtype.itemsize)
+
+
+def _terms(target: int, seed: int) -> NDArray[np.int64]:
+    """Return one period of what every rank adds, another number at each place."""
+    return (np.arange(_PERIOD, dtype=np.int64) + 389 * seed + 13 * target) % _PERIOD
+
+
+def _own(rank: int) -> int:
+    """Return what one rank adds to that everywhere: never nothing."""
+    return 1 + rank % _OWN

@@ -1,0 +1,267 @@
+"""Collective calls over all ranks of a job, each a benchmark of its own, and the barrier.
+
+`coll_latency`: the ranks leave a barrier of small messages together, and one call is timed.
+`coll_throughput`: so many calls follow each other between two looks at the clock, and may overlap.
+They are two numbers: a rank whose part is done goes on to the next call. In both the slowest rank
+of each sample is the time.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+
+from bench.contracts import (
+    AxisSpec,
+    Buffer,
+    Checked,
+    Context,
+    Operation,
+    Seconds,
+    one_sample,
+)
+from bench.measure.axes import BYTES, MEMORY, whole, word
+from bench.measure.blocks import DTYPES, KINDS, MOST_SUMMED_RANKS, Blocks, Kind
+from bench.rates import bus_factor
+from bench.record import Axis, Case, Work
+from bench.schedule import Schedule, Steps
+
+CALLS = 16
+"""Calls between two looks at the clock of `coll_throughput`; in turns of all roots where they
+rotate."""
+MOST_COUNT = 2**31 - 1
+"""MPI counts the elements of a block in a C int, and libraries those of all ranks."""
+
+MODE = AxisSpec(
+    name="mode",
+    kind=str,
+    default=("latency",),
+    choices=("latency", "throughput"),
+    advice="one call after a barrier, or calls back to back",
+)
+LIBRARY = AxisSpec(
+    name="library",
+    kind=str,
+    default=("mpi",),
+    choices=("mpi", "nccl"),
+    advice="what carries the calls out; RCCL counts as nccl",
+)
+ROOT = AxisSpec(
+    name="root",
+    kind=str,
+    default=("fixed",),
+    choices=("fixed", "rotating"),
+    advice="rank 0 in every call, or each rank in turn",
+)
+DTYPE = AxisSpec(
+    name="dtype",
+    kind=str,
+    default=("fp32",),
+    choices=tuple(DTYPES),
+    advice="type of the numbers",
+)
+_RANKS = AxisSpec(
+    name="ranks",
+    kind=int,
+    default=(2,),
+    least=2,
+    most=1_000_000,
+    advice="world size; every rank takes part",
+)
+
+
+class Collective:
+    """One kind of call."""
+
+    rank_agg = "max"
+    tolerance = 0.02
+    pairwise = False
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.name = kind.name
+        self.title = kind.title
+        self.size_axis = "bytes" if kind.moves else "ranks"
+        self.axes = tuple(_axes(kind))
+
+    def work(self, case: Case) -> Work:
+        """Return the bytes of one rank's block, and of the blocks of all ranks side by side."""
+        if not self.kind.moves:
+            return Work()
+        ranks, block = whole(case, "ranks"), _block_bytes(self.kind, case)
+        total = block * (ranks if self.kind.apart or self.kind.joined else 1)
+        return Work(
+            bytes=block,
+            bytes_per_rank=block,
+            bytes_total=total,
+            rate_bytes=total,
+            bus_bytes=total * bus_factor(self.name, ranks),
+        )
+
+    def columns(self, case: Case) -> dict[str, Axis]:
+        """The algorithm is whichever the library chooses; settings are in the facts."""
+        del case
+        return {"algorithm": "library"}
+
+    def unsupported(self, case: Case, context: Context) -> str | None:
+        """Return why this rank cannot run the case, or None."""
+        if word(case, "library") == "nccl":
+            return "needs NCCL or RCCL through CuPy, and a GPU for every rank; use library = mpi"
+        if context.message_loops is None:
+            return "needs MPI: every rank takes part"
+        if not self.kind.moves:
+            return None
+        memory = word(case, "memory")
+        if (lack := context.memories.lacks(memory)) is not None:
+            return lack
+        count = self._total_count(case)
+        if count > MOST_COUNT:
+            return (
+                f"needs {count} elements over all ranks; MPI libraries count up to {MOST_COUNT} "
+                "in a C int"
+            )
+        return None
+
+    def prepare(self, case: Case, context: Context) -> Operation:
+        """Allocate separate buffers for what a rank gives and for what it gets."""
+        return _Calls(self.kind, case, context)
+
+    def _total_count(self, case: Case) -> int:
+        return (self.work(case).bytes_total or 0) // _itemsize(self.kind, case)
+
+
+class _Calls:
+    idle = False
+
+    def __init__(self, kind: Kind, case: Case, context: Context) -> None:
+        if context.message_loops is None:
+            raise RuntimeError("a collective call was prepared without MPI")
+        world = context.communicator
+        self._loops = context.message_loops
+        self.timing_layer = self._loops.name
+        self.overhead_s = self._loops.overhead_s
+        self._kind = kind
+        rotating = kind.rooted and word(case, "root") == "rotating"
+        self._roots = range(world.size if rotating else 1)
+        self._blocks = Blocks(
+            kind, world.rank, world.size, _block_bytes(kind, case), _dtype(kind, case)
+        )
+        self._allocate(case, context)
+        self._count = self._blocks.nbytes // self._blocks.dtype.itemsize
+        self._dtype = word(case, "dtype") if kind.reduces else "byte"
+        self._each = [self._one_call(root) for root in self._roots]
+        throughput = word(case, "mode") == "throughput"
+        self._steps, self._calls = self._timed(world.rank, world.size, throughput)
+        self.params: dict[str, Axis] = {
+            "metric": "coll_throughput" if throughput else "coll_latency"
+        }
+        if throughput:
+            self.params["calls"] = self._calls
+        if kind.moves:
+            self.params["busbw_factor"] = round(bus_factor(kind.name, world.size), 4)
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        """Fill `seconds` with one time per call."""
+        self._loops.follow(seconds, loops, self._steps)
+        seconds /= self._calls
+
+    def verify(self, seed: int) -> Checked:
+        """Call once with each root, and compare every element that this rank gets."""
+        checked = [self._verify_root(root, steps, seed) for root, steps in enumerate(self._each)]
+        return Checked(*(sum(parts) for parts in zip(*checked, strict=True)))
+
+    def _verify_root(self, root: int, steps: Steps, seed: int) -> Checked:
+        wanted = self._blocks.wanted(root, seed)
+        if wanted is not None:
+            self._receive.write(np.invert(wanted.view(np.uint8)))
+        given = self._blocks.given(root, seed)
+        if given is not None:
+            self._send.write(given)
+        self._loops.follow(one_sample(), 1, steps)
+        if wanted is None:
+            return Checked(0, 0)
+        wrong = int(np.count_nonzero(self._receive.read().view(wanted.dtype) != wanted))
+        return Checked(wanted.nbytes, wrong * wanted.itemsize)
+
+    def _allocate(self, case: Case, context: Context) -> None:
+        """A rank that never gives, or never gets, has one byte there: only the root is asked."""
+        memory = context.memories[str(case.axes.get("memory", "host"))]
+        given = max(self._blocks.given_bytes(root) for root in self._roots)
+        wanted = max(self._blocks.wanted_bytes(root) for root in self._roots)
+        self._send: Buffer = memory.allocate(max(1, given, wanted if self._kind.one_buffer else 1))
+        self._receive = self._send if self._kind.one_buffer else memory.allocate(max(1, wanted))
+
+    def _timed(self, rank: int, ranks: int, throughput: bool) -> tuple[Steps, int]:
+        """Return what is timed, and how many calls that is; every root has equally many."""
+        schedule = Schedule()
+        turns = -(-CALLS // len(self._roots)) if throughput else 1
+        calls = [root for _ in range(turns) for root in self._roots]
+        groups = [calls] if throughput else [[root] for root in calls]
+        for group in groups:
+            schedule.meet(rank, ranks)
+            schedule.begin()
+            for root in group:
+                self._call(schedule, root)
+            schedule.end()
+        return schedule.cut(), len(calls)
+
+    def _one_call(self, root: int) -> Steps:
+        schedule = Schedule()
+        self._call(schedule, root)
+        return schedule.cut()
+
+    def _call(self, schedule: Schedule, root: int) -> None:
+        send, receive, count = self._send.address, self._receive.address, self._count
+        match self._kind.name:
+            case "allreduce":
+                schedule.allreduce(send, receive, count, self._dtype)
+            case "reduce_scatter":
+                schedule.reduce_scatter(send, receive, count, self._dtype)
+            case "allgather":
+                schedule.allgather(send, receive, count)
+            case "alltoall":
+                schedule.alltoall(send, receive, count)
+            case "broadcast":
+                schedule.broadcast(send, count, root)
+            case "scatter":
+                schedule.scatter(send, receive, count, root)
+            case "gather":
+                schedule.gather(send, receive, count, root)
+            case _:
+                schedule.barrier()
+
+
+def _axes(kind: Kind) -> Iterator[AxisSpec]:
+    yield from (MODE, LIBRARY)
+    most = MOST_SUMMED_RANKS if kind.reduces else _RANKS.most
+    # A barrier has no size: its curve runs along the ranks.
+    yield msgspec.structs.replace(_RANKS, most=most, in_id=not kind.moves)
+    if kind.moves:
+        size = (
+            "block of one rank, in whole numbers of dtype" if kind.reduces else "block of one rank"
+        )
+        yield msgspec.structs.replace(
+            BYTES, default=(2**20,), least=8 if kind.reduces else 1, advice=size
+        )
+        yield MEMORY
+    if kind.rooted:
+        yield ROOT
+    if kind.reduces:
+        yield DTYPE
+
+
+def _dtype(kind: Kind, case: Case) -> type[np.float32] | type[np.float64] | None:
+    return DTYPES[word(case, "dtype")] if kind.reduces else None
+
+
+def _itemsize(kind: Kind, case: Case) -> int:
+    return np.dtype(_dtype(kind, case) or np.uint8).itemsize
+
+
+def _block_bytes(kind: Kind, case: Case) -> int:
+    """Return the bytes of a block, in whole elements; a barrier has none."""
+    size = _itemsize(kind, case)
+    return whole(case, "bytes") // size * size if kind.moves else 0
+
+
+COLLECTIVES = tuple(Collective(kind) for kind in KINDS)
