@@ -1,5 +1,6 @@
 """What every rank does with one case: agree, set up, verify, sample, verify again."""
 
+import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -8,9 +9,11 @@ from typing import NamedTuple
 from bench.contracts import Checked, Context, Measurement, Operation, TellsApart
 from bench.events import CaseEnded, Event, Samples
 from bench.evidence.account import Account, Accounted
+from bench.evidence.arms import HOG
+from bench.evidence.hog import HOG_SHARED, Stall, choose_stall, close_cores, hogging
 from bench.measure import MEASUREMENTS
 from bench.measure.pair import pair_ranks
-from bench.record import Axis, Case, Sampling, Status
+from bench.record import CONTROL, Axis, Case, Sampling, Status
 from bench.timing.sampling import Run, Sampled, sample
 from bench.world import World
 
@@ -79,11 +82,15 @@ def execute_at_once(
         return [_ended(case, Status.FAILED, reason) for case in cases]
     place = len(cases) if operation.idle else own
     watch = _what_to_watch(cases, world)
-    outcome = _measure(operation, place, measurement, rule, world, context, watch)
+    stall, crowded = _choose_stall(cases[0], world)
+    with hogging(stall):
+        outcome = _measure(operation, place, measurement, rule, world, context, watch)
     outcomes = world.gather(outcome)
     shared: dict[str, Axis] = {"cases_at_once": len(cases)} if len(cases) > 1 else {}
     if idle := sum(each.place == len(cases) for each in outcomes):
         shared["idle_ranks"] = idle
+    if crowded:
+        shared[HOG_SHARED] = 1
     return [
         _report(case, measurement, place, outcomes, shared, context.own_cores)
         for place, case in enumerate(cases)
@@ -106,6 +113,18 @@ def _what_to_watch(cases: Sequence[Case], world: World) -> _Watch:
 
 def _ended(case: Case, status: Status, reason: str | None) -> list[Event]:
     return [CaseEnded(case=case.id, status=status, reason=reason)]
+
+
+def _choose_stall(case: Case, world: World) -> tuple[Stall | None, bool]:
+    """Return where this rank runs a hog, one on each host, and whether any shares ranks' cores."""
+    if case.axes.get(CONTROL) != HOG:
+        return None, False
+    told = world.gather((socket.gethostname(), tuple(os.sched_getaffinity(0))))
+    host, own = told[world.rank]
+    ranks = [cores for other, cores in told if other == host]
+    first = next(rank for rank, (other, _) in enumerate(told) if other == host)
+    stall = choose_stall(range(os.cpu_count() or 1), ranks, close_cores(min(own)))
+    return stall if first == world.rank else None, any(world.gather(stall.shared))
 
 
 def _first(world: World, reason: str | None) -> str | None:

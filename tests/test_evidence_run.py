@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 import traces
 
@@ -19,6 +20,7 @@ from bench.events import CaseEnded, Counter, Traffic
 from bench.evidence import account
 from bench.evidence.account import Account
 from bench.evidence.collect import collect_evidence
+from bench.evidence.hog import ARRAY_BYTES, HOG_SHARED, Stall, choose_stall, hogging
 from bench.evidence.static import PathFacts
 from bench.launch.local import LocalLauncher
 from bench.launch.mpirun import MpirunLauncher
@@ -63,15 +65,22 @@ def plan_of(text: str = SUITE) -> Plan:
 
 def test_cases_whose_path_is_to_be_proven_get_control_runs_in_jobs_of_their_own():
     jobs = plan_of().jobs
-    assert sorted(job.id.split("2r1t")[1] for job in jobs) == ["", "", "-forbidden", "-required"]
+    assert sorted(job.id.split("2r1t")[1] for job in jobs) == [
+        "", "", "-forbidden", "-hog", "-required",
+    ]  # fmt: skip
     by_name = {name: next(job for job in jobs if job.id.endswith(name)) for name in
-               ("forbidden", "required")}  # fmt: skip
+               ("forbidden", "required", "hog")}  # fmt: skip
     assert by_name["forbidden"].env["UCX_IB_GPU_DIRECT_RDMA"] == "n"
     assert "gdr_copy" in by_name["forbidden"].env["UCX_TLS"]
     assert by_name["required"].env["UCX_IB_GPU_DIRECT_RDMA"] == "y"
     for name, job in by_name.items():
         assert [case.axes[CONTROL] for case in job.cases] == [name] * 3
         assert job.env["UCX_PROTO_INFO"]
+    assert by_name["hog"].env == {
+        "UCX_PROTO_INFO": "y",
+        "UCX_LOG_LEVEL": "info",
+        "NCCL_DEBUG": "INFO",
+    }
     plain = [job for job in jobs if not job.id.endswith(tuple(by_name))]
     assert {len(job.cases): set(job.env) == set() for job in plain} == {3: False, 2: True}
 
@@ -104,6 +113,47 @@ def test_without_the_wish_nothing_changes():
 def test_a_wish_that_cannot_be_met_is_refused(block, said):
     with pytest.raises(SuiteError, match=said):
         parse_suite(f'[suite]\nname = "x"\n[[benchmark]]\n{block}\n', "suite")
+
+
+def controls_of(memory: str, path: str) -> set[object]:
+    text = f'[suite]\nname = "x"\n[[benchmark]]\nname = "latency"\nmemory = "{memory}"\n'
+    plan = plan_of(f'{text}path = "{path}"\nevidence = true\n')
+    return {case.axes.get(CONTROL) for job in plan.jobs for case in job.cases} - {None}
+
+
+def test_a_hog_stands_beside_device_memory_and_what_is_staged_for_certain():
+    assert controls_of("host", "direct") == {"forbidden", "required"}
+    assert controls_of("device", "direct") == {"forbidden", "required", "hog"}
+    assert controls_of("device", "staged") == controls_of("standin", "pipelined") == {"hog"}
+
+
+@pytest.mark.parametrize(
+    ("usable", "ranks", "close", "stall"),
+    [
+        (8, [[0], [1]], None, ((2, 3, 4, 5, 6, 7), False)),
+        # The node of the ranks, as far as it has cores to spare; else another one.
+        (8, [[0], [1]], [0, 1, 2, 3], ((2, 3), False)),
+        (8, [[0], [1]], [0, 1], ((2, 3, 4, 5, 6, 7), False)),
+        (2, [[0], [1]], [0, 1], ((0, 1), True)),
+        # Ranks that are bound to nothing may be anywhere.
+        (4, [[0, 1, 2, 3]], None, ((0, 1, 2, 3), True)),
+    ],
+)
+def test_a_hog_takes_no_core_from_ranks_or_says_so(usable, ranks, close, stall):
+    found = choose_stall(range(usable), ranks, close)
+    assert (found.cores, found.shared) == stall
+    assert 1 <= found.threads <= len(found.cores)
+
+
+def test_a_hog_runs_meanwhile_and_no_longer():
+    core = min(os.sched_getaffinity(0))
+    with hogging(Stall(1, (core,), True)):
+        (hog,) = [p for p in psutil.Process().children() if "bench.evidence.hog" in p.cmdline()]
+        assert hog.cpu_affinity() == [core]
+        assert hog.memory_info().rss > ARRAY_BYTES
+    assert not hog.is_running()
+    with hogging(None):
+        assert psutil.Process().children() == []
 
 
 # The environment of a job
@@ -196,8 +246,15 @@ class Told:
         self.rows: list[Row] = []
         self.log = log
 
-    def end(self, seconds: dict[str, float], failed: str | None = None, nic: float = 1.02) -> None:
+    def end(
+        self,
+        seconds: dict[str, float],
+        failed: str | None = None,
+        nic: float = 1.02,
+        shared: bool = False,
+    ) -> None:
         """Give every case a row that took its time, by how its id ends."""
+        self.shared = shared
         for job in self.plan.jobs:
             self.recorder.log_file(job.id, 0).write_text(self.log)
             for case in job.cases:
@@ -213,6 +270,8 @@ class Told:
         ended = CaseEnded(case=case.id, status=status, operations=1000, traffic=(moved,))
         self.recorder.event(job.id, 0, ended)
         extra = {name: value for name, value in case.axes.items() if name == CONTROL}
+        if self.shared and extra == {CONTROL: "hog"}:
+            extra[HOG_SHARED] = 1
         row = Row(
             run="run", origin=Origin.MEASURED, job=job.id, attempt=0, launch=0, order=0,
             case=case.id, benchmark=case.benchmark, status=status, reason=wrong, nodes=2, ranks=2,
@@ -301,6 +360,29 @@ def test_bytes_that_never_passed_the_port_contradict_a_trace(tmp_path):
     one = told.evidence()[case_of(2**19)]
     assert (one.path_observed, one.level) == ("UNKNOWN", "E3")
     assert "left by another way" in one.reason
+
+
+PROVEN = SUITE.replace('path = "staged"', 'path = "staged"\nevidence = true')
+
+
+def test_a_hog_that_slows_the_staged_path_alone_proves_the_direct_one(tmp_path):
+    told = Told(tmp_path, plan_of(PROVEN))
+    told.end({"staged/window=4/control=hog": 2e-3})
+    found = told.evidence()
+    one = found[case_of(2**19)]
+    assert (one.path_observed, one.level) == ("DIRECT", "E4")
+    assert found[case_of(2**19, "staged")].level == "E4"
+    # Where the trace names copies, it is a contradiction.
+    assert found[case_of(2**22)].path_observed == "UNKNOWN"
+
+
+def test_a_hog_on_the_ranks_cores_proves_nothing(tmp_path):
+    told = Told(tmp_path, plan_of(PROVEN))
+    told.end({"staged/window=4/control=hog": 2e-3}, shared=True)
+    found = told.evidence()
+    assert (found[case_of(2**19)].path_observed, found[case_of(2**19)].level) == ("UNKNOWN", "E1")
+    assert found[case_of(2**19, "staged")].level == "E0"
+    assert "may be the cores" in found[case_of(2**19, "staged")].reason
 
 
 def test_damaged_logs_and_journals_leave_less_evidence_and_no_error(tmp_path):

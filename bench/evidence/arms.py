@@ -1,4 +1,4 @@
-"""E2: the control runs of a case, with the direct path forbidden and with it required.
+"""E2 and E4: control runs of a case: the direct path forbidden, required, and a memory hog.
 
 A control run is a case of its own in a job of its own, since one job has one environment; `plan`
 shows it. It is compared with its case, and is no result.
@@ -6,9 +6,10 @@ shows it. It is compared with its case, and is no result.
 
 from collections.abc import Iterable, Iterator
 
+from bench.evidence.payload import memory_of
 from bench.record import CONTROL, Case
 
-FORBIDDEN, REQUIRED = "forbidden", "required"
+FORBIDDEN, REQUIRED, HOG = "forbidden", "required", "hog"
 
 ARMS: dict[str, dict[str, str]] = {
     FORBIDDEN: {
@@ -23,6 +24,7 @@ ARMS: dict[str, dict[str, str]] = {
         "UCX_IB_GPU_DIRECT_RDMA": "y",
         "NCCL_NET_GDR_LEVEL": "SYS",
     },
+    HOG: {},
 }
 """What each arm adds to the environment of its ranks; it beats what the user has set."""
 
@@ -46,9 +48,14 @@ def control_id(case: str, arm: str) -> str:
 
 
 def controls(cases: Iterable[Case]) -> Iterator[Case]:
-    """Yield the control runs of those cases that leave the path to the library."""
+    """Yield the control runs of cases whose path is to be proven."""
     for case in cases:
-        if case.axes.get("path", "direct") == "direct":
-            for arm in ARMS:
-                axes = dict(sorted({**case.axes, CONTROL: arm}.items()))
-                yield Case(control_id(case.id, arm), case.benchmark, axes)
+        for arm in _arms_of(case):
+            axes = dict(sorted({**case.axes, CONTROL: arm}.items()))
+            yield Case(control_id(case.id, arm), case.benchmark, axes)
+
+
+def _arms_of(case: Case) -> tuple[str, ...]:
+    # A path of our own is what it is; under a hog it shows that the hog is felt.
+    arms = (FORBIDDEN, REQUIRED) if case.axes["path"] == "direct" else ()
+    return arms if memory_of(case) == "host" else (*arms, HOG)

@@ -12,11 +12,12 @@ import msgspec
 from bench.errors import printable
 from bench.events import CaseEnded, Traffic
 from bench.evidence import nccl, ucx
-from bench.evidence.arms import FORBIDDEN, REQUIRED, control_id
-from bench.evidence.judge import Clues, judge
-from bench.evidence.payload import sent_per_operation
+from bench.evidence.arms import FORBIDDEN, HOG, REQUIRED, control_id
+from bench.evidence.hog import HOG_SHARED
+from bench.evidence.judge import DIFFERENT, Clues, judge
+from bench.evidence.payload import memory_of, sent_per_operation
 from bench.evidence.static import PathFacts
-from bench.record import CONTROL, Case, Evidence, Job, Row, Status
+from bench.record import CONTROL, Case, Evidence, Job, Row, Status, parse_params
 from bench.results import JOURNAL_FILE, LOGS_FOLDER, RunMeta
 
 _MOST_LOG_BYTES = 64 * 2**20
@@ -61,7 +62,7 @@ def is_in_question(job: Job, case: Case) -> bool:
     """Return whether the path of a case is to be told; not that of control runs."""
     if CONTROL in case.axes or "path" not in case.axes:
         return False
-    plain = case.axes.get("memory", "host") == "host" and case.axes["path"] == "direct"
+    plain = memory_of(case) == "host" and case.axes["path"] == "direct"
     return bool(job.env) or not plain
 
 
@@ -74,6 +75,7 @@ class _Reader:
             host: msgspec.convert(facts, PathFacts) for host, facts in meta.paths.items()
         }
         self._rows = rows
+        self._staged_falls = any(self._falls(row) for row in rows.values())
         self._traces: dict[tuple[str, int], tuple[ucx.Trace, nccl.Trace]] = {}
         self._ended = {
             (kept.job, kept.attempt, kept.event.case): kept.event
@@ -100,9 +102,10 @@ class _Reader:
         possible = facts.possible if facts is not None and across else None
         forbidden = self._rows.get((control_id(row.case, FORBIDDEN), row.launch))
         required = self._rows.get((control_id(row.case, REQUIRED), row.launch))
+        hog = self._rows.get((control_id(row.case, HOG), row.launch))
         on_ports, ports, on_nvlink = self._accounts(row, case)
         return Clues(
-            memory=str(case.axes.get("memory", "host")),
+            memory=memory_of(case),
             asked=str(case.axes["path"]),
             across=across,
             possible=possible,
@@ -116,8 +119,19 @@ class _Reader:
             on_ports=on_ports,
             ports=ports,
             on_nvlink=on_nvlink,
-            missing=(*_missing(row, across, facts), *_failed((forbidden, required))),
+            hog=_ratio(hog, row),
+            hog_apart=_are_apart(hog, row),
+            hog_shares_cores=_shares_cores(hog),
+            hog_control=self._staged_falls,
+            missing=(*_missing(row, across, facts), *_failed((forbidden, required, hog))),
         )
+
+    def _falls(self, row: Row) -> bool:
+        """Return whether a path that our own program stages was slower beside a hog."""
+        hog = self._rows.get((control_id(row.case, HOG), row.launch))
+        slower = _ratio(hog, row)
+        staged = row.path in ("staged", "pipelined") and not _shares_cores(hog)
+        return staged and slower is not None and slower >= DIFFERENT and bool(_are_apart(hog, row))
 
     def _routes(self, row: Row, across: bool | None) -> tuple[tuple[ucx.Route, str], ...]:
         """Return what the traces of the row's job say of its size."""
@@ -179,6 +193,10 @@ def _are_apart(arm: Row | None, row: Row) -> bool | None:
     if math.isnan(low + high + row_low + row_high):
         return None
     return low > row_high or high < row_low
+
+
+def _shares_cores(hog: Row | None) -> bool:
+    return hog is not None and HOG_SHARED in parse_params(hog.params)
 
 
 def _failed(arms: Iterable[Row | None]) -> Iterator[str]:

@@ -1,8 +1,15 @@
-"""How many bytes of messages one operation puts on the wire, for the accounts of E3."""
+"""What a case sends: the memory it comes from, and how many bytes an operation puts on the wire."""
 
 from bench.measure import MEASUREMENTS
-from bench.measure.pair import window_size
+from bench.measure.axes import DEVICE_KINDS
+from bench.measure.pair import end_memories, window_size
 from bench.record import Case
+
+
+def memory_of(case: Case) -> str:
+    """Return `device` or `standin` where either end lies in such memory, else `host`."""
+    kinds = DEVICE_KINDS & {*end_memories(case)} if "memory" in case.axes else set()
+    return min(kinds, default="host")
 
 
 def sent_per_operation(case: Case) -> int | None:
