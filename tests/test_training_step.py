@@ -78,8 +78,8 @@ def test_overlap_changes_no_result(
     assert_right(case, context, 4, 2)
 
 
-def test_naive_messages_all_at_once_and_the_librarys_sum_are_right_too(context: Context) -> None:
-    posted = step_case(layers=2, ranks=4, strategy="naive", posting="at-once", overlap="backward")
+def test_naive_messages_in_rounds_and_the_librarys_sum_are_right_too(context: Context) -> None:
+    posted = step_case(layers=2, ranks=4, strategy="naive", posting="rounds", overlap="backward")
     assert_right(posted, context, 4, 2)
     assert_right(step_case(split="row", ranks=3, strategy="library"), context, 3, 3)
     assert_right(step_case(split="row", ranks=3, part="exchange"), context, 3, 3)
@@ -230,7 +230,7 @@ def test_phases_are_run_in_order_and_reset_before_the_clock(context: Context) ->
         ({"ranks": 14}, "needs batch of 14"),
         ({"split": "hybrid"}, "two layers"),
         ({"split": "row", "strategy": "one-bit"}, "split data"),
-        ({"posting": "at-once"}, "strategy naive"),
+        ({"posting": "rounds"}, "strategy naive"),
         ({"overlap": "backward"}, "two data-parallel layers"),
         ({"overlap": "backward", "layers": 2, "strategy": "library"}, "another strategy"),
     ],

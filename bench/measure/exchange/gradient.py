@@ -51,9 +51,9 @@ STRATEGY = AxisSpec(
 POSTING = AxisSpec(
     name="posting",
     kind=str,
-    default=("rounds",),
+    default=("at-once",),
     choices=naive.POSTINGS,
-    advice="of naive messages: in rounds, or all posted at once",
+    advice="of naive messages: all at once, or in rounds",
 )
 RANKS = AxisSpec(
     name="ranks",
@@ -100,8 +100,8 @@ class Exchange:
         missing = lacks_memory(case, context)
         if missing is not None:
             return missing
-        if word(case, "posting") != "rounds" and word(case, "strategy") != "naive":
-            return "needs strategy naive: no other has its messages posted all at once"
+        if word(case, "posting") != "at-once" and word(case, "strategy") != "naive":
+            return "needs strategy naive: no other has its messages posted in rounds or at once"
         return None
 
     def prepare(self, case: Case, context: Context) -> Operation:

@@ -7,7 +7,7 @@ The founding posts' exchange: g^2 (n - 1) m bytes through each NIC and direction
 from bench.measure.exchange.parts import DTYPE, ITEM, Addresses, Place
 from bench.schedule import Schedule
 
-POSTINGS = ("rounds", "at-once")
+POSTINGS = ("at-once", "rounds")
 
 
 def room(place: Place, count: int, posting: str) -> int:

@@ -116,8 +116,8 @@ def _contradiction(case: Case) -> str | None:
         return "needs two layers: the first data parallel, the last split by rows"
     if strategy == "one-bit" and "data" not in splits:
         return "needs split data or hybrid: one bit is for gradients, not for activations"
-    if word(case, "posting") != "rounds" and strategy != "naive":
-        return "needs strategy naive: no other has its messages posted all at once"
+    if word(case, "posting") != "at-once" and strategy != "naive":
+        return "needs strategy naive: no other has its messages posted in rounds or at once"
     if word(case, "overlap") != "none" and splits.count("data") < 2:
         return "needs two data-parallel layers: one has nothing to do beside its exchange"
     if word(case, "overlap") != "none" and strategy == "library":
