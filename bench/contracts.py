@@ -1,6 +1,6 @@
 """The protocols between rooms: what a rank hands a measurement, and what it gets back."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -106,6 +106,14 @@ class Multiplies(Protocol):
 
     def lacks_type(self, dtype: str) -> str | None:
         """Return why the device multiplies no such numbers, or None."""
+
+
+@runtime_checkable
+class TimesQueued(Protocol):
+    """A kind of memory whose device times what is queued on it."""
+
+    def time_queued(self, queue: Callable[[], None], times: int) -> float:
+        """Return the seconds of one of so many operations, each queued by a call."""
 
 
 class DeviceProduct(Protocol):

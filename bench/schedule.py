@@ -5,6 +5,7 @@ timing layer follows them, between `begin` and `end` with the clock running. A t
 can be followed by compiled code, 1 to 3 ns a step.
 """
 
+import ctypes
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
@@ -14,6 +15,17 @@ from numpy.typing import NDArray
 
 TYPES = ("byte", "fp32", "fp64")
 """Types of the elements that collective calls count, by their number in a step."""
+COPY_FUNCTION = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_void_p,
+)
+"""memcpyAsync(target, source, bytes, kind, stream) of a GPU's runtime."""
+SYNCHRONIZE_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+"""streamSynchronize(stream)."""
 ANY_DIRECTION = 4
 """cudaMemcpyDefault and hipMemcpyDefault: the addresses say where they lie."""
 MOST_QUEUED = 2**14

@@ -48,6 +48,7 @@ def small_cases() -> list[Case]:
         *(make_case("stream", bytes=5000, kernel=kernel) for kernel in KERNELS),
         *(make_case("matmul", batch=5, k=40, n=30, dtype=dtype) for dtype in DTYPES),
         make_case("matmul", batch=1, k=1, n=1),
+        make_case("copy", bytes=5000, memory="host", dst_memory="standin"),
         make_case("matmul", batch=130, k=70, n=100),
     ]
 
@@ -102,7 +103,7 @@ def test_a_benchmark_between_two_ranks_says_why_it_cannot_run_alone(name, contex
     assert "needs MPI" in reason
 
 
-@pytest.mark.parametrize("name", sorted(set(MEASUREMENTS) - {"stream", "barrier"}))
+@pytest.mark.parametrize("name", sorted(set(MEASUREMENTS) - {"barrier", "copy", "stream"}))
 def test_memory_that_is_not_here_is_a_reason(name, context):
     measurement = MEASUREMENTS[name]
     here = msgspec.structs.replace(context, message_loops=Wire(None).end(0))
@@ -277,7 +278,9 @@ class DoesNothing:
         pass
 
 
-@pytest.mark.parametrize("case", [c for c in small_cases() if c.benchmark != "matmul"])
+@pytest.mark.parametrize(
+    "case", [c for c in small_cases() if c.benchmark not in ("copy", "matmul")]
+)
 def test_a_loop_that_does_nothing_is_wrong_in_every_byte(case, context):
     fast = msgspec.structs.replace(context, memory_loops=DoesNothing())
     checked = MEASUREMENTS[case.benchmark].prepare(case, fast).verify(1)

@@ -43,6 +43,7 @@ BENCHMARKS = (
     "barrier",
     "overlap",
     "memcpy",
+    "copy",
     "stream",
     "matmul",
     "split_matmul",

@@ -4,6 +4,7 @@ from bench.contracts import Measurement
 from bench.measure.bandwidth import Bandwidth
 from bench.measure.bibandwidth import Bibandwidth
 from bench.measure.collectives import COLLECTIVES
+from bench.measure.copy import Copy
 from bench.measure.exchange.gradient import Exchange
 from bench.measure.fan import FanIn, FanOut
 from bench.measure.latency import Latency
@@ -34,6 +35,7 @@ _ALL: tuple[Measurement, ...] = (
     Overlap(),
     Exchange(),
     Memcpy(),
+    Copy(),
     Stream(),
     Matmul(),
     SplitMatmul(),

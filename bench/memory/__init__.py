@@ -11,7 +11,7 @@ from bench.contracts import CopyQueue, Memories, Memory
 from bench.memory.gpu import Gpu, MissingMemoryError, PinnedMemory
 from bench.memory.host import HostMemory
 from bench.memory.place import work_on
-from bench.memory.product import MultiplyingDevice
+from bench.memory.product import WorkingDevice
 from bench.memory.standin import StandinMemory
 
 
@@ -64,7 +64,7 @@ def _no_cpus(node: str) -> tuple[int, ...]:
 KINDS: dict[str, Callable[[Place, str], Memory]] = {
     "host": lambda place, node: HostMemory(place.cpus(node)),
     "pinned": lambda place, node: PinnedMemory(place.gpu, place.cpus(node)),
-    "device": lambda place, _node: MultiplyingDevice(place.gpu),
+    "device": lambda place, _node: WorkingDevice(place.gpu),
     "standin": lambda place, _node: StandinMemory(place.queue),
 }
 """Opens each kind at a place, on a NUMA node that is named by its number; '' for any."""

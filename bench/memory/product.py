@@ -1,5 +1,7 @@
 """Matrix products on a GPU by the vendor's library (cublasGemmEx), through CuPy's binding of it."""
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,8 +104,16 @@ class GpuProduct:
         )
 
 
-class MultiplyingDevice(DeviceMemory):
-    """Memory of this rank's GPU, which multiplies what lies in it."""
+class WorkingDevice(DeviceMemory):
+    """Memory of this rank's GPU, which multiplies what lies in it and times what it does."""
+
+    @cached_property
+    def _held(self) -> HeldStream:
+        return HeldStream(self.gpu)
+
+    def time_queued(self, queue: Callable[[], None], times: int) -> float:
+        """Return the seconds of one of so many operations, each queued by a call."""
+        return self._held.time(queue, times)
 
     def lacks_type(self, dtype: str) -> str | None:
         """Return why the device multiplies no such numbers, or None."""

@@ -36,6 +36,7 @@ FITS: dict[str, Fit] = {
     "overlap": join_sizes,
     "exchange": join_sizes,
     "memcpy": join_sizes,
+    "copy": join_sizes,
     "stream": join_sizes,
     "matmul": fit_rows,
     "split_matmul": join_sizes,

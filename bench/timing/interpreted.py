@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from bench.contracts import STREAM_SCALAR, Peer, Seconds
 from bench.schedule import (
     ANY_DIRECTION,
+    COPY_FUNCTION,
     MOST_QUEUED,
     OUT_OF_MEMORY,
     POISON_BYTES,
+    SYNCHRONIZE_FUNCTION,
     Code,
     DeviceCopies,
     Steps,
@@ -26,15 +28,6 @@ from bench.schedule import (
 _TAG = 7
 _OVERHEAD_SAMPLES = 101
 _OVERHEAD_LOOPS = 100
-_COPY = ctypes.CFUNCTYPE(
-    ctypes.c_int,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_int,
-    ctypes.c_void_p,
-)
-_SYNCHRONIZE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
 class Mpi4pyMessageLoops:
@@ -166,10 +159,10 @@ class Mpi4pyMessageLoops:
         if code is Code.TEST:
             return lambda: mpi.Request.Testall(list(room[a : a + b]))
         if code is Code.COPY:
-            copy = _COPY(d)
+            copy = COPY_FUNCTION(d)
             return lambda: _refuse_error(copy(a, b, c, ANY_DIRECTION, e))
         if code is Code.SYNCHRONIZE:
-            synchronize = _SYNCHRONIZE(a)
+            synchronize = SYNCHRONIZE_FUNCTION(a)
             return lambda: _refuse_error(synchronize(b))
         return self._collective(code, a, b, c, d)
 
@@ -237,7 +230,7 @@ class InterpretedQueue:
     def __init__(self) -> None:
         self._waiting: list[tuple[int, int, int]] = []
         # Held here: the addresses are of these objects.
-        self._functions = (_COPY(self._copy), _SYNCHRONIZE(self._synchronize))
+        self._functions = (COPY_FUNCTION(self._copy), SYNCHRONIZE_FUNCTION(self._synchronize))
         copy, synchronize = (ctypes.cast(f, ctypes.c_void_p).value for f in self._functions)
         self.copies = DeviceCopies(copy or 0, synchronize or 0, 0)
 

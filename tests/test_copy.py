@@ -1,0 +1,147 @@
+"""Copies to, from and between device memory: right, counted, faults seen, and on a GPU."""
+
+import ctypes
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from test_measure import make_case
+from test_mpi import by_case, run
+
+from bench.context import open_context
+from bench.contracts import Context
+from bench.measure import MEASUREMENTS
+from bench.measure.copy import PATTERNS
+from bench.record import Axis, Case, Status, Work
+from bench.world import SoloWorld
+
+COPY = MEASUREMENTS["copy"]
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    return open_context(SoloWorld(), 1)
+
+
+def copy_case(**axes: Axis) -> Case:
+    return make_case("copy", **{"bytes": 5000, "memory": "host", "dst_memory": "standin", **axes})
+
+
+@pytest.mark.parametrize(
+    ("axes", "total"),
+    [
+        ({}, 5000),
+        ({"direction": "bi"}, 10_000),
+        ({"pattern": "one_to_all"}, 15_000),
+        ({"pattern": "all_to_one", "others": 5, "direction": "bi"}, 50_000),
+    ],
+)
+def test_every_byte_that_is_copied_counts_once(axes, total):
+    assert COPY.work(copy_case(**axes)) == Work(
+        bytes=total, bytes_per_rank=total, bytes_total=total, rate_bytes=total
+    )
+    assert COPY.work(copy_case(ranks=3, **axes)).rate_bytes == 3 * total
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("direction", ["uni", "bi"])
+@pytest.mark.parametrize("route", [("host", "standin"), ("standin", "host"), ("standin", "same")])
+def test_copies_of_every_pattern_are_right(route, direction, pattern, context):
+    memory, target = route
+    case = copy_case(memory=memory, dst_memory=target, direction=direction, pattern=pattern)
+    assert COPY.unsupported(case, context) is None
+    operation = COPY.prepare(case, context)
+    count = (1 if pattern == "pair" else 3) * (2 if direction == "bi" else 1)
+    for seed in (1, 2):
+        assert operation.verify(seed) == (5000 * count, 0)
+    seconds = np.zeros(3)
+    operation.run(seconds, 4)
+    assert (seconds > 0).all()
+    assert COPY.columns(case)["src_memory"] == memory
+
+
+@pytest.mark.parametrize("place", [0, 2500, 4999])
+def test_one_wrong_byte_is_seen(place, context):
+    operation: Any = COPY.prepare(copy_case(pattern="one_to_all"), context)
+    right = operation._finish
+
+    def spoil() -> None:
+        right()
+        ctypes.c_uint8.from_address(operation._moves[1].target.address + place).value ^= 1
+
+    operation._finish = spoil
+    assert operation.verify(1).bytes_wrong == 1
+
+
+def test_copies_that_are_queued_and_never_waited_for_are_refused(context):
+    operation: Any = COPY.prepare(copy_case(), context)
+    right, operation._finish = operation._finish, lambda: None
+    with pytest.raises(RuntimeError, match="queued"):
+        operation.verify(1)
+    right()
+
+
+def test_what_is_not_measured_says_why(context):
+    needs = COPY.unsupported(make_case("copy"), context) or ""
+    assert "GPU" in needs
+    assert "memcpy" in (COPY.unsupported(copy_case(dst_memory="same"), context) or "")
+    everything = msgspec.structs.replace(context, memories=Everything())
+    two_ways = copy_case(memory="pinned", dst_memory="device", direction="bi")
+    assert "two streams" in (COPY.unsupported(two_ways, everything) or "")
+    several = copy_case(memory="device", dst_memory="same", pattern="one_to_all")
+    assert "several GPUs" in (COPY.unsupported(several, everything) or "")
+    mixed = copy_case(memory="device", dst_memory="standin")
+    assert "stand-in" in (COPY.unsupported(mixed, everything) or "")
+
+
+class Everything:
+    """Memories of a machine that has all kinds."""
+
+    def lacks(self, _name: str) -> None:
+        return None
+
+
+SUITE = """
+[suite]
+name = "copies"
+cap_s = 0.02
+[[benchmark]]
+name = "copy"
+bytes = "64 KiB"
+memory = ["host", "standin"]
+dst_memory = ["standin", "device"]
+direction = ["uni", "bi"]
+"""
+
+
+@pytest.mark.mpi
+def test_copies_with_a_stand_in_are_measured_and_those_of_a_gpu_skipped(tmp_path: Any) -> None:
+    rows = by_case(run(tmp_path, suite=SUITE)).values()
+    standin = [row for row in rows if "device" not in (row.src_memory, row.dst_memory)]
+    assert len(standin) == 4
+    for row in standin:
+        assert (row.status, row.bytes_wrong) == (Status.OK, 0)
+        assert row.dst_memory == "standin"
+        assert row.timing_layer == "ctypes"
+    for row in rows:
+        assert row in standin or (row.status is Status.SKIPPED and row.reason)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "route",
+    [("host", "device"), ("device", "host"), ("pinned", "device"), ("device", "pinned")],
+)
+def test_copies_on_a_gpu_are_right_and_take_time(route, context):
+    case = copy_case(bytes=2**20, memory=route[0], dst_memory=route[1])
+    reason = COPY.unsupported(case, context)
+    if reason is not None:
+        pytest.skip(reason)
+    operation = COPY.prepare(case, context)
+    assert operation.timing_layer == ("ctypes" if "host" in route else "device events")
+    for seed in (1, 2):
+        assert operation.verify(seed) == (2**20, 0)
+    seconds = np.zeros(5)
+    operation.run(seconds, 300)
+    assert (seconds > 0).all()
