@@ -202,7 +202,7 @@ def _counted(asked: Question) -> Bound:
         raise Unbounded("no bytes between hosts were counted on its schedule")
     networks = (asked.hardware.network(host) for host in dict.fromkeys(asked.seats.hosts))
     fastest = max(networks, key=lambda network: network.rate)
-    return _through(fastest, float(size), 1, f"{size} B of its schedule")
+    return _through(fastest, float(size), 1, "bytes counted on its schedule")
 
 
 RULES: dict[str, Callable[[Question], Bound]] = {

@@ -11,8 +11,8 @@ from bench.report.page import Block, Fold, Paragraph, Table
 
 _NONE = "none: "
 _NOTE = (
-    "A bound is the least time that facts of the hardware allow, and `of bound` is bound over "
-    "measured: at 100 % nothing is left to gain."
+    "A bound is the least time that facts of the hardware allow. Of it: bound over measured; at "
+    "100 % nothing is left to gain."
 )
 
 
@@ -25,7 +25,7 @@ def bounds(run: RunData) -> Iterator[Block]:
         for (benchmark, source), group in lines.groupby(["benchmark", "bound_source"], sort=False)
     ]
     if rows:
-        header = ("Benchmark", "Cases", "Of bound, least", "most", "Bound, or why there is none")
+        header = ("Benchmark", "Cases", "Of it, least", "most", "Bound, or why there is none")
         found = int(lines["bound_s"].notna().sum())
         title = f"Bounds: {found} of {len(lines)} cases have one"
         table = Table(header, tuple(rows), frozenset({0, 4}))
