@@ -409,15 +409,20 @@ def test_the_table_joins_it_and_leaves_control_runs_out(tmp_path):
 
 def test_the_report_says_which_path_was_proven(tmp_path):
     told = Told(tmp_path, plan_of())
+    facts = PathFacts(dma_buf_reason="not known: CUDA older than 11.7", iommu="DMA-FQ")
+    told.meta.paths |= dict.fromkeys(HOSTS, msgspec.to_builtins(facts))
     told.end({"forbidden": 3e-3})
     told.evidence()
     build([open_run(told.folder)], tmp_path / "page")
     text = (tmp_path / "page/report.md").read_text()
+    assert "| node1, node2 | peer-memory module not loaded; dma-buf unknown" in text
     assert "Path proven" in text
     assert "STAGED (E0)" in text
     assert "UNKNOWN (E2)" in text
     assert "nothing below E3 proves it" in text
     assert "control=" not in text
+    build([open_run(told.folder)], tmp_path / "outside", anonymise=True)
+    assert "node1" not in (tmp_path / "outside/report.md").read_text()
 
 
 LIVE = """

@@ -105,6 +105,7 @@ def _scrub(run: RunData, scrubber: _Scrubber) -> RunData:
     changed = scrubber.value(told) | {
         "facts": {keys[key]: scrubber.value(facts) for key, facts in run.meta.facts.items()},
         "nodes": {scrubber.text(h): keys.get(key, "") for h, key in run.meta.nodes.items()},
+        "paths": scrubber.value(run.meta.paths),
     }
     meta = msgspec.convert(msgspec.to_builtins(run.meta) | changed, RunMeta)
     return run._replace(meta=meta, table=table, score=score)

@@ -7,6 +7,7 @@ import msgspec
 import pandas as pd
 
 from bench.analysis.table import measured
+from bench.evidence.static import PathFacts, say_paths
 from bench.machine.facts import NodeFacts, facts_table
 from bench.report.data import RunData
 from bench.report.page import Block, Code, Fold, Paragraph, Table
@@ -48,8 +49,22 @@ def machine(run: RunData) -> Iterator[Block]:
             # One node told its name; the line above names all that share these facts.
             shared = tuple(row for row in rows if row[0] != "Host" or not hosts)
             yield Table(("Part", "Fact"), shared, frozenset({0, 1}))
+    if run.meta.paths:
+        yield Table(("Host", "What it allows of the direct path"), _paths(run), frozenset({0, 1}))
     if not run.meta.facts:
         yield Paragraph(f"No facts were stored. Hosts: {', '.join(run.meta.nodes) or 'unknown'}.")
+
+
+def _paths(run: RunData) -> tuple[tuple[str, str], ...]:
+    """Return what each host allows, hosts that allow the same together."""
+    hosts: dict[str, list[str]] = {}
+    for host, told in run.meta.paths.items():
+        try:
+            text = say_paths(msgspec.convert(told, PathFacts))
+        except msgspec.ValidationError as error:
+            text = f"cannot be read: {error}"
+        hosts.setdefault(text, []).append(host)
+    return tuple((", ".join(names), text) for text, names in hosts.items())
 
 
 def method(run: RunData) -> Iterator[Block]:
