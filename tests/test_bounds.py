@@ -313,6 +313,24 @@ def test_a_gpu_that_is_not_known_has_no_bound(gpus, why):
     assert why in bound.source
 
 
+def test_a_copy_between_host_and_gpu_passes_its_pcie_link():
+    gpu = GpuFacts(vendor="nvidia", index=0, model="NVIDIA H200", pcie=PcieLink(1, 8, 5, 16))
+    hardware = node(gpus=(gpu,))
+    # An idle GPU says generation 1 and copies at 5; lanes that did not come up stay away.
+    case = make_case("copy", bytes=10**9)
+    bound = find_bound(case, Seats(("h1",)), hardware)
+    assert bound.seconds == pytest.approx(10**9 / (32e9 * 8 * 128 / 130 / 8))
+    assert "pcie5-x8" in bound.source
+    inside = make_case("copy", memory="device", dst_memory="device")
+    assert find_bound(inside, Seats(("h1",)), hardware).seconds is None
+    assert (
+        "NVIDIA H200 is not known"
+        in find_bound(
+            case, Seats(("h1",)), node(gpus=(msgspec.structs.replace(gpu, pcie=None),))
+        ).source
+    )
+
+
 CACHES = (Cache("L2", 2**20, 8), Cache("L3", 24 * 2**20, 1))
 """32 MiB together."""
 MEMORY = Hardware({"h1": NodeFacts(cpu=CpuFacts(caches=CACHES))}, Nominal(memory_bytes_per_s=1e11))

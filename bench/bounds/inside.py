@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from bench.bounds.known import Unbounded
+from bench.bounds.known import Rate, Unbounded
 from bench.bounds.question import Bound, Question, memory_kind
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import whole, word
@@ -44,6 +44,27 @@ def _crowded(asked: Question, each: int) -> Bound:
     """Every rank of a host uses its memory at once; the fullest host bounds the slowest rank."""
     host, ranks = Counter(asked.seats.hosts).most_common(1)[0]
     return pass_memory(asked, host, each * ranks)
+
+
+def device_copy(asked: Question) -> Bound:
+    """Copies between host and GPU: over the fastest PCIe link of the GPUs of a host."""
+    case = asked.case
+    target = case.axes.get("dst_memory", "same")
+    kinds = {memory_kind(case), memory_kind(case) if target == "same" else target}
+    if kinds == {"device"}:
+        raise Unbounded("no fact states what the caches of a GPU hold, which are faster")
+    if "device" not in kinds:
+        raise Unbounded("no fact states the bandwidth of this memory")
+    best = [
+        max(asked.hardware.slots(host), key=_value) for host in dict.fromkeys(asked.seats.hosts)
+    ]
+    slot = max(best, key=_value)
+    seconds = whole(case, "bytes") / slot.value
+    return Bound(seconds, f"bytes / B, B = {slot.source}", seconds)
+
+
+def _value(rate: Rate) -> float:
+    return rate.value
 
 
 def matmul(asked: Question) -> Bound:

@@ -8,7 +8,7 @@ wrong fact, a cache that was overlooked or work that was not done.
 from collections import Counter
 from collections.abc import Callable
 
-from bench.bounds.inside import arithmetic, copy, flop_of, matmul, pass_memory, stream
+from bench.bounds.inside import arithmetic, copy, device_copy, flop_of, matmul, pass_memory, stream
 from bench.bounds.known import Hardware, Network, Unbounded
 from bench.bounds.question import NONE, Bound, Question, Seats, memory_kind
 from bench.hardware import ELEMENT_BYTES
@@ -227,6 +227,7 @@ RULES: dict[str, Callable[[Question], Bound]] = {
     "gather": _collective("gather"),
     "barrier": _no_bytes,
     "memcpy": copy,
+    "copy": device_copy,
     "stream": stream,
     "matmul": matmul,
     "split_matmul": _largest(_shared_arithmetic, _parts_crossing),
