@@ -1,12 +1,16 @@
-/* The reference for the timing loops: a ping-pong and a window test in plain C.
+/* The reference for the timing loops: ping-pongs and a window test in plain C.
  *
- * usage: parity latency|window BYTES WINDOW LOOPS REPEATS PIPE0 PIPE1
+ * usage: parity latency|window|staged BYTES WINDOW LOOPS REPEATS PIPE0 PIPE1
  *
  * MPI_Init only; the clock is read outside the loop of LOOPS operations. Prints the median over
  * REPEATS of the seconds of one operation: half a round trip, or one message of a window that
  * ends with one empty reply. Every message in flight has a buffer of its own, at page boundaries
  * and touched, as in the harness. First the ranks block and wake each other through two named pipes,
  * as in bench/state.py: a virtual machine's host then puts their cores near each other.
+ *
+ * staged is the ping-pong between devices made of host memory, by way of the host: copy,
+ * synchronise, message, copy, synchronise. Like the stand-in of bench/timing/queue.py, a copy is
+ * queued, its target poisoned in every page, and executed at synchronise; both are called by address.
  */
 #include <fcntl.h>
 #include <mpi.h>
@@ -58,6 +62,68 @@ static void pingpong(char *out, char *in, int bytes, int other, int leads, long 
     }
 }
 
+#define MOST_QUEUED 16384
+struct stream {
+    long count;
+    struct { char *target; const char *source; size_t bytes; } copies[MOST_QUEUED];
+};
+
+static int copy_async(void *target, const void *source, size_t bytes, int kind, void *stream) {
+    struct stream *queue = stream;
+    char *to = target;
+    const char *from = source;
+    (void)kind;
+    if (queue->count == MOST_QUEUED) return 2;
+    queue->copies[queue->count].target = to;
+    queue->copies[queue->count].source = from;
+    queue->copies[queue->count++].bytes = bytes;
+    for (size_t i = 0; i < bytes; i += 4096) to[i] = (char)~from[i];
+    if (bytes) to[bytes - 1] = (char)~from[bytes - 1];
+    return 0;
+}
+
+static int synchronize(void *stream) {
+    struct stream *queue = stream;
+    for (long i = 0; i < queue->count; i++)
+        memmove(queue->copies[i].target, queue->copies[i].source, queue->copies[i].bytes);
+    queue->count = 0;
+    return 0;
+}
+
+static int (*volatile copy_by_address)(void *, const void *, size_t, int, void *) = copy_async;
+static int (*volatile synchronize_by_address)(void *) = synchronize;
+
+static void send_staged(char *device, char *host, int bytes, int other, struct stream *stream) {
+    MPI_Request request;
+    copy_by_address(host, device, (size_t)bytes, 4, stream);
+    synchronize_by_address(stream);
+    MPI_Isend(host, bytes, MPI_BYTE, other, 7, MPI_COMM_WORLD, &request);
+    MPI_Waitall(1, &request, MPI_STATUSES_IGNORE);
+}
+
+static void receive_staged(char *device, char *host, int bytes, int other, struct stream *stream) {
+    MPI_Request request;
+    MPI_Irecv(host, bytes, MPI_BYTE, other, 7, MPI_COMM_WORLD, &request);
+    MPI_Waitall(1, &request, MPI_STATUSES_IGNORE);
+    copy_by_address(device, host, (size_t)bytes, 4, stream);
+    synchronize_by_address(stream);
+}
+
+/* Buffers: device out, host out, device in, host in. As a schedule is followed, the clock is read
+ * before and after every round trip; returns their sum. */
+static double staged(char **buffers, int bytes, int other, int leads, long loops,
+                     struct stream *stream) {
+    double passed = 0;
+    for (long i = 0; i < loops; i++) {
+        double begin = now();
+        if (leads) send_staged(buffers[0], buffers[1], bytes, other, stream);
+        receive_staged(buffers[2], buffers[3], bytes, other, stream);
+        if (!leads) send_staged(buffers[0], buffers[1], bytes, other, stream);
+        passed += now() - begin;
+    }
+    return passed;
+}
+
 static void window_of(char *slots, int bytes, int window, int other, int leads, long loops,
                       MPI_Request *requests) {
     for (long i = 0; i < loops; i++) {
@@ -82,24 +148,29 @@ int main(int argc, char **argv) {
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     if (argc != 8 || size != 2) {
-        fprintf(stderr, "usage: 2 ranks of: parity latency|window BYTES WINDOW LOOPS REPEATS PIPE0 PIPE1\n");
+        fprintf(stderr, "usage: 2 ranks of: parity latency|window|staged BYTES WINDOW LOOPS REPEATS PIPE0 PIPE1\n");
         MPI_Abort(MPI_COMM_WORLD, 2);
     }
-    int latency = strcmp(argv[1], "latency") == 0;
+    int latency = strcmp(argv[1], "latency") == 0, by_host = strcmp(argv[1], "staged") == 0;
     int bytes = atoi(argv[2]), window = atoi(argv[3]), repeats = atoi(argv[5]);
     long loops = atol(argv[4]);
     char *out = touched((size_t)bytes * (size_t)window), *in = touched((size_t)bytes);
+    char *buffers[4] = {out, touched((size_t)bytes), in, touched((size_t)bytes)};
+    struct stream *stream = calloc(1, sizeof(struct stream));
     MPI_Request *requests = malloc(sizeof(MPI_Request) * (size_t)window);
     double *seconds = malloc(sizeof(double) * (size_t)repeats);
     wake(argv[6], argv[7], rank);
     for (int r = -1; r < repeats; r++) { /* the first is warm-up */
         MPI_Barrier(MPI_COMM_WORLD);
-        double begin = now();
+        double begin = now(), passed = -1;
         if (latency)
             pingpong(out, in, bytes, 1 - rank, rank == 0, loops);
+        else if (by_host)
+            passed = staged(buffers, bytes, 1 - rank, rank == 0, loops, stream);
         else
             window_of(out, bytes, window, 1 - rank, rank == 0, loops, requests);
-        if (r >= 0) seconds[r] = (now() - begin) / (double)loops / (latency ? 2.0 : window);
+        if (passed < 0) passed = now() - begin;
+        if (r >= 0) seconds[r] = passed / (double)loops / (latency || by_host ? 2.0 : window);
     }
     qsort(seconds, (size_t)repeats, sizeof(double), rising);
     if (rank == 0) printf("%.6e\n", seconds[repeats / 2]);
