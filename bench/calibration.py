@@ -8,7 +8,7 @@ from statistics import median
 import msgspec
 
 from bench.measure import MEASUREMENTS
-from bench.model import FITS, family
+from bench.model import family, fit_of
 from bench.model.conformal import conformal_quantile, difficulty
 from bench.model.curve import Curve
 from bench.plan import Plan
@@ -114,7 +114,7 @@ def _benchmark(group: Group) -> str:
 
 
 def _fit(benchmark: str, points: Sequence[Point]) -> Curve:
-    return FITS[benchmark]([point.size for point in points], [point.seconds for point in points])
+    return fit_of(benchmark)([point.size for point in points], [point.seconds for point in points])
 
 
 def _difficulty(points: Sequence[Point], size: float, left_out: bool = False) -> float:

@@ -14,7 +14,7 @@ from bench.machine.catalogue import load as load_hardware
 from bench.machine.doctor import Diagnosis
 from bench.machine.facts import facts_table
 from bench.measure import MEASUREMENTS
-from bench.model import FITS
+from bench.model import fit_of
 from bench.results import open_run
 from bench.session import Ended
 from bench.suite import load_suite, suite_names
@@ -55,9 +55,17 @@ def catalogue() -> dict[str, Any]:
         },
         "suites": {name: load_suite(name).description for name in suite_names()},
         "launchers": LAUNCHERS,
-        "models": {name: _first_line(fit) for name, fit in FITS.items()},
+        "models": _models(),
         "hardware": _hardware(),
     }
+
+
+def _models() -> dict[str, str]:
+    """Return what each model does, by the benchmarks that it predicts."""
+    by_fit: dict[str, list[str]] = {}
+    for name in MEASUREMENTS:
+        by_fit.setdefault(_first_line(fit_of(name)), []).append(name)
+    return {", ".join(names): does for does, names in by_fit.items()}
 
 
 def _hardware() -> dict[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Models fitted on calibration cases, by benchmark; a new one is a file here and a line below."""
+"""Models fitted on calibration cases; a new one is a file here and a line below."""
 
 from collections.abc import Callable
 
@@ -13,35 +13,14 @@ Fit = Callable[[list[float], list[float]], Curve]
 Raises ValueError where the points admit no curve of this kind.
 """
 
-FITS: dict[str, Fit] = {
-    "latency": join_sizes,
-    "bandwidth": join_sizes,
-    "bibandwidth": join_sizes,
-    "message_rate": join_sizes,
-    "pairs_latency": join_sizes,
-    "pairs_bandwidth": join_sizes,
-    "pairs_bibandwidth": join_sizes,
-    "multi_pair": join_sizes,
-    "fan_in": join_sizes,
-    "fan_out": join_sizes,
-    "ring_shift": join_sizes,
-    "allreduce": join_sizes,
-    "reduce_scatter": join_sizes,
-    "allgather": join_sizes,
-    "alltoall": join_sizes,
-    "broadcast": join_sizes,
-    "scatter": join_sizes,
-    "gather": join_sizes,
-    "barrier": fit_rounds,
-    "overlap": join_sizes,
-    "exchange": join_sizes,
-    "memcpy": join_sizes,
-    "copy": join_sizes,
-    "stream": join_sizes,
-    "matmul": fit_rows,
-    "split_matmul": join_sizes,
-    "training_step": join_sizes,
-}
+_BY_SIZE: Fit = join_sizes
+_OTHERS: dict[str, Fit] = {"matmul": fit_rows, "barrier": fit_rounds}
+
+
+def fit_of(benchmark: str) -> Fit:
+    """Return the fit of a benchmark: along message sizes where nothing else is said."""
+    return _OTHERS.get(benchmark, _BY_SIZE)
+
 
 _FAMILIES: dict[str, str] = {
     "latency": "point to point",
