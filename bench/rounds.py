@@ -14,7 +14,6 @@ import numpy as np
 from bench.contracts import Context
 from bench.events import CaseEnded, CaseStarted, Done, Event
 from bench.execute import execute_at_once, execute_case
-from bench.measure import MEASUREMENTS
 from bench.measure.expansion import group_cases
 from bench.record import Case, Job, Stage
 from bench.state import Probe
@@ -42,8 +41,7 @@ def execute_job(job: Job, world: World, context: Context) -> Iterator[Event]:
         The events, in an order in which those of a case follow each other.
     """
     # More than two ranks sleep beside the pair, and more ranks than cores have no steady state.
-    pair = world.size == 2 and context.message_loops is not None and context.own_cores
-    if not pair or not all(MEASUREMENTS[case.benchmark].pairwise for case in job.cases):
+    if world.size != 2 or context.message_loops is None or not context.own_cores:
         for cases in group_cases(job.cases):
             yield from _at_once(cases, job, world, context)
         yield Done(job.id, job.reference_s)

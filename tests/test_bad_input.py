@@ -363,7 +363,7 @@ BAD_FLAGS = {
     "a suite by a near name": (["plan", "quikc"], "no suite named 'quikc': did you mean 'quick'?"),
     "a suite by a far name": (
         ["plan", "zzzz"],
-        "no suite named 'zzzz': valid: cluster, gpu, many",
+        "no suite named 'zzzz': valid: cluster, collectives, exchange, full, gpu, many",
     ),
     "a suite by no name": (["plan", ""], "no suite named ''"),
     "a suite by an escape sequence": (["plan", "\x1b[31m"], r"no suite named '\\x1b[31m'"),

@@ -25,7 +25,7 @@ pytestmark = [
 SUITE = """
 [suite]
 name = "endure"
-cap_s = 0.1
+cap_s = 0.2
 [[benchmark]]
 name = "latency"
 bytes = { from = "1 B", to = "64 KiB", per_octave = 0.5 }
