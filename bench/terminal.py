@@ -55,17 +55,9 @@ def catalogue() -> dict[str, Any]:
         },
         "suites": {name: load_suite(name).description for name in suite_names()},
         "launchers": LAUNCHERS,
-        "models": _models(),
+        "models": {name: _first_line(fit_of(name)) for name in MEASUREMENTS},
         "hardware": _hardware(),
     }
-
-
-def _models() -> dict[str, str]:
-    """Return what each model does, by the benchmarks that it predicts."""
-    by_fit: dict[str, list[str]] = {}
-    for name in MEASUREMENTS:
-        by_fit.setdefault(_first_line(fit_of(name)), []).append(name)
-    return {", ".join(names): does for does, names in by_fit.items()}
 
 
 def _hardware() -> dict[str, dict[str, str]]:
@@ -104,7 +96,8 @@ def print_catalogue(things: dict[str, Any]) -> None:
             _print_hardware(console, members)
             continue
         table = Table(title=kind, title_justify="left", show_header=False, box=None)
-        for name, about in members.items():
+        shown = _by_model(members) if kind == "models" else members
+        for name, about in shown.items():
             if isinstance(about, dict):
                 axes = ", ".join(about["axes"])
                 table.add_row(name, f"{about['title']}\n[dim]axes: {axes}[/]")
@@ -112,6 +105,14 @@ def print_catalogue(things: dict[str, Any]) -> None:
                 table.add_row(name, about)
         console.print(table)
         console.print()
+
+
+def _by_model(models: dict[str, str]) -> dict[str, str]:
+    """Return the benchmarks of each model together: many share one."""
+    names: dict[str, list[str]] = {}
+    for name, does in models.items():
+        names.setdefault(does, []).append(name)
+    return {", ".join(members): does for does, members in names.items()}
 
 
 def _print_hardware(console: Console, kinds: dict[str, dict[str, str]]) -> None:
