@@ -87,7 +87,7 @@ _NUMERIC = {field.name for field in msgspec.structs.fields(Row) if field.type in
     "path_ratio",
 }
 
-_SPEAKING = ("mode",)
+_SPEAKING = ("mode", "path", "strategy", "split", "posting", "pattern")
 """Axes whose values need no name beside them."""
 
 _PAIR = ("src_rank", "dst_rank")
@@ -262,7 +262,8 @@ def _label(axes: Mapping[str, Axis], varying: set[str], record: Record) -> str |
     shape = [f"{axes['k']} x {axes['n']}"] if {"k", "n"} <= axes.keys() else []
     named = [str(axes[axis]) for axis in _ALWAYS_NAMED if axis in axes]
     elsewhere = {axis for axis in _MEMORY if axes.get(axis, "host") != "host"}
-    others = sorted((varying | elsewhere) - {"k", "n", *_ALWAYS_NAMED, *_PAIR})
+    others = sorted(varying - {"k", "n", *_ALWAYS_NAMED, *_PAIR, *_MEMORY})
+    named += [_memory_name(axes)] if elsewhere or varying & {*_MEMORY} & axes.keys() else []
     named += [
         str(axes[axis]) if axis in _SPEAKING else f"{axis} {axes[axis]}"
         for axis in others
@@ -270,6 +271,12 @@ def _label(axes: Mapping[str, Axis], varying: set[str], record: Record) -> str |
     ]
     parts = pair + shape + named
     return printable(" ".join(parts), 80) or None
+
+
+def _memory_name(axes: Mapping[str, Axis]) -> str:
+    """Return the kind of memory, or of that of both ends where they differ."""
+    ends = [str(axes[axis]) for axis in _MEMORY if axes.get(axis, "same") != "same"]
+    return " to ".join(ends)
 
 
 def _pair_name(axes: Mapping[str, Axis], record: Record) -> str:
