@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import signal
 from importlib.util import find_spec
 
 import pytest
@@ -21,6 +22,13 @@ SLURM_PACKAGES = {"slurmctld": "slurm-wlm", "srun": "slurm-wlm", "munged": "mung
 @functools.cache
 def _mpi() -> MpiInstall | None:
     return find_mpi()
+
+
+def pytest_configure() -> None:
+    # A shell starts what it puts in the background with SIGINT ignored, and so would be every
+    # process that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
