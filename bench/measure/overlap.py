@@ -105,10 +105,11 @@ def overlaps(comm: float, comp: float, both: float) -> dict[str, float]:
 
     They are clipped to 0 to 1; those that end in `_raw` are not.
     """
+    saved = comm + comp - both
     raw = {
-        "overlap_min": (comm + comp - both) / min(comm, comp),
-        "overlap_max": (comm + comp - both) / max(comm, comp),
-        "overlap_omb": 1 - (both - comp) / comm,
+        "overlap_min": saved / min(comm, comp),
+        "overlap_max": saved / max(comm, comp),
+        "overlap_omb": saved / comm,  # 1 - (both - comp) / comm, without its rounding
     }
     clipped = {name: min(1.0, max(0.0, value)) for name, value in raw.items()}
     return clipped | {f"{name}_raw": value for name, value in raw.items()}
