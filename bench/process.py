@@ -25,11 +25,12 @@ TERMINATE_S = 2.0
 _TAIL_BYTES = 16_384
 
 _LAST_WORDS = (
-    # The worker's own words, then Open MPI's, Hydra's, and Slurm's.
+    # The worker's own words, then Open MPI's, Hydra's, those of the submitter, and Slurm's.
     re.compile(r"^(rank \d+ on \S+: .+)$", re.M),
     re.compile(r"process (rank \d+) with PID \d+ on node (\S+)\s+exited on\s+(signal \d+ \(\w+\))"),
     re.compile(r"YOUR APPLICATION TERMINATED WITH THE EXIT STRING: (.+?) \((signal \d+)\)"),
     re.compile(r"^=\s+(EXIT CODE: \d+)$", re.M),
+    re.compile(r"^(?:clusterbench: )?(\S+ job \S+ ended early: .+)$", re.M),
     re.compile(r"^srun: error: (\S+: tasks? [\d,-]+: .+)$", re.M),
 )
 
