@@ -1,0 +1,92 @@
+"""Products of other batches and other shapes than those that were measured first.
+
+Compared are the fastest samples of each case: what others do on the machine only ever adds time, and
+on cores that they share it adds more than products differ by.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.analysis.accuracy import Miss
+from bench.analysis.baseline import BASELINES
+from bench.errors import RequestError
+from bench.model.shapes import fit_shapes
+from bench.record import Status
+from bench.results import open_run
+from provekit.tables import print_error_verdict, print_errors
+
+MEASURED = ((256, 256), (512, 512), (1024, 1024), (2048, 2048))
+BATCHES = (1, 8, 32, 128, 512)
+SAME = ((512, 512), (1024, 1024))
+"""Of the measured shapes, those that other batches are held out of."""
+OTHERS = ((384, 384), (1000, 500), (500, 1000), (1000, 1000), (1500, 1500))
+HELD_OUT = (4, 16, 64, 100, 256)
+DTYPE, THREADS = "fp32", 1
+MOST_ERROR = 0.10
+TIMEOUT_S = 300
+
+Product = tuple[int, int, int]
+"""Batch, k and n."""
+
+
+def prove_products() -> bool:
+    """Print the errors of held-out batches and shapes, and whether the target is met."""
+    known = _run((m, *shape) for shape in MEASURED for m in BATCHES)
+    by_shape = {shape: {float(m): known[m, *shape] for m in BATCHES} for shape in MEASURED}
+    model = fit_shapes(by_shape)
+    wanted = [(m, *shape) for shape in (*SAME, *OTHERS) for m in HELD_OUT]
+    predicted = {product: model.seconds(*product) for product in wanted}
+    frozen = hashlib.sha256(json.dumps(list(predicted.items())).encode()).hexdigest()[:16]
+    print(
+        f"{len(predicted)} predictions frozen, hash {frozen}; {DTYPE}, {THREADS} thread, fastest samples.\n"
+    )
+    groups: dict[str, list[Miss]] = {}
+    for (m, k, n), measured_s in _run(predicted).items():
+        name = f"{m} x {k} x {n}"
+        naive = {
+            baseline: predict(
+                [m * k * n for m, k, n in known], list(known.values()), float(m * k * n)
+            )
+            for baseline, predict in BASELINES.items()
+            if baseline == "straight line"
+        }
+        group = "other batches" if (k, n) in SAME else "other shapes and batches"
+        miss = Miss(name, 0, name, predicted[m, k, n], measured_s, None, None, naive)
+        groups.setdefault(group, []).append(miss)
+    pooled = print_errors("products", groups)
+    return print_error_verdict("products", pooled.median_error, MOST_ERROR)
+
+
+def _run(products: Iterable[Product]) -> dict[Product, float]:
+    """Measure products in this process's own machine, without MPI."""
+    blocks = [
+        f'[[benchmark]]\nname = "matmul"\nbatch = {m}\nk = {k}\nn = {n}\ndtype = "{DTYPE}"\n'
+        f"threads = {THREADS}"
+        for m, k, n in products
+    ]
+    with tempfile.TemporaryDirectory(prefix="prove-prediction-") as folder:
+        suite = Path(folder, "proof.toml")
+        text = '[suite]\nname = "proof"\ncap_s = 0.3\n' + "\n".join(blocks)
+        suite.write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "bench", "run", str(suite), "--launcher", "local"]
+        answer = subprocess.run(
+            [*command, "-o", folder, "--no-report"],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        try:
+            rows = open_run(Path(folder, "latest")).rows()
+        except RequestError:
+            raise RequestError(f"clusterbench run left no run: {answer.stderr[-500:]}") from None
+    return {
+        (row.m or 0, row.k or 0, row.n or 0): row.t_min_s
+        for row in rows
+        if row.status is Status.OK and row.t_min_s
+    }
