@@ -32,7 +32,8 @@ from provekit.tables import print_error_verdict, print_errors
 LAB = Path(__file__).parents[1] / "lab"
 STATE = Path("/run/clusterbench-lab")
 HOSTS, RANKS = 2, 6
-SIZES = (4, 1024, 4096, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
+SIZES = (8, 1024, 4096, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
+SMALLEST = 8
 LARGE = (262144, 524288, 1048576)
 SENDERS, SENDERS_BYTES = 3, 524288
 WIRE_SHARE = 10
@@ -69,7 +70,7 @@ def prove_lab(rate: str) -> bool:
     try:
         payload = float(tomllib.loads((STATE / "machine.toml").read_text())["payload_bytes_per_s"])
         links = _calibrate(payload)
-        cases = list(_predict(links, payload))
+        cases = list(predict_cases(links, payload))
         frozen = hashlib.sha256(json.dumps(cases).encode()).hexdigest()[:16]
         print(f"{len(cases)} predictions frozen, hash {frozen}, links at {rate}.\n", flush=True)
         measured = _measure(cases)
@@ -77,7 +78,7 @@ def prove_lab(rate: str) -> bool:
         _lab("down")
     met = True
     for group, most in MOST_ERROR.items():
-        misses = _misses([case for case in cases if case.group == group], measured)
+        misses = find_misses([case for case in cases if case.group == group], measured)
         if misses:
             pooled = print_errors(group, misses)
             met &= print_error_verdict(group, pooled.median_error, most)
@@ -120,13 +121,19 @@ def _fit(times: Mapping[tuple[str, int, str], float], name: str, together: Point
     return fit_path([float(size) for size, _ in points], [t for _, t in points], together)
 
 
-def _predict(links: Mapping[str, Link], payload: float) -> Iterator[Case]:
+def predict_cases(links: Mapping[str, Link], payload: float) -> Iterator[Case]:
+    """Yield every case with its prediction.
+
+    Args:
+        links: `across` and `inside` of single messages, `stream` of windows of them.
+        payload: bytes per second of a link, for the bound.
+    """
     for ranks in (4, 6):
         each = ranks // HOSTS
         nodes = tuple(rank // each for rank in range(ranks))
         fabric = Fabric(nodes, links["inside"], links["across"])
         cluster = Cluster(HOSTS, each, payload)
-        for size in (4, *LARGE):
+        for size in (SMALLEST, *LARGE):
             limit_s = bound(cluster, size).seconds
             for algorithm in ALGORITHMS:
                 seconds = compose(fabric, size, algorithm).seconds
@@ -139,7 +146,7 @@ def _predict(links: Mapping[str, Link], payload: float) -> Iterator[Case]:
                 axes = {"strategy": strategy, "ranks": ranks}
                 yield Case("exchange", name, "exchange", size, axes, seconds, limit_s)
     for pairs in (1, 2):
-        for size in (4, *LARGE):
+        for size in (SMALLEST, *LARGE):
             seconds = links["stream"].seconds(size, pairs)
             name = f"multi_pair {pairs} pairs {format_bytes(size)}"
             axes = {"pairs": pairs, "ranks": RANKS}
@@ -152,7 +159,7 @@ def _measure(cases: list[Case]) -> dict[str, float]:
     found: dict[str, float] = {}
     known = [case for case in cases if case.benchmark in MEASUREMENTS]
     plain = [case for case in known if "algorithm" not in case.axes]
-    times = _run([_block(case) for case in plain])
+    times = _run([write_block(case) for case in plain])
     found |= {case.name: t for case in plain if (t := times.get(_key(case))) is not None}
     for algorithm, number in ALGORITHMS.items():
         forced = [case for case in known if case.axes.get("algorithm") == algorithm]
@@ -161,12 +168,13 @@ def _measure(cases: list[Case]) -> dict[str, float]:
             "OMPI_MCA_coll_tuned_use_dynamic_rules": "1",
             "OMPI_MCA_coll_tuned_allreduce_algorithm": str(number),
         }
-        times = _run([_block(case) for case in forced], settings=settings)
+        times = _run([write_block(case) for case in forced], settings=settings)
         found |= {case.name: t for case in forced if (t := times.get(_key(case))) is not None}
     return found
 
 
-def _block(case: Case) -> str:
+def write_block(case: Case) -> str:
+    """Return a case as a block of a suite."""
     axes = {name: value for name, value in case.axes.items() if name != "algorithm"}
     if case.benchmark == "multi_pair":
         axes |= {"window": 4}
@@ -185,12 +193,12 @@ def _row_key(row: Row) -> tuple[str, int, str]:
     return row.benchmark, row.bytes or 0, f"{told}/{row.ranks}"
 
 
-def _misses(cases: list[Case], measured: Mapping[str, float]) -> dict[str, list[Miss]]:
+def find_misses(cases: list[Case], measured: Mapping[str, float]) -> dict[str, list[Miss]]:
     """Return what was off by kind of case, where the wire rules the time."""
     found: dict[str, list[Miss]] = {}
     for case in cases:
-        smallest = case.name.replace(format_bytes(case.nbytes), format_bytes(4))
-        if case.nbytes == 4 or case.name not in measured or smallest not in measured:
+        smallest = case.name.replace(format_bytes(case.nbytes), format_bytes(SMALLEST))
+        if case.nbytes == SMALLEST or case.name not in measured or smallest not in measured:
             continue
         if case.bound_s < WIRE_SHARE * measured[smallest]:
             print(f"left out, latency rules it: {case.name}")
