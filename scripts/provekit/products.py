@@ -71,7 +71,7 @@ def _run(products: Iterable[Product]) -> dict[Product, float]:
     ]
     with tempfile.TemporaryDirectory(prefix="prove-prediction-") as folder:
         suite = Path(folder, "proof.toml")
-        text = '[suite]\nname = "proof"\nlaunches = 4\ncap_s = 0.1\n' + "\n".join(blocks)
+        text = '[suite]\nname = "proof"\nlaunches = 2\ncap_s = 0.1\n' + "\n".join(blocks)
         suite.write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", "bench", "run", str(suite), "--launcher", "local"]
         answer = subprocess.run(
