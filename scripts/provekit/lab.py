@@ -144,6 +144,8 @@ def predict_cases(links: Mapping[str, Link], payload: float) -> Iterator[Case]:
                 seconds = compose(fabric, size, strategy).seconds
                 name = f"exchange {strategy} {ranks} ranks {format_bytes(size)}"
                 axes = {"strategy": strategy, "ranks": ranks}
+                if strategy == "naive":  # as it is predicted; all at once it has no order
+                    axes["posting"] = "rounds"
                 yield Case("exchange", name, "exchange", size, axes, seconds, limit_s)
     for pairs in (1, 2):
         for size in (SMALLEST, *LARGE):
