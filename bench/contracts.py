@@ -257,6 +257,16 @@ class Context(msgspec.Struct, frozen=True):
     last_cache_bytes: int | None = None
     """All caches of the last level of this node together."""
 
+    def need_message_loops(self) -> MessageLoops:
+        """Return the loops over MPI calls.
+
+        Raises:
+            RuntimeError: where there is no MPI; a benchmark that needs it says so in `unsupported`.
+        """
+        if self.message_loops is None:
+            raise RuntimeError("a case that needs MPI was prepared without it")
+        return self.message_loops
+
 
 class Checked(NamedTuple):
     """Result of a verification on this rank: bytes compared, and how many were wrong."""

@@ -9,6 +9,7 @@ from bench import rates
 from bench.contracts import Measurement, Seconds
 from bench.events import CaseEnded, Facts
 from bench.measure import MEASUREMENTS
+from bench.measure.axes import four_digits
 from bench.measure.pair import pair_ranks
 from bench.record import COLUMNS, Axis, Case, Job, Origin, Row, Status, Work, params_text
 from bench.timing.statistics import count_outliers, median_interval
@@ -53,7 +54,7 @@ def make_row(
             alone_s, median_s = (
                 float(str(t)) for t in (params["one_rank_s"], values["t_median_s"])
             )
-            params["speedup"] = float(f"{alone_s / median_s:.4g}")
+            params["speedup"] = four_digits(alone_s / median_s)
     return msgspec.convert(
         {
             "run": place.run,

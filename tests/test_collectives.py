@@ -13,7 +13,8 @@ from test_mpi import by_case, run
 from bench.context import open_context
 from bench.contracts import Checked, Context
 from bench.measure import MEASUREMENTS
-from bench.measure.blocks import DTYPES, KINDS, MOST_SUMMED_RANKS, Blocks, Kind
+from bench.measure.axes import DTYPES
+from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, Kind
 from bench.measure.collectives import CALLS
 from bench.plan import expand
 from bench.rates import bus_factor, busbw_gbytes_per_s, gbytes_per_s

@@ -14,11 +14,11 @@ import pytest
 from bench.context import open_context
 from bench.contracts import KERNELS, Checked, Context, MemoryLoops, Operation, Peer, Seconds
 from bench.measure import MEASUREMENTS
+from bench.measure.axes import DTYPES
 from bench.measure.blocks import KINDS
 from bench.measure.expansion import TAKES_PART
 from bench.measure.pair import MOST_IN_FLIGHT, window_size
 from bench.measure.pairs import EVERY_PAIR
-from bench.measure.product import DTYPES
 from bench.plan import expand
 from bench.record import COLUMNS, Axis, Case, Work
 from bench.suite import Block

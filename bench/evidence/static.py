@@ -4,11 +4,8 @@ None of it shows that a message took the direct path; what is missing can show t
 """
 
 import ctypes
-import os
 import re
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -16,6 +13,7 @@ import msgspec
 from bench.errors import printable
 from bench.evidence.topology import Between, find_gpus, relate
 from bench.machine.gpu import GpuFacts
+from bench.machine.mpi import ask
 from bench.machine.nic import read_rdma
 from bench.machine.sysfs import list_folder, read_text, read_word
 from bench.machine.ucx import find_ucx_info
@@ -187,7 +185,7 @@ def _ask_ucx() -> _Ucx:
     if program is None:
         return _Ucx(reason="no ucx_info on the path or from a wheel")
     env = {"LD_LIBRARY_PATH": str(folder)} if folder else {}
-    answer = _run((str(program), "-v", "-d"), env)
+    answer = _told((str(program), "-v", "-d"), env)
     if answer is None:
         return _Ucx(reason="ucx_info gave no answer")
     version = _UCX_VERSION.search(answer)
@@ -199,7 +197,7 @@ def _ask_ucx() -> _Ucx:
 
 def _ask_ompi_info() -> bool | None:
     program = shutil.which("ompi_info")
-    answer = _run((program, "--parsable", "--all"), {}) if program else None
+    answer = _told((program, "--parsable", "--all"), {}) if program else None
     found = re.search(r"built_with_cuda_support:value:(true|false)", answer or "")
     return found[1] == "true" if found else None
 
@@ -214,20 +212,7 @@ def _ask_library(path: str) -> bool | None:
     return bool(query())
 
 
-def _run(tokens: tuple[str, ...], env: dict[str, str]) -> str | None:
-    # Open MPI's programs die where HOME is unset.
-    home = os.environ.get("HOME") or tempfile.gettempdir()
-    try:
-        done = subprocess.run(
-            tokens,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            encoding="utf-8",
-            errors="backslashreplace",
-            env={**os.environ, "HOME": home, **env},
-            timeout=_ASK_TIMEOUT_S,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+def _told(tokens: tuple[str, ...], env: dict[str, str]) -> str | None:
+    """Return what a program printed, or None where it failed."""
+    done = ask(tokens, _ASK_TIMEOUT_S, env)
+    return done.stdout if done is not None and done.returncode == 0 else None

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -146,7 +146,7 @@ def find_mpi(mpirun: str | None = None) -> MpiInstall | None:
 
 def probe_library() -> MpiLibrary:
     """Return the MPI library that mpi4py loads in this Python environment, without starting MPI."""
-    answer = _run([sys.executable, "-P", "-c", _PROBE], _PROBE_TIMEOUT_S)
+    answer = ask([sys.executable, "-P", "-c", _PROBE], _PROBE_TIMEOUT_S)
     if answer is None:
         return MpiLibrary(error="importing mpi4py did not end in time")
     lines = answer.stdout.strip().splitlines()
@@ -207,7 +207,7 @@ def _find_launchers(names: Iterable[str]) -> Iterator[tuple[str, Release]]:
         if path is None or path in seen:
             continue
         seen.add(path)
-        answer = _run([path, "--version"], _VERSION_TIMEOUT_S)
+        answer = ask([path, "--version"], _VERSION_TIMEOUT_S)
         launcher = parse_launcher(answer.stdout) if answer else None
         if launcher is not None:
             yield path, launcher
@@ -239,8 +239,13 @@ def _parse(text: str, patterns: tuple[tuple[str, Family, str], ...]) -> Release 
     return None
 
 
-def _run(tokens: list[str], timeout_s: float) -> subprocess.CompletedProcess[str] | None:
-    # Open MPI dies where HOME is unset, even when asked for nothing but its version.
+def ask(
+    tokens: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str] | None:
+    """Return how a program answered, or None where it did not in time, or is none.
+
+    Open MPI's programs die where HOME is unset, even when asked for nothing but their version.
+    """
     home = os.environ.get("HOME") or tempfile.gettempdir()
     try:
         return subprocess.run(
@@ -250,7 +255,7 @@ def _run(tokens: list[str], timeout_s: float) -> subprocess.CompletedProcess[str
             check=False,
             encoding="utf-8",
             errors="backslashreplace",
-            env={**os.environ, "HOME": home},
+            env={**os.environ, "HOME": home, **(env or {})},
             timeout=timeout_s,
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -1,6 +1,7 @@
 """Axes that several benchmarks share."""
 
 import msgspec
+import numpy as np
 
 from bench.contracts import AxisSpec
 from bench.record import Axis, Case
@@ -8,6 +9,11 @@ from bench.record import Axis, Case
 MOST_BYTES = 2**31 - 1
 """One MPI call counts bytes in a C int."""
 
+DTYPES: dict[str, type[np.float32] | type[np.float64]] = {
+    "fp32": np.float32,
+    "fp64": np.float64,
+}
+"""Types of numbers that NumPy and MPI compute with in host memory."""
 MEMORY_KINDS = ("host", "pinned", "device", "standin")
 DEVICE_KINDS = frozenset({"device", "standin"})
 """Memory that the host reaches by copies alone."""
@@ -80,6 +86,23 @@ EACH = AxisSpec(
     least=1,
     most=1_000_000,
     advice="world size; every rank does the same at once",
+)
+
+MEMBERS = AxisSpec(
+    name="ranks",
+    kind=int,
+    default=(2,),
+    least=2,
+    most=1_000_000,
+    advice="world size; every rank takes part",
+)
+THREADS = AxisSpec(
+    name="threads",
+    kind=int,
+    default=(0,),
+    least=0,
+    most=4096,
+    advice="BLAS threads of a rank; 0 shares out the cores of a node among its ranks",
 )
 
 

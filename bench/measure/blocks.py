@@ -11,10 +11,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-DTYPES: dict[str, type[np.float32] | type[np.float64]] = {
-    "fp32": np.float32,
-    "fp64": np.float64,
-}
 _PERIOD = 1021
 """Numbers of a block repeat after so many: a prime shares no period with the powers of two that
 libraries cut messages at."""

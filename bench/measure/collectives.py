@@ -20,8 +20,8 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
-from bench.measure.axes import BYTES, MEMORY, whole, word
-from bench.measure.blocks import DTYPES, KINDS, MOST_SUMMED_RANKS, Blocks, Kind
+from bench.measure.axes import BYTES, DTYPES, MEMBERS, MEMORY, whole, word
+from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, Kind
 from bench.rates import bus_factor
 from bench.record import Axis, Case, Work
 from bench.schedule import Schedule, Steps
@@ -59,14 +59,6 @@ DTYPE = AxisSpec(
     default=("fp32",),
     choices=tuple(DTYPES),
     advice="type of the numbers",
-)
-_RANKS = AxisSpec(
-    name="ranks",
-    kind=int,
-    default=(2,),
-    least=2,
-    most=1_000_000,
-    advice="world size; every rank takes part",
 )
 
 
@@ -134,10 +126,8 @@ class _Calls:
     idle = False
 
     def __init__(self, kind: Kind, case: Case, context: Context) -> None:
-        if context.message_loops is None:
-            raise RuntimeError("a collective call was prepared without MPI")
         world = context.communicator
-        self._loops = context.message_loops
+        self._loops = context.need_message_loops()
         self.timing_layer = self._loops.name
         self.overhead_s = self._loops.overhead_s
         self._kind = kind
@@ -233,9 +223,9 @@ class _Calls:
 
 def _axes(kind: Kind) -> Iterator[AxisSpec]:
     yield from (MODE, LIBRARY)
-    most = MOST_SUMMED_RANKS if kind.reduces else _RANKS.most
+    most = MOST_SUMMED_RANKS if kind.reduces else MEMBERS.most
     # A barrier has no size: its curve runs along the ranks.
-    yield msgspec.structs.replace(_RANKS, most=most, in_id=not kind.moves)
+    yield msgspec.structs.replace(MEMBERS, most=most, in_id=not kind.moves)
     if kind.moves:
         size = (
             "block of one rank, in whole numbers of dtype" if kind.reduces else "block of one rank"

@@ -13,11 +13,10 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
-from bench.measure.axes import EACH, MEMORY, whole, word
+from bench.measure.axes import DTYPES, EACH, MEMORY, THREADS, whole, word
 from bench.measure.product import (
     DEVICE_DTYPES,
     DEVICE_UNITS,
-    DTYPES,
     call_overhead_s,
     check_product,
     spread,
@@ -51,14 +50,7 @@ class Matmul:
             in_id=True,
             advice="type of all three matrices",
         ),
-        AxisSpec(
-            name="threads",
-            kind=int,
-            default=(0,),
-            least=0,
-            most=4096,
-            advice="BLAS threads of a rank; 0 shares out the cores of a node among its ranks",
-        ),
+        THREADS,
         AxisSpec(
             name="cache",
             kind=str,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bench.contracts import AxisSpec, Context, Seconds
-from bench.measure.axes import whole, word
+from bench.measure.axes import four_digits, whole, word
 from bench.measure.transfers import AXES, MOST_RANKS, Route, Transfers, ranks_axis
 from bench.record import Axis, Case
 
@@ -67,9 +67,9 @@ class MultiPair(Transfers):
         seconds = np.array([samples[rank] for rank in sorted(samples)])
         rates = whole(case, "bytes") / np.median(seconds, axis=1) / 1e9
         told: dict[str, Axis] = {
-            "pair_max_gbytes_per_s": _rounded(float(rates.max())),
-            "pair_median_gbytes_per_s": _rounded(float(np.median(rates))),
-            "pair_min_gbytes_per_s": _rounded(float(rates.min())),
+            "pair_max_gbytes_per_s": four_digits(float(rates.max())),
+            "pair_median_gbytes_per_s": four_digits(float(np.median(rates))),
+            "pair_min_gbytes_per_s": four_digits(float(rates.min())),
         }
         if len(seconds) < 2:
             return told
@@ -106,7 +106,3 @@ def judge(ends: Sequence[float]) -> str:
     if all(abs(end - (i + 1) / pairs) <= leeway for i, end in enumerate(ends)):
         return "in_turn"
     return "between"
-
-
-def _rounded(rate: float) -> float:
-    return float(f"{rate:.4g}")

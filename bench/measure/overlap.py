@@ -161,9 +161,7 @@ class _Computation:
 
 class _Overlapped:
     def __init__(self, case: Case, context: Context) -> None:
-        if context.message_loops is None:
-            raise RuntimeError("a pair was prepared without MPI")
-        self.loops = context.message_loops
+        self.loops = context.need_message_loops()
         self.timing_layer = f"numpy+{self.loops.name}"
         self.overhead_s = self.loops.overhead_s
         world = context.communicator

@@ -4,7 +4,6 @@ from bench.contracts import (
     Buffer,
     Checked,
     Context,
-    MessageLoops,
     Peer,
     Seconds,
     one_sample,
@@ -83,10 +82,8 @@ class PairOperation:
     overhead_s: float | None
 
     def __init__(self, case: Case, context: Context) -> None:
-        if context.message_loops is None:
-            raise RuntimeError("a pair was prepared without MPI")
         world = context.communicator
-        self.loops: MessageLoops = context.message_loops
+        self.loops = context.need_message_loops()
         self.timing_layer = self.loops.name
         self.overhead_s = self.loops.overhead_s
         self.nbytes = whole(case, "bytes")

@@ -7,11 +7,6 @@ from numpy.typing import NDArray
 
 from bench.contracts import Checked
 
-DTYPES: dict[str, type[np.float32] | type[np.float64]] = {
-    "fp32": np.float32,
-    "fp64": np.float64,
-}
-"""Types that NumPy's BLAS multiplies."""
 DEVICE_DTYPES = ("tf32", "fp16", "bf16", "fp8")
 """Types that only devices multiply, with sums in single precision."""
 DEVICE_UNITS = {"tf32": 2.0**-10, "fp16": 2.0**-10, "bf16": 2.0**-7}

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from bench.contracts import Seconds
-from bench.measure.axes import whole
+from bench.measure.axes import four_digits, whole
 from bench.measure.transfers import AXES, Route, Transfers, ranks_axis
 from bench.record import Axis, Case
 
@@ -41,8 +41,8 @@ class RingShift(Transfers):
         slowest = max(times, key=times.__getitem__)
         source = (slowest - whole(case, "distance")) % whole(case, "ranks")
         return {
-            "rank_max_gbytes_per_s": float(f"{max(rates):.4g}"),
-            "rank_median_gbytes_per_s": float(f"{np.median(rates):.4g}"),
-            "rank_min_gbytes_per_s": float(f"{min(rates):.4g}"),
+            "rank_max_gbytes_per_s": four_digits(max(rates)),
+            "rank_median_gbytes_per_s": four_digits(float(np.median(rates))),
+            "rank_min_gbytes_per_s": four_digits(min(rates)),
             "slowest_route": f"{source}-{slowest}",
         }

@@ -22,9 +22,18 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
-from bench.measure.axes import MEMORY, MOST_BYTES, four_digits, whole, word
+from bench.measure.axes import (
+    DTYPES,
+    MEMBERS,
+    MEMORY,
+    MOST_BYTES,
+    THREADS,
+    four_digits,
+    whole,
+    word,
+)
 from bench.measure.matmul import Matmul
-from bench.measure.product import DTYPES, call_overhead_s, check_product, spread
+from bench.measure.product import call_overhead_s, check_product, spread
 from bench.record import Axis, Case, Work
 from bench.schedule import Schedule
 
@@ -60,23 +69,9 @@ class SplitMatmul:
             in_id=True,
             advice="dimension of the weights that is shared out: sums of parts, or parts stacked",
         ),
-        AxisSpec(
-            name="threads",
-            kind=int,
-            default=(0,),
-            least=0,
-            most=4096,
-            advice="BLAS threads of a rank; 0 shares out the cores of a node among its ranks",
-        ),
+        THREADS,
         MEMORY,
-        AxisSpec(
-            name="ranks",
-            kind=int,
-            default=(2,),
-            least=2,
-            most=1_000_000,
-            advice="world size; every rank takes a part",
-        ),
+        MEMBERS,
     )
     rank_agg = "max"
     tolerance = 0.02
@@ -115,10 +110,8 @@ class _Parts:
     idle = False
 
     def __init__(self, case: Case, context: Context) -> None:
-        if context.message_loops is None:
-            raise RuntimeError("a split product was prepared without MPI")
         world = context.communicator
-        self._loops = context.message_loops
+        self._loops = context.need_message_loops()
         self.timing_layer = f"numpy+{self._loops.name}"
         self.params: dict[str, Axis] = {"blas": context.blas, "threads": context.threads}
         self._noted: deque[tuple[float, float]] = deque(maxlen=_NOTED)

@@ -100,9 +100,7 @@ class _Windows:
         window: int,
         acknowledged: bool,
     ) -> None:
-        if context.message_loops is None:
-            raise RuntimeError("messages were prepared without MPI")
-        self._loops = context.message_loops
+        self._loops = context.need_message_loops()
         self.timing_layer = self._loops.name
         self.overhead_s = self._loops.overhead_s
         self.params: dict[str, Axis] = {}

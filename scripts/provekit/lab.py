@@ -7,30 +7,22 @@ Algorithms of the library are told to it, or they would be no input of a model b
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
 import sys
-import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from bench.analysis.accuracy import Miss
-from bench.errors import RequestError
 from bench.measure import MEASUREMENTS
 from bench.model.composed.exchange import Fabric, compose
 from bench.model.composed.path import Path as Link
 from bench.model.composed.path import Point, alarms, fit_path
 from bench.model.datasheet.collectives import Cluster, bound
 from bench.record import Row, Status
-from bench.results import open_run
 from bench.units import format_bytes
 from provekit.tables import print_error_verdict, print_errors
+from provekit.virtual import CROWDED, HOSTFILE, Lab, payload_rate
 
-LAB = Path(__file__).parents[1] / "lab"
-STATE = Path("/run/clusterbench-lab")
+_LAB = Lab(CROWDED)
 HOSTS, RANKS = 2, 6
 SIZES = (8, 1024, 4096, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
 SMALLEST = 8
@@ -38,13 +30,6 @@ LARGE = (262144, 524288, 1048576)
 SENDERS, SENDERS_BYTES = 3, 524288
 WIRE_SHARE = 10
 """A case counts where its bytes take this many times as long as its smallest message."""
-TIMEOUT_S = 400
-ENVIRONMENT = {
-    "OMPI_MCA_btl": "self,sm,tcp",
-    "OMPI_MCA_btl_tcp_if_include": "10.78.1.0/24",
-    # Six ranks on a few cores: one that waits must leave its core to the others.
-    "OMPI_MCA_mpi_yield_when_idle": "1",
-}
 ALGORITHMS = {"ring": 4, "recursive-doubling": 3, "rabenseifner": 6}
 """All-reduces of Open MPI's coll/tuned by the numbers that it gives them (5.0)."""
 MOST_ERROR = {"exchange": 0.10, "collectives": 0.10, "multi-pair": 0.05}
@@ -64,18 +49,13 @@ class Case(NamedTuple):
 
 def prove_lab(rate: str) -> bool:
     """Print the errors of each kind of exchange, and whether the targets are met."""
-    # Ended from outside, it takes its lab down as well.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    _lab("up", "--hosts", str(HOSTS), "--rate", rate, "--mtu", "9000")
-    try:
-        payload = float(tomllib.loads((STATE / "machine.toml").read_text())["payload_bytes_per_s"])
+    with _LAB.up("--hosts", str(HOSTS), "--rate", rate, "--mtu", "9000"):
+        payload = payload_rate()
         links = _calibrate(payload)
         cases = list(predict_cases(links, payload))
         frozen = hashlib.sha256(json.dumps(cases).encode()).hexdigest()[:16]
         print(f"{len(cases)} predictions frozen, hash {frozen}, links at {rate}.\n", flush=True)
         measured = _measure(cases)
-    finally:
-        _lab("down")
     met = True
     for group, most in MOST_ERROR.items():
         misses = find_misses([case for case in cases if case.group == group], measured)
@@ -216,40 +196,14 @@ def find_misses(cases: list[Case], measured: Mapping[str, float]) -> dict[str, l
 
 def _run(
     blocks: list[str],
-    where: tuple[str, ...] = ("--hostfile", str(STATE / "hostfile")),
+    where: tuple[str, ...] = HOSTFILE,
     settings: Mapping[str, str] | None = None,
 ) -> dict[tuple[str, int, str], float]:
     """Run a suite in the lab; return seconds by benchmark, bytes and what tells cases apart."""
-    with tempfile.TemporaryDirectory(prefix="prove-prediction-") as folder:
-        suite = Path(folder, "proof.toml")
-        text = '[suite]\nname = "proof"\ncap_s = 0.5\n' + "\n".join(blocks)
-        suite.write_text(text, encoding="utf-8")
-        command = (sys.executable, "-m", "bench", "run", str(suite), "--bind", "none")
-        said = _lab("exec", "h1", *command, *where, "-o", folder, "--no-report",
-                    settings=settings, may_fail=True)  # fmt: skip
-        try:
-            rows = open_run(Path(folder, "latest")).rows()
-        except RequestError:
-            raise RequestError(f"clusterbench run left no run: {said[-2000:]}") from None
+    text = '[suite]\nname = "proof"\ncap_s = 0.5\n' + "\n".join(blocks)
+    rows = _LAB.run(text, where, settings).rows
     for row in rows:
         if row.status is not Status.OK:
             print(f"{row.case}: {row.status}: {row.reason}", file=sys.stderr)
     good = (row for row in rows if row.status is Status.OK)
     return {_row_key(row): row.t_median_s for row in good if row.t_median_s}
-
-
-def _lab(*tokens: str, settings: Mapping[str, str] | None = None, may_fail: bool = False) -> str:
-    """Run scripts/lab; return what it printed."""
-    answer = subprocess.run(
-        [sys.executable, str(LAB), *tokens],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, **ENVIRONMENT, **(settings or {})},
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    if answer.returncode and not may_fail:
-        raise RequestError(f"the lab: {answer.stdout.strip()}")
-    return answer.stdout

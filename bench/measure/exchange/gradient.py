@@ -15,12 +15,11 @@ from bench.contracts import (
     AxisSpec,
     Checked,
     Context,
-    MessageLoops,
     Operation,
     Seconds,
     one_sample,
 )
-from bench.measure.axes import BYTES, MEMORY, whole, word
+from bench.measure.axes import BYTES, MEMBERS, MEMORY, whole, word
 from bench.measure.exchange import hierarchical, naive, one_bit, ring
 from bench.measure.exchange.parts import (
     DTYPE,
@@ -55,14 +54,7 @@ POSTING = AxisSpec(
     choices=naive.POSTINGS,
     advice="of naive messages: all at once, or in rounds",
 )
-RANKS = AxisSpec(
-    name="ranks",
-    kind=int,
-    default=(2,),
-    least=2,
-    most=MOST_RANKS,
-    advice="world size; every rank takes part",
-)
+RANKS = msgspec.structs.replace(MEMBERS, most=MOST_RANKS)
 
 
 class Exchange:
@@ -100,9 +92,7 @@ class Exchange:
         missing = lacks_memory(case, context)
         if missing is not None:
             return missing
-        if word(case, "posting") != "at-once" and word(case, "strategy") != "naive":
-            return "needs strategy naive: no other has its messages posted in rounds or at once"
-        return None
+        return refuse_posting(case)
 
     def prepare(self, case: Case, context: Context) -> Operation:
         """Allocate what is added, the sum, and the strategy's room."""
@@ -140,6 +130,13 @@ def count_of(case: Case) -> int:
     return whole(case, "bytes") // ITEM
 
 
+def refuse_posting(case: Case) -> str | None:
+    """Return why the messages of the strategy cannot be posted as the case wants, or None."""
+    if word(case, "posting") != "at-once" and word(case, "strategy") != "naive":
+        return "needs strategy naive: no other has its messages posted in rounds or at once"
+    return None
+
+
 def lacks_memory(case: Case, context: Context) -> str | None:
     """Return why numbers cannot be added up where the case wants them, or None."""
     memory = word(case, "memory")
@@ -149,22 +146,11 @@ def lacks_memory(case: Case, context: Context) -> str | None:
     return context.memories.lacks(memory)
 
 
-def loops_of(context: Context) -> MessageLoops:
-    """Return what follows schedules.
-
-    Raises:
-        RuntimeError: where there is no MPI; `unsupported` has told why.
-    """
-    if context.message_loops is None:
-        raise RuntimeError("an exchange was prepared without MPI")
-    return context.message_loops
-
-
 class _Sum:
     idle = False
 
     def __init__(self, case: Case, context: Context) -> None:
-        self._loops = loops_of(context)
+        self._loops = context.need_message_loops()
         self.timing_layer, self.overhead_s = self._loops.name, self._loops.overhead_s
         world, count = context.communicator, count_of(case)
         self._place = Place(world.rank, world.nodes)
@@ -215,7 +201,7 @@ class _OneBit:
     idle = False
 
     def __init__(self, case: Case, context: Context) -> None:
-        loops, world = loops_of(context), context.communicator
+        loops, world = context.need_message_loops(), context.communicator
         self._count = count_of(case)
         self._place = Place(world.rank, world.nodes)
         memory = context.memories[word(case, "memory")]

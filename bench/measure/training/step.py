@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_sample
-from bench.measure.axes import MEMORY, whole, word
-from bench.measure.exchange.gradient import POSTING, RANKS, STRATEGY, lacks_memory, loops_of
+from bench.measure.axes import MEMORY, THREADS, whole, word
+from bench.measure.exchange.gradient import POSTING, RANKS, STRATEGY, lacks_memory, refuse_posting
 from bench.measure.exchange.parts import DTYPE, ITEM, Place
 from bench.measure.exchange.phases import Phase, Phases
 from bench.measure.exchange.traffic import Traffic, count_traffic
@@ -59,13 +59,7 @@ class TrainingStep:
         _word("overlap", OVERLAPS, ("none",), "what goes on while gradients are exchanged"),
         _word("optimiser", OPTIMISERS, ("sgd",), "how weights are updated"),
         _word("part", ("step", "exchange"), ("step",), "the whole step, or its messages alone"),
-        AxisSpec(
-            name="threads",
-            kind=int,
-            default=(0,),
-            most=4096,
-            advice="BLAS threads of a rank; 0 shares out the cores of a node among its ranks",
-        ),
+        THREADS,
         MEMORY,
         RANKS,
     )
@@ -116,8 +110,8 @@ def _contradiction(case: Case) -> str | None:
         return "needs two layers: the first data parallel, the last split by rows"
     if strategy == "one-bit" and "data" not in splits:
         return "needs split data or hybrid: one bit is for gradients, not for activations"
-    if word(case, "posting") != "at-once" and strategy != "naive":
-        return "needs strategy naive: no other has its messages posted in rounds or at once"
+    if (misposted := refuse_posting(case)) is not None:
+        return misposted
     if word(case, "overlap") != "none" and splits.count("data") < 2:
         return "needs two data-parallel layers: one has nothing to do beside its exchange"
     if word(case, "overlap") != "none" and strategy == "library":
@@ -129,7 +123,7 @@ class _Step:
     idle = False
 
     def __init__(self, case: Case, context: Context) -> None:
-        self._loops, world = loops_of(context), context.communicator
+        self._loops, world = context.need_message_loops(), context.communicator
         self._case, self._optimiser = case, word(case, "optimiser")
         self._batch, self._widths = whole(case, "batch"), _widths(case)
         place = Place(world.rank, world.nodes)

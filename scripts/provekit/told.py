@@ -1,0 +1,24 @@
+"""What a printed table says of where and when it was measured."""
+
+import datetime
+import os
+from pathlib import Path
+
+from bench.machine.cpu import read_cpu
+from bench.machine.mpi import find_mpi
+
+
+def today() -> str:
+    """Return the date."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def cpus() -> str:
+    """Return the name of the processor, and how many CPUs there are."""
+    return f"{read_cpu(Path('/')).model or 'unknown processor'}, {os.cpu_count()} CPUs"
+
+
+def mpi() -> str:
+    """Return the MPI of this environment."""
+    found = find_mpi()
+    return "no MPI" if found is None else f"{found.name} {found.version_text}"
