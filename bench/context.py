@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from threadpoolctl import threadpool_info
@@ -15,7 +16,7 @@ from bench.timing.layers import open_copy_queue, open_memory_loops, open_message
 from bench.world import World
 
 
-def open_context(world: World, threads: int) -> Context:
+def open_context(world: World, threads: int, alive: Callable[[], None] = lambda: None) -> Context:
     """Return the context of this rank; the loops are compiled when it returns."""
     return Context(
         communicator=world,
@@ -26,6 +27,7 @@ def open_context(world: World, threads: int) -> Context:
         blas=_blas_name(),
         clock=time.perf_counter,
         last_cache_bytes=last_cache_bytes(Path("/")),
+        alive=alive,
         own_cores=world.local_size * threads <= (os.cpu_count() or 1),
     )
 

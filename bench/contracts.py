@@ -256,6 +256,8 @@ class Context(msgspec.Struct, frozen=True):
     """False where ranks outnumber the cores of their node, and so take them from each other."""
     last_cache_bytes: int | None = None
     """All caches of the last level of this node together."""
+    alive: Callable[[], None] = lambda: None
+    """Called between timed regions: a case of long operations goes on."""
 
     def need_message_loops(self) -> MessageLoops:
         """Return the loops over MPI calls.

@@ -14,7 +14,7 @@ _OPERATIONS = 10
 
 
 def case_deadline_s(case: Case, rule: Sampling, high_s: float | None) -> float:
-    """Return the seconds after which a case that has not ended is ended.
+    """Return the seconds of silence after which a case is ended; long samples break it.
 
     At least 30 s, and well above what sampling takes: its caps, and for operations that outlast
     them ten times the predicted upper time in each pass. A part that is some times slower than

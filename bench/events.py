@@ -73,6 +73,12 @@ class CaseStarted(msgspec.Struct, frozen=True, tag="case"):
     """Before this event; the samples and the end of the case then follow at once."""
 
 
+class Alive(msgspec.Struct, frozen=True, tag="alive"):
+    """A case whose operations take seconds has ended some more of them."""
+
+    case: str
+
+
 class Samples(msgspec.Struct, frozen=True, tag="samples"):
     """All samples of one rank in a case."""
 
@@ -126,7 +132,7 @@ class Queued(msgspec.Struct, frozen=True, tag="queued"):
     """The batch system's word for where it is, such as `PENDING (Resources)`."""
 
 
-Event = Queued | Hello | Facts | CaseStarted | Samples | CaseEnded | Done | Failure
+Event = Queued | Hello | Facts | CaseStarted | Alive | Samples | CaseEnded | Done | Failure
 
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bench.contracts import Checked, Context, Measurement, Operation, TellsApart
+from bench.contracts import Checked, Context, Measurement, Operation, Seconds, TellsApart
 from bench.events import CaseEnded, Event, Samples
 from bench.evidence.account import Account, Accounted
 from bench.evidence.arms import HOG
@@ -178,18 +178,31 @@ def _measure_among(
 ) -> tuple[_Pass | None, Checked, Accounted | None]:
     """Verify, sample and verify with another pattern, on ranks that all take part."""
     before = operation.verify(seed=1)
+    context.alive()
     measured = accounted = None
     # A wrong answer is not worth timing.
     if not any(checked.bytes_wrong for checked in active.gather(before)):
         account = _open_account(operation, active, watch) if watch.counters else None
         run = account.run if account else operation.run
-        measured = _sample_undisturbed(run, measurement.tolerance, rule, active, context)
+        measured = _sample_undisturbed(
+            _heard(run, context), measurement.tolerance, rule, active, context
+        )
         accounted = account.close() if account else None
     after = operation.verify(seed=2)
     checked = Checked(
         before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
     )
     return measured, checked, accounted
+
+
+def _heard(run: Run, context: Context) -> Run:
+    """Return the loop followed by a sign of life, which is outside its times."""
+
+    def run_and_tell(seconds: Seconds, loops: int) -> None:
+        run(seconds, loops)
+        context.alive()
+
+    return run_and_tell
 
 
 def _open_account(operation: Operation, active: World, watch: _Watch) -> Account:

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -23,6 +24,7 @@ from bench import __version__
 from bench.errors import printable
 from bench.events import (
     PROTOCOL,
+    Alive,
     CaseStarted,
     Event,
     Facts,
@@ -45,6 +47,8 @@ THREAD_VARIABLES = (
     "BLIS_NUM_THREADS",
 )
 EXIT_FAILED = 3
+ALIVE_S = 5.0
+"""Between two signs of life of a case; well below the least deadline."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -73,11 +77,18 @@ class _Reporter:
 
     def __init__(self, out: BinaryIO | None) -> None:
         self._out = out
+        self._said_s = time.monotonic()
 
     def say(self, event: Event) -> None:
         if self._out is not None:
             self._out.write(encode(event))
             self._out.flush()
+            self._said_s = time.monotonic()
+
+    def alive(self, case: str | None) -> None:
+        """Say that a case goes on, now and then."""
+        if case is not None and time.monotonic() - self._said_s > ALIVE_S:
+            self.say(Alive(case))
 
 
 def _job_file(arguments: list[str]) -> Path | None:
@@ -100,7 +111,7 @@ def _run(
     from bench.context import open_context
     from bench.rounds import execute_job
 
-    context = open_context(world, threads)
+    context = open_context(world, threads, lambda: reporter.alive(current[0]))
     # A collector run inside a sample is not the network, and one between cases takes 40 ms.
     gc.collect()
     gc.freeze()

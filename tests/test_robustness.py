@@ -26,7 +26,7 @@ from bench.clock import RunClock, earlier, utc_seconds, utc_text
 from bench.contracts import LaunchCommand, Launcher
 from bench.deadline import case_deadline_s
 from bench.errors import RequestError, StorageError
-from bench.events import CaseStarted, Done, RankFacts, encode
+from bench.events import Alive, CaseStarted, Done, RankFacts, encode
 from bench.launch.local import LocalLauncher
 from bench.launch.mpirun import MpirunLauncher
 from bench.machine.differences import difference_findings, find_differences
@@ -523,6 +523,32 @@ def test_chatter_is_no_sign_of_life(tmp_path, monkeypatch):
     assert row.status is Status.FAILED
     assert "no sign of life" in (row.reason or "")
     assert time.monotonic() - begin_s < 60
+
+
+class SlowSpeaker(Talker):
+    """A launcher whose case tells for three seconds that it goes on, and then falls silent."""
+
+    def command(self, job: Job) -> LaunchCommand:
+        case = job.cases[0].id
+        program = (
+            "import sys, time\n"
+            "def say(line): sys.stdout.buffer.write(line); sys.stdout.flush(); time.sleep(0.3)\n"
+            f"say({encode(CaseStarted(case))!r})\n"
+            f"for _ in range(10): say({encode(Alive(case))!r})\n"
+            "time.sleep(100)"
+        )
+        return LaunchCommand((sys.executable, "-c", program), {})
+
+
+def test_a_case_of_long_operations_may_outlast_its_deadline_as_long_as_it_tells(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(deadline, "LEAST_CASE_DEADLINE_S", 1.5)
+    one = FEW_COPIES.replace('{ from = "64 B", to = "1 MiB", per_octave = 1 }', "[64]")
+    begin_s = time.monotonic()
+    (row,) = run_here(tmp_path / "r", one, SlowSpeaker())
+    assert "no sign of life" in (row.reason or "")
+    assert time.monotonic() - begin_s > 3.0
 
 
 def test_a_job_that_has_told_everything_and_stays_is_ended(tmp_path, monkeypatch):

@@ -210,6 +210,14 @@ def test_the_cap_wins_over_the_least_number_of_samples_after_five():
     assert not taken.converged
 
 
+@pytest.mark.parametrize(("seconds", "at_once"), [(0.9, LEAST_SAMPLES), (1.1, 1), (20.0, 1)])
+def test_between_two_long_samples_there_is_time_for_a_sign_of_life(seconds, at_once):
+    world = steady(seconds)
+    taken = sampled(world, Sampling(cap_s=2.0, warmup_s=0.01, warmup_cap_s=0.5))
+    assert len(taken.seconds) == LEAST_SAMPLES
+    assert max(samples for samples, _ in world.calls) == at_once
+
+
 @given(st.floats(1e-3, 5.0), st.floats(0.1, 20.0))
 def test_sampling_ends_at_the_cap_give_or_take_one_sample(seconds, cap_s):
     # No interval is narrower than this: only the cap or the last checkpoint can end it.

@@ -18,6 +18,8 @@ from bench.timing.statistics import relative_half_width
 CHECKPOINTS = (30, 60, 120, 240, 400)
 LEAST_SAMPLES = 5
 """Taken even where the cap is over."""
+SLOW_SAMPLE_S = 1.0
+"""Samples that last longer are taken one at a time: a runner waits for signs of life."""
 LEAST_SAMPLE_S = 20e-6
 """A thousand ticks of a nanosecond clock are 1 us; 20 us also bury the clock's own 20 to 40 ns."""
 LEAST_WARMUPS = 10
@@ -48,7 +50,8 @@ def sample(
     """Warm up, choose the loops of a sample, and sample until the median is known well enough."""
     warmups, per_operation = _warm_up(run, broadcast, rule, clock)
     loops = _choose_loops(per_operation)
-    seconds, converged = _collect(run, broadcast, rule, tolerance, clock, loops)
+    first = 1 if per_operation * loops >= SLOW_SAMPLE_S else LEAST_SAMPLES
+    seconds, converged = _collect(run, broadcast, rule, tolerance, clock, loops, first)
     return Sampled(seconds, loops, warmups, converged)
 
 
@@ -97,12 +100,18 @@ def _choose_loops(per_operation_s: float) -> int:
 
 
 def _collect(
-    run: Run, broadcast: Broadcast, rule: Sampling, tolerance: float, clock: Clock, loops: int
+    run: Run,
+    broadcast: Broadcast,
+    rule: Sampling,
+    tolerance: float,
+    clock: Clock,
+    loops: int,
+    first: int,
 ) -> tuple[Seconds, bool]:
     begin = clock()
     seconds = np.empty(CHECKPOINTS[-1])
     taken = 0
-    block = LEAST_SAMPLES
+    block = first
     while block:
         run(seconds[taken : taken + block], loops)
         taken += block
@@ -117,6 +126,8 @@ def _next_block(
 ) -> tuple[int, bool]:
     """Return the samples to take before looking again (0 ends), and whether it converged."""
     taken = len(seconds)
+    if taken < LEAST_SAMPLES:
+        return 1, False
     if taken in CHECKPOINTS and relative_half_width(seconds) <= tolerance:
         return 0, True
     checkpoint = next((c for c in CHECKPOINTS if c > taken), None)
