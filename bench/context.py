@@ -1,23 +1,43 @@
 """Opens what a rank hands its measurements: loops, kinds of memory, threads, the BLAS."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from threadpoolctl import threadpool_info
 
-from bench.contracts import Context
+from bench.contracts import Context, TakesDevice
+from bench.machine.aware import Maker, judge_stack, read_stack
 from bench.machine.cpu import last_cache_bytes
 from bench.machine.memory import read_numa
 from bench.machine.sysfs import parse_cpu_list
 from bench.memory import LazyMemories, Place
-from bench.timing.layers import open_copy_queue, open_memory_loops, open_message_loops
+from bench.timing.layers import (
+    loaded_library,
+    open_copy_queue,
+    open_memory_loops,
+    open_message_loops,
+)
 from bench.world import World
 
 
-def open_context(world: World, threads: int, alive: Callable[[], None] = lambda: None) -> Context:
-    """Return the context of this rank; the loops are compiled when it returns."""
+def open_context(
+    world: World,
+    threads: int,
+    alive: Callable[[], None] = lambda: None,
+    died_in: str | None = None,
+) -> Context:
+    """Return the context of this rank; the loops are compiled when it returns.
+
+    Args:
+        world: of the job.
+        threads: of the BLAS.
+        alive: called between timed regions.
+        died_in: a case in which a job ended whose MPI was handed addresses of a GPU.
+    """
     return Context(
         communicator=world,
         memory_loops=open_memory_loops(),
@@ -29,7 +49,19 @@ def open_context(world: World, threads: int, alive: Callable[[], None] = lambda:
         last_cache_bytes=last_cache_bytes(Path("/")),
         alive=alive,
         own_cores=world.local_size * threads <= (os.cpu_count() or 1),
+        takes_device=None if world.mpi is None else partial(_judge_mpi, world.library),
+        died_in=died_in,
     )
+
+
+def _judge_mpi(version: str | None, maker: Maker, collective: bool) -> TakesDevice:
+    """Return whether the MPI of this process takes addresses of a GPU."""
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    library = None
+    with contextlib.suppress(OSError):
+        library = loaded_library(maps)
+    stack = read_stack(version, library, maps, os.environ)
+    return judge_stack(stack, maker, collective)
 
 
 def _local_rank(world: World) -> int:

@@ -1,7 +1,7 @@
 """The protocols between rooms: what a rank hands a measurement, and what it gets back."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -114,6 +114,22 @@ class TimesQueued(Protocol):
 
     def time_queued(self, queue: Callable[[], None], times: int) -> float:
         """Return the seconds of one of so many operations, each queued by a call."""
+
+
+@runtime_checkable
+class OnGpu(Protocol):
+    """A kind of memory that a GPU's runtime gives out."""
+
+    maker: Literal["cuda", "hip"]
+    """Whose runtime."""
+
+
+class TakesDevice(NamedTuple):
+    """Whether an MPI may be handed addresses of a GPU; None is not known."""
+
+    answer: bool | None
+    why: str
+    """Why not, and what helps, or why it is not known."""
 
 
 class DeviceProduct(Protocol):
@@ -258,6 +274,11 @@ class Context(msgspec.Struct, frozen=True):
     """All caches of the last level of this node together."""
     alive: Callable[[], None] = lambda: None
     """Called between timed regions: a case of long operations goes on."""
+    takes_device: Callable[[Literal["cuda", "hip"], bool], TakesDevice] | None = None
+    """Whether MPI takes addresses of a GPU of that maker, in collective calls or else in messages;
+    None without MPI."""
+    died_in: str | None = None
+    """A case in which a job ended whose MPI was handed such addresses."""
 
     def need_message_loops(self) -> MessageLoops:
         """Return the loops over MPI calls.

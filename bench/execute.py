@@ -12,6 +12,7 @@ from bench.evidence.account import Account, Accounted
 from bench.evidence.arms import HOG
 from bench.evidence.hog import HOG_SHARED, Stall, choose_stall, close_cores, hogging
 from bench.measure import MEASUREMENTS
+from bench.measure.handed import refuse_device
 from bench.measure.pair import pair_ranks
 from bench.record import CONTROL, Axis, Case, Sampling, Status
 from bench.timing.sampling import Run, Sampled, sample
@@ -73,7 +74,8 @@ def execute_at_once(
     """
     measurement = MEASUREMENTS[cases[0].benchmark]
     own = _own_place(cases, world)
-    reason = _first(world, measurement.unsupported(cases[own], context))
+    reason = measurement.unsupported(cases[own], context) or refuse_device(cases[own], context)
+    reason = _first(world, reason)
     if reason is not None:
         return [_ended(case, Status.SKIPPED, reason) for case in cases]
     operation, error = _prepare(measurement, cases[own], context)

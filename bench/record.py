@@ -79,6 +79,8 @@ class Job(msgspec.Struct, frozen=True):
     """Best state of the machine that earlier jobs saw, as their probe told it."""
     env: dict[str, str] = {}
     """What is added to the environment of every rank."""
+    died_in: str | None = None
+    """A case in which an earlier job ended, where MPI was handed addresses of a GPU."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from bench.contracts import Launcher
 from bench.events import CaseEnded, CaseStarted, Done, Facts, Queued
 from bench.machine.differences import difference_findings, find_differences
 from bench.machine.store import store_facts
+from bench.measure.handed import hands_device
 from bench.plan import Plan
 from bench.record import CONTROL, Case, Finding, Job, Prediction, Row, Sample, Stage, Status
 from bench.recorder import Recorder
@@ -89,6 +90,9 @@ class Runner:
         self.rows: list[Row] = list(rows)
         self._hardware = known_hardware(recorder.meta)
         self._reference_s: dict[int, float] = {}
+        self._died_in: dict[frozenset[tuple[str, str]], str] = {}
+        """By environment, the first case in which a job ended whose MPI was handed addresses of a
+        GPU."""
         self._high_s: dict[tuple[str, int], float] = {}
         """Predicted upper times, by case and launch."""
         self._doubtful: set[str] = set()
@@ -124,7 +128,8 @@ class Runner:
         for attempt in range(job.attempt, job.attempt + MOST_ATTEMPTS):
             if absent:
                 break
-            job = msgspec.structs.replace(job, attempt=attempt)
+            died_in = self._died_in.get(frozenset(job.env.items()))
+            job = msgspec.structs.replace(job, attempt=attempt, died_in=died_in)
             started = Attempt(job, self.recorder, self, self._high_times(job))
             reason = self._execute(started)
             if reason is None:
@@ -134,6 +139,8 @@ class Runner:
             log = self.recorder.log_file(job.id, attempt)
             self.progress.said(f"job {job.id}: {reason} (what it printed: {log})")
             self._fail_current(started, reason)
+            if started.current is not None and hands_device(started.current):
+                self._died_in.setdefault(frozenset(job.env.items()), started.current.id)
             job = msgspec.structs.replace(job, cases=started.left())
             if not job.cases or not started.any_started:
                 break

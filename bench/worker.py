@@ -111,7 +111,7 @@ def _run(
     from bench.context import open_context
     from bench.rounds import execute_job
 
-    context = open_context(world, threads, lambda: reporter.alive(current[0]))
+    context = open_context(world, threads, lambda: reporter.alive(current[0]), job.died_in)
     # A collector run inside a sample is not the network, and one between cases takes 40 ms.
     gc.collect()
     gc.freeze()

@@ -3,7 +3,6 @@
 None of it shows that a message took the direct path; what is missing can show that none did.
 """
 
-import ctypes
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 
 from bench.errors import printable
 from bench.evidence.topology import Between, find_gpus, relate
+from bench.machine.aware import ask_library
 from bench.machine.gpu import GpuFacts
 from bench.machine.mpi import ask
 from bench.machine.nic import read_rdma
@@ -80,7 +80,7 @@ def gather_paths(
         ucx_version=ucx.version,
         ucx_transports=ucx.transports,
         ucx_reason=ucx.reason,
-        mpi_cuda=_ask_library(library) if live and library else None,
+        mpi_cuda=ask_library(library) if live else None,
         ompi_cuda=_ask_ompi_info() if live else None,
     )
 
@@ -200,16 +200,6 @@ def _ask_ompi_info() -> bool | None:
     answer = _told((program, "--parsable", "--all"), {}) if program else None
     found = re.search(r"built_with_cuda_support:value:(true|false)", answer or "")
     return found[1] == "true" if found else None
-
-
-def _ask_library(path: str) -> bool | None:
-    """Return what `MPIX_Query_cuda_support` says; it needs a started MPI, as a rank has."""
-    try:
-        query = ctypes.CDLL(path).MPIX_Query_cuda_support
-    except (OSError, AttributeError):
-        return None
-    query.argtypes, query.restype = (), ctypes.c_int
-    return bool(query())
 
 
 def _told(tokens: tuple[str, ...], env: dict[str, str]) -> str | None:

@@ -8,7 +8,7 @@ the runtime's own functions, whose addresses are taken from its shared library.
 import ctypes
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,6 +133,7 @@ class DeviceMemory:
 
     def __init__(self, gpu: Gpu) -> None:
         self.gpu = gpu
+        self.maker: Literal["cuda", "hip"] = "hip" if gpu.runtime.is_hip else "cuda"
         self.copies = gpu.copies
 
     def allocate(self, nbytes: int) -> DeviceBuffer:
