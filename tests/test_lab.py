@@ -80,14 +80,16 @@ print(MPI.COMM_WORLD.allgather(MPI.Get_processor_name()))
 """
 
 
-def lab(*tokens: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def lab(
+    *tokens: object, env: dict[str, str] | None = None, timeout_s: float = TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, LAB, *map(str, tokens)]
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
         env=env,
     )
 
