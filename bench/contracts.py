@@ -1,6 +1,6 @@
 """The protocols between rooms: what a rank hands a measurement, and what it gets back."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -77,6 +77,10 @@ class Memories(Mapping[str, Memory]):
         """Return why this rank has no such memory, and what it needs; None where it has."""
         raise NotImplementedError
 
+    def opened(self, name: str) -> Memory | None:
+        """Return a kind that some case has asked for already; None where none has."""
+        return None
+
 
 class CopyQueue(Protocol):
     """A device's queue of copies that are executed by the host, and only at synchronise."""
@@ -108,12 +112,57 @@ class Multiplies(Protocol):
         """Return why the device multiplies no such numbers, or None."""
 
 
-@runtime_checkable
-class TimesQueued(Protocol):
-    """A kind of memory whose device times what is queued on it."""
+class Transfer(NamedTuple):
+    """One copy by a device, from address to address."""
 
-    def time_queued(self, queue: Callable[[], None], times: int) -> float:
-        """Return the seconds of one of so many operations, each queued by a call."""
+    target: int
+    source: int
+    nbytes: int
+    gpu: int | None = None
+    """The GPU whose stream it is queued on; None for the rank's own."""
+
+
+class TimedCopies(Protocol):
+    """Copies that a device makes at once, by its own clock."""
+
+    def time(self, times: int) -> float:
+        """Return the seconds of one copy of each, of so many one after another."""
+
+
+@runtime_checkable
+class CopiesAtOnce(Protocol):
+    """A kind of memory whose device copies in several streams at once, and times it."""
+
+    def open_copies(self, transfers: Sequence[Transfer], engine: str) -> TimedCopies:
+        """Return copies that begin together, each on a stream of its own.
+
+        Args:
+            transfers: of memory that the GPU reaches by itself.
+            engine: `copy-engine` or `kernel`.
+        """
+
+
+@runtime_checkable
+class DrivesGpus(CopiesAtOnce, Protocol):
+    """Memory of a GPU whose process drives the others of its node as well."""
+
+    def lacks_gpus(self, count: int) -> str | None:
+        """Return why this process cannot drive the first so many GPUs, or None."""
+
+    def on_gpu(self, number: int) -> Memory:
+        """Return the memory of one of them."""
+
+    def let_reach(self, one: int, other: int) -> bool:
+        """Return whether two GPUs reach each other's memory; from here on they may."""
+
+
+@runtime_checkable
+class KnowsSlot(Protocol):
+    """A kind of memory that belongs to one GPU."""
+
+    @property
+    def pci_address(self) -> str:
+        """Where the GPU sits, as its driver spells it."""
 
 
 @runtime_checkable
@@ -134,6 +183,11 @@ class TakesDevice(NamedTuple):
 
 class DeviceProduct(Protocol):
     """A product on a device."""
+
+    sets: int
+    """Of matrices that take turns."""
+    cache_bytes: int
+    """What the device holds outside its memory, in its last cache."""
 
     def run(self, seconds: Seconds, loops: int) -> None:
         """Fill `seconds` with the time of one product, by the device's own clock."""

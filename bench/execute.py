@@ -6,53 +6,39 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bench.contracts import Checked, Context, Measurement, Operation, Seconds, TellsApart
-from bench.events import CaseEnded, Event, Samples
-from bench.evidence.account import Account, Accounted
+from bench.contracts import (
+    Checked,
+    Context,
+    KnowsSlot,
+    Measurement,
+    Operation,
+    Seconds,
+)
+from bench.events import CaseEnded, Event
+from bench.evidence.account import Account
 from bench.evidence.arms import HOG
 from bench.evidence.hog import HOG_SHARED, Stall, choose_stall, close_cores, hogging
+from bench.machine.gpu_clocks import ClockWatch
 from bench.measure import MEASUREMENTS
 from bench.measure.handed import refuse_device
 from bench.measure.pair import pair_ranks
+from bench.outcome import MOST_PREEMPTED, Measured, Outcome, Pass, report_case
 from bench.record import CONTROL, Axis, Case, Sampling, Status
-from bench.timing.sampling import Run, Sampled, sample
+from bench.timing.sampling import Run, sample
 from bench.world import World
 
 MOST_PASSES = 3
 """A case is sampled again, so often at most, when others took its cores away."""
-MOST_PREEMPTED = 0.05
-"""Share of the time off the core that is no reason to sample again; MPI and BLAS wait busily."""
 PAUSE_S = 0.25
-MOST_NAMED = 8
-"""Ranks with wrong bytes that a reason names."""
-
-
-class _Pass(NamedTuple):
-    """Samples of this rank, and how disturbed they were on the rank that was disturbed most."""
-
-    sampled: Sampled
-    preempted: float
-    """Share of the wall time in which a rank was not running."""
-    passes: int
-
-
-class _Outcome(NamedTuple):
-    """What one rank has to say about its case after it ran; of one without, that it slept."""
-
-    place: int
-    """Of the case among those at once; past them all on a rank that slept."""
-    measured: _Pass | None
-    checked: Checked
-    timing_layer: str
-    params: dict[str, Axis]
-    accounted: Accounted | None = None
 
 
 class _Watch(NamedTuple):
-    """Whether the counters of hosts are read around the samples, and those of their GPUs."""
+    """Whether the counters of hosts are read around the samples, and what of GPUs."""
 
     counters: bool
     gpus: bool
+    clocks: bool
+    """Of the GPU of each rank whose memory a case uses."""
 
 
 def execute_case(case: Case, rule: Sampling, world: World, context: Context) -> Iterator[Event]:
@@ -94,7 +80,7 @@ def execute_at_once(
     if crowded:
         shared[HOG_SHARED] = 1
     return [
-        _report(case, measurement, place, outcomes, shared, context.own_cores)
+        report_case(case, measurement, place, outcomes, shared, context.own_cores)
         for place, case in enumerate(cases)
     ]
 
@@ -110,7 +96,8 @@ def _what_to_watch(cases: Sequence[Case], world: World) -> _Watch:
     device = cases[0].axes.get("memory", "host") != "host"
     leaves = device or len(set(world.nodes)) > 1
     # Of cases at once no counter of a host tells whose bytes it counted.
-    return _Watch(counters=leaves and len(cases) == 1, gpus=device)
+    clocks = "device" in {cases[0].axes.get(end) for end in ("memory", "dst_memory")}
+    return _Watch(counters=leaves and len(cases) == 1, gpus=device, clocks=clocks)
 
 
 def _ended(case: Case, status: Status, reason: str | None) -> list[Event]:
@@ -152,22 +139,20 @@ def _measure(
     world: World,
     context: Context,
     watch: _Watch,
-) -> _Outcome:
+) -> Outcome:
     """Verify, sample and verify with another pattern; ranks that take no part sleep."""
     apart = len(set(world.gather(place))) > 1
     active = world.split(place) if apart else world
-    measured, checked, accounted = None, Checked(0, 0), None
+    told = Measured()
     if not operation.idle:
-        measured, checked, accounted = _measure_among(
-            active, operation, measurement, rule, context, watch
-        )
+        told = _measure_among(active, operation, measurement, rule, context, watch)
     world.sleep_until_all_arrive()
     if apart:
         active.free()
     params: dict[str, Axis] = dict(operation.params)
     if operation.overhead_s is not None:
         params["overhead_ns"] = round(operation.overhead_s * 1e9)
-    return _Outcome(place, measured, checked, operation.timing_layer, params, accounted)
+    return Outcome(place, told, operation.timing_layer, params)
 
 
 def _measure_among(
@@ -177,24 +162,32 @@ def _measure_among(
     rule: Sampling,
     context: Context,
     watch: _Watch,
-) -> tuple[_Pass | None, Checked, Accounted | None]:
+) -> Measured:
     """Verify, sample and verify with another pattern, on ranks that all take part."""
     before = operation.verify(seed=1)
     context.alive()
-    measured = accounted = None
+    measured = accounted = load = None
     # A wrong answer is not worth timing.
     if not any(checked.bytes_wrong for checked in active.gather(before)):
         account = _open_account(operation, active, watch) if watch.counters else None
         run = account.run if account else operation.run
+        clocks = _open_clocks(context) if watch.clocks else None
         measured = _sample_undisturbed(
             _heard(run, context), measurement.tolerance, rule, active, context
         )
+        load = clocks.close() if clocks else None
         accounted = account.close() if account else None
     after = operation.verify(seed=2)
     checked = Checked(
         before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
     )
-    return measured, checked, accounted
+    return Measured(measured, checked, accounted, load)
+
+
+def _open_clocks(context: Context) -> ClockWatch | None:
+    """Watch the GPU of this rank, where it uses one."""
+    device = context.memories.opened("device")
+    return ClockWatch(device.pci_address) if isinstance(device, KnowsSlot) else None
 
 
 def _heard(run: Run, context: Context) -> Run:
@@ -216,12 +209,12 @@ def _open_account(operation: Operation, active: World, watch: _Watch) -> Account
 
 def _sample_undisturbed(
     run: Run, tolerance: float, rule: Sampling, active: World, context: Context
-) -> _Pass:
+) -> Pass:
     """Sample, and sample again while others run on our cores; keep the least disturbed pass.
 
     The scheduler says which pass that is, not the times: choosing by those would flatter them.
     """
-    best: _Pass | None = None
+    best: Pass | None = None
     for count in range(1, MOST_PASSES + 1):
         if best is not None:
             time.sleep(PAUSE_S)
@@ -230,65 +223,10 @@ def _sample_undisturbed(
         running_s = time.thread_time() - begin_running_s
         preempted = max(active.gather(1 - running_s / (time.perf_counter() - begin_s)))
         if best is None or preempted < best.preempted:
-            best = _Pass(sampled, max(0.0, preempted), count)
+            best = Pass(sampled, max(0.0, preempted), count)
         best = best._replace(passes=count)
         if preempted <= MOST_PREEMPTED or not context.own_cores:
             break
     if best is None:
         raise RuntimeError("a case was never sampled")
     return best
-
-
-def _report(
-    case: Case,
-    measurement: Measurement,
-    place: int,
-    outcomes: Sequence[_Outcome],
-    shared: dict[str, Axis],
-    own_cores: bool,
-) -> list[Event]:
-    """Return what the ranks of one case measured, and how it ended."""
-    ours = {rank: outcome for rank, outcome in enumerate(outcomes) if outcome.place == place}
-    checked = sum(outcome.checked.bytes_checked for outcome in ours.values())
-    wrong = {rank: outcome.checked.bytes_wrong for rank, outcome in ours.items()}
-    # The first rank of the job may have slept; those that measured took equally many samples.
-    speaker = next(iter(ours.values()))
-    params = {**speaker.params, **shared}
-    measured = speaker.measured
-    if measured and measured.preempted > MOST_PREEMPTED and own_cores:
-        params["preempted_percent"] = round(100 * measured.preempted)
-    if measured and measured.passes > 1:
-        params["passes"] = measured.passes
-    samples = {r: each.measured.sampled.seconds for r, each in ours.items() if each.measured}
-    if samples and isinstance(measurement, TellsApart):
-        heard = measurement.timekeepers(case)
-        samples = {rank: seconds for rank, seconds in samples.items() if rank in heard}
-        params |= measurement.tell(case, samples)
-    accounted = [each.accounted for each in ours.values() if each.accounted is not None]
-    total = sum(wrong.values())
-    first = measured.sampled if measured else None
-    return [
-        *(Samples(case.id, rank, tuple(seconds.tolist())) for rank, seconds in samples.items()),
-        CaseEnded(
-            case=case.id,
-            status=Status.FAILED if total else Status.OK,
-            reason=_wrong_answer(wrong, checked) if total else None,
-            loops=first.loops if first else None,
-            warmups=first.warmups if first else None,
-            converged=first.converged if first else None,
-            bytes_checked=checked,
-            bytes_wrong=total,
-            timing_layer=speaker.timing_layer,
-            params=params,
-            operations=next((one.operations for one in accounted), None),
-            traffic=tuple(one.traffic for one in accounted if one.traffic is not None),
-        ),
-    ]
-
-
-def _wrong_answer(wrong: dict[int, int], checked: int) -> str:
-    """Return how many bytes were wrong, and on which ranks."""
-    bad = [str(rank) for rank, count in wrong.items() if count]
-    where = f"rank{'s' if len(bad) > 1 else ''} {', '.join(bad[:MOST_NAMED])}"
-    more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
-    return f"wrong answer: {sum(wrong.values())} of {checked} bytes checked, on {where}{more}"

@@ -32,6 +32,10 @@ _MARKS = (
 )
 
 
+THROTTLED = "throttled"
+_BY_CHOICE = {"none", "application-clocks", "sync-boost", "display-clocks"}
+"""Words of `throttle` that tell of no trouble: somebody set such clocks."""
+
 BEATS_BOUND = "beats-bound"
 MOST_FRACTION = 1.02
 """A measurement may be so much better than its bound: rates of links and clocks are off by less."""
@@ -47,7 +51,7 @@ def row_findings(rows: Sequence[Row]) -> list[Finding]:
             findings.append(
                 Finding(name=name, level="warning", text=f"{count} {text}", advice=advice)
             )
-    findings += _bound_findings(rows)
+    findings += _throttled_findings(rows) + _bound_findings(rows)
     if any(row.timing_layer == "mpi4py" for row in rows):
         findings.append(
             Finding(
@@ -59,6 +63,26 @@ def row_findings(rows: Sequence[Row]) -> list[Finding]:
             )
         )
     return findings
+
+
+def _throttled_findings(rows: Sequence[Row]) -> list[Finding]:
+    """Return one warning where power or heat held the clocks of GPUs down."""
+    told = [set(parse_params(row.params).get("throttle", "none").split("+")) for row in rows]
+    held = [words - _BY_CHOICE for words in told if words - _BY_CHOICE]
+    if not held:
+        return []
+    count = "1 row was" if len(held) == 1 else f"{len(held)} rows were"
+    reasons = ", ".join(printable(word, 60) for word in sorted(set().union(*held)))
+    return [
+        Finding(
+            name=THROTTLED,
+            level="warning",
+            text=f"{count} measured while a GPU held its clocks down: {reasons} (throttle, "
+            "sm_clock_mhz and power_watts in the rows)",
+            advice="look at its power limit and its cooling (nvidia-smi -q -d POWER,TEMPERATURE), "
+            "then measure again",
+        )
+    ]
 
 
 def _bound_findings(rows: Sequence[Row]) -> list[Finding]:

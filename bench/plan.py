@@ -89,10 +89,11 @@ def _refuse_too_many(suite: Suite, launches: int) -> None:
 def _count(block: Block) -> int:
     others = math.prod(len(values) for name, values in block.axes.items() if name != "ranks")
     runs = 1 + len(ARMS) if block.evidence else 1
+    gpus = max(int(count) for count in block.axes.get("gpus", (0,)))
     return (
         runs
         * others
-        * sum(count_cases(block.benchmark, int(ranks)) for ranks in block.axes["ranks"])
+        * sum(count_cases(block.benchmark, int(ranks), gpus) for ranks in block.axes["ranks"])
     )
 
 

@@ -116,6 +116,10 @@ def _placement(facts: Facts, measurement: Measurement, case: Case) -> dict[str, 
     if measurement.pairwise:
         first, last = pair_ranks(case, len(hosts))
         values |= {"src": f"{hosts[first]}:rank{first}", "dst": f"{hosts[last]}:rank{last}"}
+    # GPUs of one process are those of the first rank.
+    for end in ("src", "dst"):
+        if f"{end}_gpu" in case.axes:
+            values[end] = f"{hosts[0]}:gpu{case.axes[f'{end}_gpu']}"
     return values
 
 

@@ -8,7 +8,7 @@ from synthetic import write_run
 
 from bench.bounds import add_bound, bound_again, foresee
 from bench.bounds.known import Hardware, Unbounded
-from bench.bounds.question import NONE, Seats
+from bench.bounds.question import NONE, Bound, Seats
 from bench.bounds.rules import RULES, find_bound
 from bench.events import Facts, RankFacts
 from bench.findings import BEATS_BOUND, row_findings
@@ -299,6 +299,35 @@ def test_a_product_on_a_gpu_is_bounded_by_its_datasheet():
     assert both.seconds == pytest.approx(2 * bound.seconds)
     apart = find_bound(case, Seats(("h1", "h1")), node(gpus=(gpu, gpu)))
     assert apart.seconds == pytest.approx(bound.seconds)
+
+
+def test_a_product_on_a_gpu_stays_below_both_roofs():
+    gpu = GpuFacts(vendor="nvidia", index=0, model="NVIDIA H200")
+    hardware, l2 = node(gpus=(gpu,)), 50 * 2**20
+    axes = {"k": 16384, "n": 16384, "dtype": "bf16", "memory": "device"}
+
+    def bound(batch: int, sets: int | None = 1, hosts: tuple[str, ...] = ("h1",)) -> Bound:
+        case = make_case("matmul", batch=batch, **axes)
+        return find_bound(case, Seats(hosts, sets=sets, gpu_cache_bytes=l2), hardware)
+
+    # One row: each weight is read for two FLOP, at 4.8 TB/s but for what L2 keeps.
+    matrices = 2 * (16384 + 16384**2 + 16384)
+    thin = bound(1)
+    assert thin.seconds == pytest.approx((matrices - l2) / 4.8e12, rel=0.01)
+    assert thin.usual_s == pytest.approx(matrices / 4.8e12, rel=0.01)
+    assert "4.80 TB/s of NVIDIA H200" in thin.source
+    # Of turns among several sets L2 keeps less of each.
+    assert bound(1, sets=8).seconds == pytest.approx((matrices - l2 / 8) / 4.8e12, rel=0.01)
+    # Two ranks on one GPU share its memory.
+    assert bound(1, hosts=("h1", "h1")).seconds == pytest.approx(2 * thin.seconds)
+    # Many rows: the peak is the lower roof, and beside the ridge both times are alike.
+    arithmetic = bound(16384, sets=None)
+    assert bound(16384).seconds == arithmetic.seconds
+    assert arithmetic.seconds > 10 * thin.seconds
+    # What may lie in the cache, or is not known yet, is bounded by arithmetic alone.
+    case = make_case("matmul", batch=64, k=64, n=64, dtype="bf16", memory="device")
+    small = find_bound(case, Seats(("h1",), sets=1, gpu_cache_bytes=l2), hardware)
+    assert small.seconds == find_bound(case, Seats(("h1",)), hardware).seconds
 
 
 @pytest.mark.parametrize(

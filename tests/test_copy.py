@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from simulated_cuda import simulate
 from test_measure import make_case
 from test_mpi import by_case, run
 
@@ -86,13 +87,25 @@ def test_what_is_not_measured_says_why(context):
     needs = COPY.unsupported(make_case("copy"), context) or ""
     assert "GPU" in needs
     assert "memcpy" in (COPY.unsupported(copy_case(dst_memory="same"), context) or "")
+    assert "stand-in" in (COPY.unsupported(copy_case(engine="kernel"), context) or "")
+
+
+@pytest.mark.parametrize(
+    ("axes", "why"),
+    [
+        ({"memory": "host", "direction": "bi"}, "one way at a time"),
+        ({"memory": "host", "engine": "kernel"}, "needs memory pinned"),
+        ({"memory": "device", "dst_memory": "same", "pattern": "one_to_all"}, "peer_copy"),
+        ({"memory": "device", "dst_memory": "standin"}, "stand-in"),
+        ({"memory": "pinned"}, None),
+        ({"memory": "pinned", "direction": "bi", "engine": "kernel"}, None),
+        ({"memory": "device", "dst_memory": "same", "engine": "kernel"}, None),
+    ],
+)
+def test_what_a_gpu_does_not_copy_says_why(axes, why, context):
     everything = msgspec.structs.replace(context, memories=Everything())
-    two_ways = copy_case(memory="pinned", dst_memory="device", direction="bi")
-    assert "two streams" in (COPY.unsupported(two_ways, everything) or "")
-    several = copy_case(memory="device", dst_memory="same", pattern="one_to_all")
-    assert "several GPUs" in (COPY.unsupported(several, everything) or "")
-    mixed = copy_case(memory="device", dst_memory="standin")
-    assert "stand-in" in (COPY.unsupported(mixed, everything) or "")
+    reason = COPY.unsupported(copy_case(**{"dst_memory": "device", **axes}), everything)
+    assert reason is None if why is None else why in (reason or "")
 
 
 class Everything:
@@ -128,20 +141,68 @@ def test_copies_with_a_stand_in_are_measured_and_those_of_a_gpu_skipped(tmp_path
         assert row in standin or (row.status is Status.SKIPPED and row.reason)
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize(
-    "route",
-    [("host", "device"), ("device", "host"), ("pinned", "device"), ("device", "pinned")],
-)
-def test_copies_on_a_gpu_are_right_and_take_time(route, context):
-    case = copy_case(bytes=2**20, memory=route[0], dst_memory=route[1])
+def case_on_gpu(route: tuple[str, str], **axes: Axis) -> Case:
+    return copy_case(bytes=2**20 + 5, memory=route[0], dst_memory=route[1], **axes)
+
+
+HOST_CLOCK = [("host", "device"), ("device", "host")]
+OWN_CLOCK = [("pinned", "device"), ("device", "pinned"), ("device", "same")]
+
+
+@pytest.mark.parametrize("engine", ["copy-engine", "kernel"])
+@pytest.mark.parametrize("direction", ["uni", "bi"])
+@pytest.mark.parametrize("route", OWN_CLOCK)
+def test_copies_of_a_simulated_gpu_are_right_and_take_their_time(
+    route, direction, engine, monkeypatch
+):
+    machine = simulate(monkeypatch, gpus=1)
+    context = open_context(SoloWorld(), 1)
+    check_on_gpu(case_on_gpu(route, direction=direction, engine=engine), context)
+    assert {by for _, by in machine.copied} == {engine.removeprefix("copy-")}
+
+
+def check_on_gpu(case: Case, context: Context, timing_layer: str = "device events") -> None:
+    """Check a case on whatever GPU there is."""
     reason = COPY.unsupported(case, context)
     if reason is not None:
         pytest.skip(reason)
     operation = COPY.prepare(case, context)
-    assert operation.timing_layer == ("ctypes" if "host" in route else "device events")
+    assert operation.timing_layer == timing_layer
+    ways = 2 if case.axes["direction"] == "bi" else 1
     for seed in (1, 2):
-        assert operation.verify(seed) == (2**20, 0)
+        assert operation.verify(seed) == (ways * (2**20 + 5), 0)
     seconds = np.zeros(5)
     operation.run(seconds, 300)
     assert (seconds > 0).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("route", HOST_CLOCK)
+def test_copies_of_pageable_memory_on_a_gpu_are_right(route, context):
+    check_on_gpu(case_on_gpu(route), context, "ctypes")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("engine", ["copy-engine", "kernel"])
+@pytest.mark.parametrize("direction", ["uni", "bi"])
+@pytest.mark.parametrize("route", OWN_CLOCK)
+def test_copies_on_a_gpu_are_right_and_take_time(route, direction, engine, context):
+    check_on_gpu(case_on_gpu(route, direction=direction, engine=engine), context)
+
+
+@pytest.mark.gpu
+def test_both_ways_at_once_take_less_than_one_after_the_other(context):
+    case = copy_case(bytes=2**28, memory="pinned", dst_memory="device")
+    reason = COPY.unsupported(case, context)
+    if reason is not None:
+        pytest.skip(reason)
+    seconds = {}
+    for route in ("pinned", "device"), ("device", "pinned"):
+        for direction in ("uni", "bi"):
+            case = copy_case(bytes=2**28, memory=route[0], dst_memory=route[1], direction=direction)
+            times = np.zeros(5)
+            COPY.prepare(case, context).run(times, 5)
+            seconds[route[0], direction] = float(np.median(times))
+    one_way = [seconds[end, "uni"] for end in ("pinned", "device")]
+    for end in ("pinned", "device"):
+        assert 0.98 * max(one_way) < seconds[end, "bi"] < 0.95 * sum(one_way)

@@ -29,6 +29,8 @@ class Nvml:
     NVML_CLOCK_MEM = pynvml.NVML_CLOCK_MEM
     NVML_FEATURE_ENABLED = pynvml.NVML_FEATURE_ENABLED
     NVML_NVLINK_MAX_LINKS = pynvml.NVML_NVLINK_MAX_LINKS
+    NVML_PERF_POLICY_POWER = pynvml.NVML_PERF_POLICY_POWER
+    NVML_PERF_POLICY_THERMAL = pynvml.NVML_PERF_POLICY_THERMAL
 
     def __init__(self, **answers: Any) -> None:
         self._answers = {
@@ -52,6 +54,8 @@ class Nvml:
                 1980 if clock == self.NVML_CLOCK_SM else 2619
             ),
             "nvmlDeviceGetCurrentClocksThrottleReasons": 0x1,
+            "nvmlDeviceGetPowerUsage": 69_420,
+            "nvmlDeviceGetViolationStatus": SimpleNamespace(violationTime=0),
             "nvmlDeviceGetEccMode": [1, 1],
             "nvmlDeviceGetMigMode": [0, 1],
             "nvmlSystemGetDriverVersion": "580.65.06",

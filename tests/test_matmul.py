@@ -13,8 +13,9 @@ from bench.context import open_context
 from bench.contracts import Context
 from bench.machine.cpu import last_cache_bytes
 from bench.measure import MEASUREMENTS
+from bench.measure.axes import DTYPES
 from bench.measure.matmul import MOST_SETS
-from bench.measure.product import DEVICE_DTYPES, DTYPES
+from bench.measure.product import DEVICE_DTYPES
 from bench.memory.product import KINDS, decode, encode, lacks_type
 from bench.record import Axis, Case
 from bench.suite import parse_suite

@@ -30,8 +30,8 @@ PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR) - {"overlap"})
 TOGETHER = {"exchange", "ring_shift", "split_matmul", "training_step"}
 OF_ALL = TOGETHER | {kind.name for kind in KINDS} | set(TAKES_PART)
 """All ranks do one thing together."""
-LOCAL = sorted(set(MEASUREMENTS) - set(ENDS) - OF_ALL)
-"""In one process; pairs of every two ranks, and what all do together, have tests of their own."""
+LOCAL = sorted(set(MEASUREMENTS) - set(ENDS) - OF_ALL - {"peer_copy"})
+"""In one process; pairs of ranks or GPUs, and what all do together, have tests of their own."""
 
 
 def make_case(name: str, **axes: Axis) -> Case:
@@ -67,7 +67,7 @@ def test_every_benchmark_declares_what_a_plan_needs(name):
     assert measurement.name == name
     assert "\n" not in measurement.title
     assert len(axes) == len(measurement.axes)
-    ranks = 1 if name in LOCAL else 0 if name in TAKES_PART else 2
+    ranks = 1 if name in (*LOCAL, "peer_copy") else 0 if name in TAKES_PART else 2
     assert axes["ranks"].default == (ranks,)
     assert axes[measurement.size_axis].kind is int
     # Sizes are spread on a log axis: 0 has no place there.
@@ -101,7 +101,9 @@ def test_a_benchmark_between_two_ranks_says_why_it_cannot_run_alone(name, contex
     assert "needs MPI" in reason
 
 
-@pytest.mark.parametrize("name", sorted(set(MEASUREMENTS) - {"barrier", "copy", "stream"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(MEASUREMENTS) - {"barrier", "copy", "peer_copy", "stream"})
+)
 def test_memory_that_is_not_here_is_a_reason(name, context):
     measurement = MEASUREMENTS[name]
     here = msgspec.structs.replace(context, message_loops=Wire(None).end(0))

@@ -271,8 +271,14 @@ def test_the_quick_suite_holds_every_benchmark_of_one_or_two_ranks_and_one_launc
     suites = [make_plan(load_suite(name)) for name in ("cluster", "collectives", "many")]
     of_many = {case.benchmark for suite in suites for job in suite.jobs for case in job.cases}
     cases = [case for job in plan.jobs for case in job.cases]
-    assert {case.benchmark for case in cases} == set(MEASUREMENTS) - of_many - {"copy"}
+    on_devices = {"copy", "peer_copy"}
+    assert {case.benchmark for case in cases} == set(MEASUREMENTS) - of_many - on_devices
     assert plan.launches == 1
+
+
+def test_the_full_suite_holds_every_benchmark():
+    cases = [case for job in make_plan(load_suite("full")).jobs for case in job.cases]
+    assert {case.benchmark for case in cases} == set(MEASUREMENTS)
 
 
 @pytest.mark.parametrize("measured", ["latency", "bandwidth", "bibandwidth", "memcpy"])

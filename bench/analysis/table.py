@@ -44,6 +44,7 @@ BENCHMARKS = (
     "overlap",
     "memcpy",
     "copy",
+    "peer_copy",
     "stream",
     "matmul",
     "split_matmul",

@@ -59,6 +59,8 @@ def _seats(facts: Facts, row: Row) -> Seats:
         {host: len(usable) for host, usable in cores.items() if usable},
         _natural(told.get("threads", "")),
         _natural(told.get("link_bytes", "")),
+        _natural(told.get("sets", "")),
+        _natural(told.get("gpu_cache_bytes", "")),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from bench.bounds.known import Rate, Unbounded
 from bench.bounds.question import Bound, Question, memory_kind
+from bench.hardware import ELEMENT_BYTES
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import whole, word
 from bench.record import Case
@@ -68,9 +69,41 @@ def _value(rate: Rate) -> float:
 
 
 def matmul(asked: Question) -> Bound:
-    """Arithmetic alone, at the highest rate of all cores or GPUs of the fullest host."""
+    """Arithmetic alone, at the highest rate of all cores or GPUs of the fullest host.
+
+    On a GPU also what must pass its memory, so that the bound is the lower roof: the peak, or
+    intensity times bandwidth.
+    """
     host, ranks = Counter(asked.seats.hosts).most_common(1)[0]
-    return arithmetic(asked, {host: ranks}, ranks * flop_of(asked.case))
+    arithmetics = arithmetic(asked, {host: ranks}, ranks * flop_of(asked.case))
+    if memory_kind(asked.case) != "device":
+        return arithmetics
+    try:
+        traffic = _gpu_traffic(asked, host, ranks)
+    except Unbounded:
+        return arithmetics
+    return max(arithmetics, traffic, key=lambda bound: bound.seconds or 0.0)
+
+
+_ELEMENT_BYTES = {**ELEMENT_BYTES, "tf32": 4}
+
+
+def _gpu_traffic(asked: Question, host: str, ranks: int) -> Bound:
+    """Factors read once and the product written once, but for what the L2 cache may keep."""
+    case, sets, cache = asked.case, asked.seats.sets, asked.seats.gpu_cache_bytes
+    if sets is None or cache is None:
+        raise Unbounded("the L2 cache of its GPU is not known before it has run")
+    m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
+    matrices = (m * k + k * n + m * n) * _ELEMENT_BYTES[word(case, "dtype")]
+    if sets * matrices < 2 * cache:
+        raise Unbounded("the matrices fit into twice the L2 cache, which is faster than memory")
+    best = sorted(asked.hardware.gpu_memories(host), key=lambda gpu: -gpu.value)[:ranks]
+    rate = sum(gpu.value for gpu in best)
+    text = (
+        f"(bytes of the matrices - {format_bytes(cache)} of L2 / {sets} sets) / B, "
+        f"B = {best[0].source}"
+    )
+    return Bound(ranks * (matrices - cache / sets) / rate, text, ranks * matrices / rate)
 
 
 def flop_of(case: Case) -> int:

@@ -148,6 +148,21 @@ class Hardware(msgspec.Struct, frozen=True):
             raise Unbounded("no GPU is known on its host")
         return [_gpu_rate(gpu, dtype) for gpu in gpus]
 
+    def gpu_memories(self, host: str) -> list[Rate]:
+        """Return the bandwidth of the memory of each GPU of a host, bytes per second.
+
+        Raises:
+            Unbounded: where no fact tells.
+        """
+        rows = [find_gpu(gpu.model or "", load()) for gpu in self.facts(host).gpus]
+        known = [row for row in rows if row is not None]
+        if not known or len(known) < len(rows):
+            raise Unbounded("the catalogue has no row for a GPU of its host")
+        rates = [(row.memory.rate / row.dies, row.title) for row in known]
+        return [
+            Rate(rate, f"{format_rate(rate, 'B/s')} of {title}, datasheet") for rate, title in rates
+        ]
+
     def slots(self, host: str) -> list[Rate]:
         """Return what the PCIe link of each GPU of a host carries each way, as negotiated.
 

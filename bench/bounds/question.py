@@ -30,6 +30,10 @@ class Seats(NamedTuple):
     """BLAS threads of a rank."""
     link_bytes: int | None = None
     """Bytes through the busiest host, as counted on the schedules of all ranks."""
+    sets: int | None = None
+    """Of matrices that take turns."""
+    gpu_cache_bytes: int | None = None
+    """Of the last cache of a GPU."""
 
 
 class Question(NamedTuple):

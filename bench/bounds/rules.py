@@ -145,6 +145,10 @@ def _no_bytes(asked: Question) -> Bound:
     raise Unbounded(f"{asked.case.benchmark} moves no data, and no fact states a latency")
 
 
+def _between_gpus(asked: Question) -> Bound:
+    raise Unbounded(f"no fact states the rate of {asked.case.benchmark} between GPUs of a host")
+
+
 def _largest(*parts: Callable[[Question], Bound]) -> Callable[[Question], Bound]:
     """Return the rule of what does several things: the largest bound that is known of them."""
 
@@ -228,6 +232,7 @@ RULES: dict[str, Callable[[Question], Bound]] = {
     "barrier": _no_bytes,
     "memcpy": copy,
     "copy": device_copy,
+    "peer_copy": _between_gpus,
     "stream": stream,
     "matmul": matmul,
     "split_matmul": _largest(_shared_arithmetic, _parts_crossing),

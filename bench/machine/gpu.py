@@ -81,7 +81,7 @@ def find_nvidia_gpus(root: Path) -> tuple[GpuFacts, ...]:
 
 def read_nvidia_gpus(nvml: Any, root: Path) -> tuple[GpuFacts, ...]:
     """Return what an initialised NVML says of every GPU."""
-    ask = _Asker(nvml)
+    ask = Asker(nvml)
     return tuple(
         _read_nvidia_gpu(nvml, ask, index, handle, root)
         for index in range(ask(nvml.nvmlDeviceGetCount) or 0)
@@ -164,7 +164,7 @@ def _is_vendor(folder: Path, vendor: str) -> bool:
     return read_word(folder / "vendor") == vendor
 
 
-class _Asker:
+class Asker:
     """Asks NVML one question; what a GPU, a driver or a container does not tell is None."""
 
     def __init__(self, nvml: Any) -> None:
@@ -178,7 +178,7 @@ class _Asker:
             return None
 
 
-def _read_nvidia_gpu(nvml: Any, ask: _Asker, index: int, handle: Any, root: Path) -> GpuFacts:
+def _read_nvidia_gpu(nvml: Any, ask: Asker, index: int, handle: Any, root: Path) -> GpuFacts:
     address = _sysfs_address(ask(nvml.nvmlDeviceGetPciInfo, handle))
     device = read_pci_device(root, root / _PCI / address) if address else None
     memory = ask(nvml.nvmlDeviceGetMemoryInfo, handle)
@@ -199,7 +199,7 @@ def _read_nvidia_gpu(nvml: Any, ask: _Asker, index: int, handle: Any, root: Path
         sm_mhz_max=ask(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
         memory_mhz_now=ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
         memory_mhz_max=ask(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_MEM),
-        throttle=_name_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)),
+        throttle=name_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)),
         ecc=_current_mode(ask(nvml.nvmlDeviceGetEccMode, handle)),
         mig=_current_mode(ask(nvml.nvmlDeviceGetMigMode, handle)),
         driver=ask(nvml.nvmlSystemGetDriverVersion),
@@ -208,7 +208,7 @@ def _read_nvidia_gpu(nvml: Any, ask: _Asker, index: int, handle: Any, root: Path
 
 
 def _read_nvidia_link(
-    nvml: Any, ask: _Asker, handle: Any, device: PciDevice | None
+    nvml: Any, ask: Asker, handle: Any, device: PciDevice | None
 ) -> PcieLink | None:
     # NVML's most is that of the GPU in this slot; sysfs has that of the GPU itself, which is what
     # shows that a x16 card sits on x8. NVML's own is the fallback where sysfs is hidden.
@@ -243,7 +243,8 @@ def _sysfs_address(info: Any) -> str | None:
     return f"{int(match[1], 16):04x}:{match[2]}:{match[3]}.{match[4]}" if match else None
 
 
-def _name_reasons(bits: int | None) -> tuple[str, ...] | None:
+def name_reasons(bits: int | None) -> tuple[str, ...] | None:
+    """Return why clocks are held down, in the words of `THROTTLE_REASONS`; None where unknown."""
     if bits is None:
         return None
     known = [name for bit, name in THROTTLE_REASONS.items() if bits & bit]

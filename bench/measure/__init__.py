@@ -14,6 +14,7 @@ from bench.measure.message_rate import MessageRate
 from bench.measure.multi_pair import MultiPair
 from bench.measure.overlap import Overlap
 from bench.measure.pairs import PairsBandwidth, PairsBibandwidth, PairsLatency
+from bench.measure.peer_copy import PeerCopy
 from bench.measure.ring_shift import RingShift
 from bench.measure.split_matmul import SplitMatmul
 from bench.measure.stream import Stream
@@ -36,6 +37,7 @@ _ALL: tuple[Measurement, ...] = (
     Exchange(),
     Memcpy(),
     Copy(),
+    PeerCopy(),
     Stream(),
     Matmul(),
     SplitMatmul(),

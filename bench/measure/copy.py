@@ -1,23 +1,22 @@
-"""Copies to, from and between device memory inside one process.
+"""Copies to, from and within the device of a rank.
 
 A GPU's copies are timed by its own clock, those of pageable memory and of the stand-in by the
 host's: a driver copies pageable memory through a buffer of its own, and events mislead.
 """
 
 import time
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from bench.contracts import (
     AxisSpec,
-    Buffer,
     Checked,
     Context,
+    CopiesAtOnce,
     Operation,
     Seconds,
-    TimesQueued,
+    TimedCopies,
     one_sample,
 )
 from bench.measure.axes import (
@@ -32,6 +31,7 @@ from bench.measure.axes import (
     with_default,
     word,
 )
+from bench.measure.moves import DIRECTION, ENGINE, Move, verify_moves
 from bench.record import Axis, Case, Work
 from bench.schedule import ANY_DIRECTION, COPY_FUNCTION, SYNCHRONIZE_FUNCTION, DeviceCopies
 
@@ -43,20 +43,14 @@ class Copy:
     """The copy."""
 
     name = "copy"
-    title = "copies to, from and between device memory inside one process"
+    title = "copies to, from and within the memory of a rank's device"
     axes = (
         with_default(BYTES, 2**20),
         msgspec.structs.replace(MEMORY, default=("pinned",), in_id=True),
         msgspec.structs.replace(DST_MEMORY, default=("device",), in_id=True),
         NUMA,
-        AxisSpec(
-            name="direction",
-            kind=str,
-            default=("uni",),
-            choices=("uni", "bi"),
-            in_id=True,
-            advice="one way, or both at once",
-        ),
+        DIRECTION,
+        ENGINE,
         AxisSpec(
             name="pattern",
             kind=str,
@@ -104,22 +98,11 @@ class Copy:
             return "copies between host memories are those of memcpy; it needs device memory"
         if len(devices) > 1:
             return "a GPU does not copy to and from its stand-in"
-        if "device" in devices and word(case, "direction") == "bi":
-            return "copies both ways at once need two streams on a GPU: not measured yet"
-        if "device" in devices and word(case, "pattern") != "pair":
-            return "needs several GPUs in one process: not measured yet"
-        return None
+        return _unsupported_device(case)
 
     def prepare(self, case: Case, context: Context) -> Operation:
         """Allocate sources and targets."""
         return _Copies(case, context)
-
-
-class _Move(NamedTuple):
-    """One copy of all bytes of a source."""
-
-    target: Buffer
-    source: Buffer
 
 
 class _Copies:
@@ -134,7 +117,7 @@ class _Copies:
         self._copy = COPY_FUNCTION(device.copies.copy)
         self._synchronize = SYNCHRONIZE_FUNCTION(device.copies.synchronize)
         nbytes, others = whole(case, "bytes"), _others(case)
-        self._moves: list[_Move] = []
+        self._moves: list[Move] = []
         ways = [(source, target), (target, source)]
         for begin, end in ways[: 2 if word(case, "direction") == "bi" else 1]:
             sources = [
@@ -143,20 +126,22 @@ class _Copies:
             ]
             # One target of several sources has a place of its own for each.
             self._moves += [
-                _Move(end.allocate(nbytes), sources[i % len(sources)]) for i in range(others)
+                Move(end.allocate(nbytes), sources[i % len(sources)]) for i in range(others)
             ]
         self.params: dict[str, Axis] = {}
-        self._events: TimesQueued | None = None
-        if isinstance(device, TimesQueued) and "host" not in _kinds(case):
-            self._events, self.timing_layer, self.overhead_s = device, "device events", None
+        self._timed: TimedCopies | None = None
+        if isinstance(device, CopiesAtOnce) and "host" not in _kinds(case):
+            transfers = [move.transfer() for move in self._moves]
+            self._timed = device.open_copies(transfers, word(case, "engine"))
+            self.timing_layer, self.overhead_s = "device events", None
         else:
             self.timing_layer = "ctypes"
             self.overhead_s = self._call_overhead_s()
 
     def run(self, seconds: Seconds, loops: int) -> None:
         for sample in range(len(seconds)):
-            if self._events is not None:
-                seconds[sample] = self._events.time_queued(self._queue, loops)
+            if self._timed is not None:
+                seconds[sample] = self._timed.time(loops)
                 continue
             begin = time.perf_counter_ns()
             for _ in range(loops):
@@ -165,17 +150,11 @@ class _Copies:
             seconds[sample] = (time.perf_counter_ns() - begin) * 1e-9 / loops
 
     def verify(self, seed: int) -> Checked:
-        patterns = {id(m.source): 64 * seed + i for i, m in enumerate(self._moves)}
-        for move in self._moves:
-            move.source.fill(patterns[id(move.source)])
-            move.target.poison(patterns[id(move.source)])
-        self.run(one_sample(), 1)
-        wrong = sum(m.target.count_wrong(patterns[id(m.source)]) for m in self._moves)
-        return Checked(sum(move.target.nbytes for move in self._moves), wrong)
+        return verify_moves(self._moves, lambda: self.run(one_sample(), 1), seed)
 
     def _queue(self) -> None:
-        for target, source in self._moves:
-            self._call(target.address, source.address, source.nbytes)
+        for move in self._moves:
+            self._call(move.target.address, move.source.address, move.source.nbytes)
 
     def _call(self, target: int, source: int, nbytes: int) -> None:
         error = self._copy(target, source, nbytes, ANY_DIRECTION, self._copies.stream)
@@ -189,7 +168,7 @@ class _Copies:
 
     def _call_overhead_s(self) -> float:
         """Return the seconds of a copy of nothing."""
-        target, source = self._moves[0]
+        target, source, _ = self._moves[0]
         samples = np.empty(_OVERHEAD_SAMPLES)
         for i in range(len(samples)):
             begin = time.perf_counter_ns()
@@ -197,6 +176,23 @@ class _Copies:
             self._finish()
             samples[i] = (time.perf_counter_ns() - begin) * 1e-9
         return float(np.median(samples))
+
+
+def _unsupported_device(case: Case) -> str | None:
+    """Return why a device cannot make these copies, or None."""
+    kinds, by_kernel = {*_kinds(case)}, word(case, "engine") == "kernel"
+    if "standin" in kinds:
+        return "the stand-in runs no kernels: it needs a GPU" if by_kernel else None
+    if word(case, "pattern") != "pair":
+        return "one and several others are GPUs of one process: benchmark peer_copy"
+    if "host" in kinds and by_kernel:
+        return "a kernel reaches pinned memory and the GPU's own: it needs memory pinned"
+    if "host" in kinds and word(case, "direction") == "bi":
+        return (
+            "the driver copies pageable memory through a buffer of its own, one way at a time: "
+            "both ways at once need memory pinned"
+        )
+    return None
 
 
 def _kinds(case: Case) -> tuple[str, str]:

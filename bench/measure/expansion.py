@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from bench.measure.fan import FanIn, FanOut
 from bench.measure.multi_pair import MultiPair
 from bench.measure.pairs import EVERY_PAIR, round_of
+from bench.measure.peer_copy import PeerCopy
 from bench.measure.ring_shift import RingShift
 from bench.record import Axis, Case
 
@@ -17,8 +18,10 @@ TAKES_PART: dict[str, Callable[[dict[str, Axis]], int]] = {
 """World size where a suite leaves it open (0): the ranks that take part."""
 
 
-def count_cases(benchmark: str, ranks: int) -> int:
+def count_cases(benchmark: str, ranks: int, gpus: int = 0) -> int:
     """Return into how many cases one combination of axis values expands, at most."""
+    if benchmark == PeerCopy.name:
+        return gpus * (gpus - 1)
     if benchmark == RingShift.name:
         return ranks - 1
     if benchmark in EVERY_PAIR:
@@ -30,13 +33,16 @@ def each_case(benchmark: str, axes: dict[str, Axis]) -> Iterator[dict[str, Axis]
     """Return the axes of each case that one combination stands for, sorted by name.
 
     Pairs add `src_rank` and `dst_rank`, the rank that sends first and the one that receives; a ring
-    adds its `distance`.
+    adds its `distance`. GPUs of one process add `src_gpu`, `dst_gpu` or both.
     """
     ranks = int(axes["ranks"])
     if benchmark in EVERY_PAIR:
         choose = itertools.permutations if EVERY_PAIR[benchmark] else itertools.combinations
         for source, target in choose(range(ranks), 2):
             yield dict(sorted({**axes, "src_rank": source, "dst_rank": target}.items()))
+    elif benchmark == PeerCopy.name:
+        for ends in _gpu_ends(axes):
+            yield dict(sorted({**axes, **ends}.items()))
     elif benchmark == RingShift.name:
         for distance in range(1, ranks):
             yield dict(sorted({**axes, "distance": distance}.items()))
@@ -44,6 +50,19 @@ def each_case(benchmark: str, axes: dict[str, Axis]) -> Iterator[dict[str, Axis]
         yield {**axes, "ranks": TAKES_PART[benchmark](axes)}
     else:
         yield axes
+
+
+def _gpu_ends(axes: dict[str, Axis]) -> Iterator[dict[str, Axis]]:
+    """Return each pair, which both ways at once has no order, or each GPU that is the one."""
+    gpus = range(int(axes["gpus"]))
+    if axes["pattern"] == "pair":
+        choose = itertools.permutations if axes["direction"] == "uni" else itertools.combinations
+        for source, target in choose(gpus, 2):
+            yield {"src_gpu": source, "dst_gpu": target}
+    else:
+        end = "src_gpu" if axes["pattern"] == "one_to_all" else "dst_gpu"
+        for one in gpus:
+            yield {end: one}
 
 
 def group_cases(cases: Iterable[Case]) -> list[tuple[Case, ...]]:

@@ -5,7 +5,7 @@ from bench.measure.pair import end_memories, pair_ranks
 from bench.record import Case
 
 _DEVICE = "device"
-_ALONE = frozenset({"copy", "memcpy", "stream", "matmul"})
+_ALONE = frozenset({"copy", "peer_copy", "memcpy", "stream", "matmul"})
 """Benchmarks that pass no message, wherever their memory lies."""
 _PAIRWISE = frozenset({"path", "src_rank", "dst_rank", "dst_memory"})
 

@@ -147,8 +147,12 @@ class _OnDevice:
     def __init__(self, case: Case, memory: Multiplies) -> None:
         self._dtype = word(case, "dtype")
         m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
-        self._product = memory.open_product(m, n, k, self._dtype, word(case, "cache") == "cold")
-        self.params: dict[str, Axis] = {}
+        product = memory.open_product(m, n, k, self._dtype, word(case, "cache") == "cold")
+        self._product = product
+        self.params: dict[str, Axis] = {
+            "sets": product.sets,
+            "gpu_cache_bytes": product.cache_bytes,
+        }
 
     def run(self, seconds: Seconds, loops: int) -> None:
         self._product.run(seconds, loops)

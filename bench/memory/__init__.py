@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
 from bench.contracts import CopyQueue, Memories, Memory
+from bench.memory.device import WorkingDevice
 from bench.memory.gpu import Gpu, MissingMemoryError, PinnedMemory
 from bench.memory.host import HostMemory
 from bench.memory.place import work_on
-from bench.memory.product import WorkingDevice
 from bench.memory.standin import StandinMemory
 
 
@@ -88,6 +88,10 @@ class LazyMemories(Memories):
                 where = f" on NUMA node {node}" if node else ""
                 self._reasons[name] = f"no {kind} memory{where} here: {error}"
         return self._reasons.get(name)
+
+    def opened(self, name: str) -> Memory | None:
+        """Return a kind that some case has asked for already; None where none has."""
+        return self._opened.get(name)
 
     def __getitem__(self, name: str) -> Memory:
         reason = self.lacks(name)

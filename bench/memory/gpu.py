@@ -28,6 +28,8 @@ class MissingMemoryError(Exception):
 class Gpu:
     """The GPU of this rank and its runtime.
 
+    It is the current one of the process from here on.
+
     Args:
         local_rank: number of this rank among those of its node.
 
@@ -47,7 +49,10 @@ class Gpu:
             count = self.runtime.getDeviceCount()
             self.number = local_rank % max(1, count)
             self.runtime.setDevice(self.number)
+            self.device: Any = cupy.cuda.Device(self.number)
+            """Makes it the current one, in a `with` statement."""
             self.stream: Any = cupy.cuda.Stream(non_blocking=True)
+            self.pci_address = str(self.runtime.deviceGetPCIBusId(self.number))
         except self.runtime.CUDARuntimeError as error:
             raise MissingMemoryError(f"it needs a GPU that CuPy can drive ({error})") from error
         self.copies = self._find_copies()
@@ -105,8 +110,9 @@ class DeviceBuffer(PatternBuffer):
     """Bytes of a GPU's memory."""
 
     def __init__(self, nbytes: int, gpu: Gpu) -> None:
-        self._runtime = gpu.runtime
-        self.address = int(_allocate(gpu, gpu.runtime.malloc, nbytes))
+        self._device, self._runtime = gpu.device, gpu.runtime
+        with self._device:
+            self.address = int(_allocate(gpu, gpu.runtime.malloc, nbytes))
         self.nbytes = nbytes
         weakref.finalize(self, gpu.runtime.free, self.address)
         self.write(np.zeros(nbytes, np.uint8))
@@ -114,15 +120,17 @@ class DeviceBuffer(PatternBuffer):
     def write(self, data: NDArray[Any]) -> None:
         """Put the bytes of an array of the buffer's size there."""
         source = np.ascontiguousarray(data).view(np.uint8).reshape(-1)
-        self._runtime.memcpy(self.address, source.ctypes.data, self.nbytes, _TO_DEVICE)
-        # The call may return while the last bytes are on their way from a buffer of the driver.
-        self._runtime.deviceSynchronize()
+        with self._device:
+            self._runtime.memcpy(self.address, source.ctypes.data, self.nbytes, _TO_DEVICE)
+            # It may return while the last bytes are on their way from a buffer of the driver.
+            self._runtime.deviceSynchronize()
 
     def read(self) -> NDArray[np.uint8]:
         """Return a copy of the bytes."""
-        self._runtime.deviceSynchronize()
         target = np.empty(self.nbytes, np.uint8)
-        self._runtime.memcpy(target.ctypes.data, self.address, self.nbytes, _TO_HOST)
+        with self._device:
+            self._runtime.deviceSynchronize()
+            self._runtime.memcpy(target.ctypes.data, self.address, self.nbytes, _TO_HOST)
         return target
 
 

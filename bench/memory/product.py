@@ -1,7 +1,5 @@
 """Matrix products on a GPU by the vendor's library (cublasGemmEx), through CuPy's binding of it."""
 
-from collections.abc import Callable
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +7,7 @@ from numpy.typing import NDArray
 
 from bench.contracts import Buffer, Seconds
 from bench.memory.gpu import DeviceMemory
-from bench.memory.held import HeldStream
+from bench.memory.held import GpuStream, HeldStreams
 
 
 class Kind(NamedTuple):
@@ -30,8 +28,6 @@ KINDS = {
 }
 _NO_TRANSPOSE, _DEFAULT_ALGORITHM = 0, -1
 MOST_SETS = 4096
-_L2_BYTES = 38
-"""cudaDevAttrL2CacheSize."""
 
 
 def lacks_type(dtype: str, is_hip: bool) -> str | None:
@@ -39,7 +35,9 @@ def lacks_type(dtype: str, is_hip: bool) -> str | None:
     if is_hip:
         return "products on AMD GPUs are not measured yet"
     if dtype not in KINDS:
-        return f"no products in {dtype}: cublasGemmEx has none"
+        return (
+            f"no products in {dtype}: cublasGemmEx has none, and CuPy binds no cublasLt, which has"
+        )
     return None
 
 
@@ -48,11 +46,18 @@ class GpuProduct:
 
     Args:
         sets: of matrices that take turns.
+        cache_bytes: of the L2 cache.
     """
 
     def __init__(
-        self, memory: DeviceMemory, shape: tuple[int, int, int], dtype: str, sets: int
+        self,
+        memory: DeviceMemory,
+        shape: tuple[int, int, int],
+        dtype: str,
+        sets: int,
+        cache_bytes: int,
     ) -> None:
+        self.sets, self.cache_bytes = sets, cache_bytes
         self._m, self._n, self._k = m, n, k = shape
         self._dtype, self._kind = dtype, KINDS[dtype]
         random = np.random.default_rng(0)
@@ -69,12 +74,18 @@ class GpuProduct:
         self._one, self._zero = np.ones(1, self._kind.scale), np.zeros(1, self._kind.scale)
         self._cublas: Any = memory.gpu.cupy.cuda.cublas
         self._handle = memory.gpu.cupy.cuda.device.get_cublas_handle()
-        self._held = HeldStream(memory.gpu)
+        on = GpuStream(memory.gpu, memory.gpu.stream)
+        self._held = HeldStreams([on])
+        # Each set once, so that no kernel is loaded and no workspace allocated behind the hold.
+        with on.gpu.device, on.stream:
+            for _ in range(sets):
+                self._queue()
+            on.stream.synchronize()
 
     def run(self, seconds: Seconds, loops: int) -> None:
         """Fill `seconds` with the time of one product."""
         for sample in range(len(seconds)):
-            seconds[sample] = self._held.time(self._queue, loops)
+            seconds[sample] = self._held.time([self._queue], loops)
 
     def poison(self) -> None:
         """Fill the next product with NaN, which in these types is every bit set."""
@@ -104,29 +115,10 @@ class GpuProduct:
         )
 
 
-class WorkingDevice(DeviceMemory):
-    """Memory of this rank's GPU, which multiplies what lies in it and times what it does."""
-
-    @cached_property
-    def _held(self) -> HeldStream:
-        return HeldStream(self.gpu)
-
-    def time_queued(self, queue: Callable[[], None], times: int) -> float:
-        """Return the seconds of one of so many operations, each queued by a call."""
-        return self._held.time(queue, times)
-
-    def lacks_type(self, dtype: str) -> str | None:
-        """Return why the device multiplies no such numbers, or None."""
-        return lacks_type(dtype, bool(self.gpu.runtime.is_hip))
-
-    def open_product(self, m: int, n: int, k: int, dtype: str, cold: bool) -> GpuProduct:
-        """Return a product; a cold one takes turns among matrices of twice the L2 cache."""
-        sets = 1
-        if cold:
-            cache = self.gpu.runtime.deviceGetAttribute(_L2_BYTES, self.gpu.number)
-            nbytes = (m * k + k * n + m * n) * _storage(dtype).itemsize
-            sets = min(MOST_SETS, max(2, -(-2 * cache // nbytes)))
-        return GpuProduct(self, (m, n, k), dtype, sets)
+def count_sets(m: int, n: int, k: int, dtype: str, cache_bytes: int) -> int:
+    """Return how many sets of matrices hold at least twice the L2 cache."""
+    nbytes = (m * k + k * n + m * n) * _storage(dtype).itemsize
+    return min(MOST_SETS, max(2, -(-2 * cache_bytes // nbytes)))
 
 
 def _storage(dtype: str) -> np.dtype[Any]:

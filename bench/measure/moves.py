@@ -1,0 +1,47 @@
+"""Copies of whole buffers, and whether they arrived."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from bench.contracts import AxisSpec, Buffer, Checked, Transfer
+
+DIRECTION = AxisSpec(
+    name="direction",
+    kind=str,
+    default=("uni",),
+    choices=("uni", "bi"),
+    in_id=True,
+    advice="one way, or both at once",
+)
+ENGINE = AxisSpec(
+    name="engine",
+    kind=str,
+    default=("copy-engine",),
+    choices=("copy-engine", "kernel"),
+    advice="what copies: the driver's choice, which is an engine of its own where one can, or a "
+    "kernel on all multiprocessors",
+)
+
+
+class Move(NamedTuple):
+    """One copy of all bytes of a source."""
+
+    target: Buffer
+    source: Buffer
+    gpu: int | None = None
+    """The GPU that makes it; None for the rank's own."""
+
+    def transfer(self) -> Transfer:
+        """Return it by its addresses."""
+        return Transfer(self.target.address, self.source.address, self.source.nbytes, self.gpu)
+
+
+def verify_moves(moves: Sequence[Move], run: Callable[[], None], seed: int) -> Checked:
+    """Poison the targets, run every copy and compare what arrived with what each source held."""
+    patterns = {id(move.source): 64 * seed + i for i, move in enumerate(moves)}
+    for move in moves:
+        move.source.fill(patterns[id(move.source)])
+        move.target.poison(patterns[id(move.source)])
+    run()
+    wrong = sum(move.target.count_wrong(patterns[id(move.source)]) for move in moves)
+    return Checked(sum(move.target.nbytes for move in moves), wrong)

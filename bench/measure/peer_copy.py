@@ -1,0 +1,174 @@
+"""Copies between GPUs that one process drives: a pair, one to all others, all others to one.
+
+Every copy has a stream of its own, and all begin together. The case belongs to the first rank. One
+rank for each GPU, and messages between them, is what `pairs_bandwidth` in device memory measures.
+"""
+
+import msgspec
+
+from bench.contracts import (
+    AxisSpec,
+    Checked,
+    Context,
+    DrivesGpus,
+    Operation,
+    Seconds,
+    one_sample,
+)
+from bench.measure.axes import BYTES, EACH, MEMORY, whole, with_default, word
+from bench.measure.moves import DIRECTION, ENGINE, Move, verify_moves
+from bench.record import Axis, Case, Work
+
+PATTERNS = ("pair", "one_to_all", "all_to_one")
+MOST_GPUS = 64
+
+
+class PeerCopy:
+    """The copies."""
+
+    name = "peer_copy"
+    title = "copies between the GPUs of one process: every pair, one to all, all to one"
+    axes = (
+        with_default(BYTES, 2**26),
+        DIRECTION,
+        ENGINE,
+        AxisSpec(
+            name="pattern",
+            kind=str,
+            default=("pair",),
+            choices=PATTERNS,
+            in_id=True,
+            advice="two GPUs, or one and all others; each is a case",
+        ),
+        AxisSpec(
+            name="access",
+            kind=str,
+            default=("write",),
+            choices=("write", "read"),
+            advice="whose GPU copies: that of the source writes, that of the target reads",
+        ),
+        AxisSpec(
+            name="gpus",
+            kind=int,
+            default=(2,),
+            least=2,
+            most=MOST_GPUS,
+            in_id=True,
+            advice="GPUs that take part",
+        ),
+        msgspec.structs.replace(MEMORY, default=("device",), choices=("device",)),
+        msgspec.structs.replace(
+            EACH, advice="world size; the first rank drives all GPUs, the others sleep"
+        ),
+    )
+    rank_agg = "max"
+    tolerance = 0.01
+    size_axis = "bytes"
+    pairwise = False
+
+    def work(self, case: Case) -> Work:
+        """All bytes that are copied."""
+        total = whole(case, "bytes") * len(routes(case))
+        return Work(
+            bytes=total,
+            bytes_per_rank=total if whole(case, "ranks") == 1 else None,
+            bytes_total=total,
+            rate_bytes=total,
+        )
+
+    def columns(self, case: Case) -> dict[str, Axis]:
+        """Nothing beyond the axes."""
+        return {}
+
+    def unsupported(self, case: Case, context: Context) -> str | None:
+        """Return why the first rank cannot run the case, or None."""
+        if context.communicator.rank != 0:
+            return None
+        reason = context.memories.lacks("device")
+        if reason is not None:
+            return reason
+        device = context.memories["device"]
+        if not isinstance(device, DrivesGpus):
+            return "the memory of this device knows no other GPUs"
+        reason = device.lacks_gpus(whole(case, "gpus"))
+        if reason is not None or word(case, "engine") != "kernel":
+            return reason
+        apart = [route for route in routes(case) if not device.let_reach(*route)]
+        return f"GPU {apart[0][0]} and GPU {apart[0][1]} have no peer access" if apart else None
+
+    def prepare(self, case: Case, context: Context) -> Operation:
+        """Allocate sources and targets."""
+        return _Asleep() if context.communicator.rank else _PeerCopies(case, context)
+
+
+def routes(case: Case) -> list[tuple[int, int]]:
+    """Return the GPUs of source and target of each copy of a case."""
+    gpus, pattern = range(whole(case, "gpus")), word(case, "pattern")
+    if pattern == "pair":
+        ways = [(whole(case, "src_gpu"), whole(case, "dst_gpu"))]
+    elif pattern == "one_to_all":
+        one = whole(case, "src_gpu")
+        ways = [(one, other) for other in gpus if other != one]
+    else:
+        one = whole(case, "dst_gpu")
+        ways = [(other, one) for other in gpus if other != one]
+    back = [(target, source) for source, target in ways]
+    return ways + back if word(case, "direction") == "bi" else ways
+
+
+class _PeerCopies:
+    idle = False
+    timing_layer = "device events"
+    overhead_s = None
+
+    def __init__(self, case: Case, context: Context) -> None:
+        device = context.memories["device"]
+        if not isinstance(device, DrivesGpus):
+            raise RuntimeError("a copy between GPUs was prepared without them")
+        nbytes, writes = whole(case, "bytes"), word(case, "access") == "write"
+        ways = routes(case)
+        reached = [device.let_reach(*way) for way in ways]
+        # One that is read by all at once is one buffer; of several sources each has its place.
+        sources = {
+            gpu: device.on_gpu(gpu).allocate(nbytes) for gpu in {source for source, _ in ways}
+        }
+        self._moves = [
+            Move(
+                device.on_gpu(target).allocate(nbytes),
+                sources[source],
+                source if writes else target,
+            )
+            for source, target in ways
+        ]
+        self._timed = device.open_copies([m.transfer() for m in self._moves], word(case, "engine"))
+        self.params: dict[str, Axis] = {"peer_access": _say_access(reached)}
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        for sample in range(len(seconds)):
+            seconds[sample] = self._timed.time(loops)
+
+    def verify(self, seed: int) -> Checked:
+        return verify_moves(self._moves, lambda: self.run(one_sample(), 1), seed)
+
+
+def _say_access(reached: list[bool]) -> str:
+    if all(reached):
+        return "yes"
+    return "some" if any(reached) else "no"
+
+
+class _Asleep:
+    """A rank beside the first one."""
+
+    idle = True
+    timing_layer = "device events"
+    overhead_s = None
+
+    def __init__(self) -> None:
+        self.params: dict[str, Axis] = {}
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        raise RuntimeError("a rank that takes no part was asked to copy")
+
+    def verify(self, seed: int) -> Checked:
+        return Checked(0, 0)
