@@ -20,9 +20,9 @@ from bench.model.datasheet.collectives import Cluster, bound
 from bench.record import Row, Status
 from bench.units import format_bytes
 from provekit.tables import print_error_verdict, print_errors
-from provekit.virtual import CROWDED, HOSTFILE, Lab, payload_rate
+from provekit.virtual import CROSSING, CROWDED, HOSTFILE, Lab, payload_rate
 
-_LAB = Lab(CROWDED)
+_LAB = Lab(CROWDED | CROSSING)
 HOSTS, RANKS = 2, 6
 SIZES = (8, 1024, 4096, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
 SMALLEST = 8

@@ -25,6 +25,9 @@ CROWDED = {
     "OMPI_MCA_mpi_yield_when_idle": "1",
 }
 """Settings of Open MPI for several ranks on a host."""
+CROSSING = {"OMPI_MCA_btl_tcp_flags": "send"}
+"""Open MPI 5.0 else puts a whole large message into a socket at once, and its answer to a message
+that comes the other way waits behind it: messages that cross take turns (docs/exchange.md)."""
 _LAB = Path(__file__).parents[1] / "lab"
 _TIMEOUT_S = 600
 
