@@ -9,18 +9,20 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_info
 
-from bench.contracts import Context, TakesDevice
+from bench.contracts import Context, FollowsSteps, GpuCalls, TakesDevice
 from bench.machine.aware import Maker, judge_stack, read_stack
 from bench.machine.cpu import last_cache_bytes
 from bench.machine.memory import read_numa
 from bench.machine.sysfs import parse_cpu_list
 from bench.memory import LazyMemories, Place
+from bench.memory.nccl import Nccl
 from bench.timing.layers import (
     loaded_library,
     open_copy_queue,
     open_memory_loops,
     open_message_loops,
 )
+from bench.timing.queued import QueuedLoops
 from bench.world import World
 
 
@@ -38,11 +40,18 @@ def open_context(
         alive: called between timed regions.
         died_in: a case in which a job ended whose MPI was handed addresses of a GPU.
     """
+    message_loops = None if world.mpi is None else open_message_loops(world.mpi)
+    place = Place(open_copy_queue, _local_rank(world), _numa_cpus())
+
+    def follow_by(calls: GpuCalls) -> FollowsSteps:
+        return QueuedLoops(calls, message_loops, world.rank, world.size)
+
     return Context(
         communicator=world,
         memory_loops=open_memory_loops(),
-        message_loops=None if world.mpi is None else open_message_loops(world.mpi),
-        memories=LazyMemories(Place(open_copy_queue, _local_rank(world), _numa_cpus())),
+        message_loops=message_loops,
+        memories=LazyMemories(place),
+        gpu_library=Nccl(lambda: place.gpu, world, follow_by),
         threads=threads,
         blas=_blas_name(),
         clock=time.perf_counter,

@@ -228,12 +228,8 @@ class Peer(NamedTuple):
     leads: bool
 
 
-class MessageLoops(Protocol):
-    """Loops over MPI calls; each fills `seconds` with the time of one operation per sample.
-
-    Addresses are of buffers of at least `nbytes` (times `window`), so that host and device
-    memory look alike. Both ranks of a pair call the same loop with the same counts.
-    """
+class FollowsSteps(Protocol):
+    """A timing layer that follows schedules."""
 
     name: str
     """What `timing_layer` says."""
@@ -241,6 +237,23 @@ class MessageLoops(Protocol):
     @property
     def overhead_s(self) -> float | None:
         """Time that the layer itself adds to one operation; None where the loop is native."""
+
+    def follow(self, seconds: Seconds, loops: int, steps: Steps) -> None:
+        """Time the steps of this rank between their `begin` and `end`.
+
+        Args:
+            seconds: filled with the time of one pass over the steps, per sample.
+            loops: passes of a sample.
+            steps: of a schedule.
+        """
+
+
+class MessageLoops(FollowsSteps, Protocol):
+    """Loops over MPI calls; each fills `seconds` with the time of one operation per sample.
+
+    Addresses are of buffers of at least `nbytes` (times `window`), so that host and device
+    memory look alike. Both ranks of a pair call the same loop with the same counts.
+    """
 
     def pingpong(
         self, seconds: Seconds, loops: int, send: int, receive: int, nbytes: int, peer: Peer
@@ -280,11 +293,74 @@ class MessageLoops(Protocol):
         Args:
             seconds: filled with the time of one pass over the steps, per sample.
             loops: passes of a sample.
-            steps: of a schedule.
+            steps: of a schedule, or of a part of one.
             requests: of an earlier call whose messages are still on their way; room of its own
                 where None.
             stamps: shape (samples, steps.stamps), filled with mean seconds since `begin`.
         """
+
+
+class GpuCalls(Protocol):
+    """Calls of a library that joins the GPUs of a job's ranks, such as NCCL.
+
+    Each is queued on a stream of this rank's GPU. Addresses are of device memory; `count` counts
+    numbers of a type of `bench.schedule.TYPES`.
+    """
+
+    def begin_group(self) -> None:
+        """Hold back what follows: it is queued as one, and no part waits for another."""
+
+    def end_group(self) -> None:
+        """Queue what was held back."""
+
+    def send(self, address: int, nbytes: int, peer: int) -> None:
+        """Send to a rank, which receives as many bytes."""
+
+    def receive(self, address: int, nbytes: int, peer: int) -> None:
+        """Receive from a rank."""
+
+    def allreduce(self, send: int, receive: int, count: int, dtype: str) -> None:
+        """Sum `count` numbers over all ranks, for all of them."""
+
+    def reduce_scatter(self, send: int, receive: int, count: int, dtype: str) -> None:
+        """Sum ranks times `count` numbers; every rank receives `count` of them."""
+
+    def allgather(self, send: int, receive: int, nbytes: int) -> None:
+        """Give `nbytes` of every rank to all of them."""
+
+    def broadcast(self, address: int, nbytes: int, root: int) -> None:
+        """Give the root's bytes to all ranks."""
+
+    def synchronize(self) -> None:
+        """Wait until all that was queued is done."""
+
+    def check(self) -> None:
+        """Raise the error that the library met since, if any."""
+
+
+class GpuLibrary(Protocol):
+    """NCCL or RCCL between the ranks of a job: nothing is opened before a case asks for it.
+
+    Every rank has to ask, since the answer is that of all of them.
+    """
+
+    def lacks(self) -> str | None:
+        """Return why these ranks cannot use it, and what it needs; None where they can."""
+
+    def open(self) -> FollowsSteps:
+        """Return what follows schedules by its calls.
+
+        Raises:
+            UnpreparedError: where the ranks could not be joined.
+        """
+
+    @property
+    def facts(self) -> dict[str, Axis]:
+        """What a row tells of it in `params`, once it is open."""
+
+
+class UnpreparedError(Exception):
+    """A case cannot be prepared, on any of its ranks; the message says why."""
 
 
 class MemoryLoops(Protocol):
@@ -317,6 +393,7 @@ class Context(msgspec.Struct, frozen=True):
     message_loops: MessageLoops | None
     """None where the job runs without MPI."""
     memories: Memories
+    gpu_library: GpuLibrary
     threads: int
     """BLAS threads of this rank."""
     blas: str

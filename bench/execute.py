@@ -13,6 +13,7 @@ from bench.contracts import (
     Measurement,
     Operation,
     Seconds,
+    UnpreparedError,
 )
 from bench.events import CaseEnded, Event
 from bench.evidence.account import Account
@@ -124,9 +125,11 @@ def _first(world: World, reason: str | None) -> str | None:
 def _prepare(
     measurement: Measurement, case: Case, context: Context
 ) -> tuple[Operation | None, str | None]:
-    """Return the operation, or the reason why this rank has not the memory for it."""
+    """Return the operation, or the reason why this rank has none."""
     try:
         return measurement.prepare(case, context), None
+    except UnpreparedError as error:
+        return None, str(error)
     except MemoryError as error:
         return None, f"rank {context.communicator.rank}: not enough memory: {error}"
 

@@ -50,6 +50,8 @@ EXIT_FAILED = 3
 ALIVE_S = 5.0
 """Between two signs of life of a case; well below the least deadline."""
 _PR_SET_PDEATHSIG = 1
+_BY_LINES = 1
+"""_IOLBF of the C library."""
 
 
 def main(arguments: list[str]) -> None:
@@ -139,9 +141,14 @@ def _exit_at_end_of_input() -> None:
 
 
 def _take_standard_output() -> BinaryIO:
-    """Keep standard output for events; what else is printed there goes to standard error."""
+    """Keep standard output for events; what else is printed there goes to standard error.
+
+    Line by line: half a line of NCCL, torn off by another rank's, may name another path.
+    """
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    library = ctypes.CDLL(None)
+    library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, _BY_LINES, 0)
     return events
 
 

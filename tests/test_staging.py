@@ -260,7 +260,7 @@ def test_an_axis_that_means_nothing_for_a_case_makes_no_further_cases() -> None:
     ("axes", "says"),
     [
         ({"path": "staged", "memory": "host"}, "staged means a copy out of device memory"),
-        ({"path": "nccl"}, "NCCL"),
+        ({"path": "nccl"}, "need memory = device"),
         ({"path": "pipelined", "bytes": 2**20, "chunk": 1}, str(MOST_PIECES)),
         ({"path": "staged", "numa": 1000}, "NUMA node 1000"),
         ({"path": "direct", "memory": "host", "numa": 1000}, "NUMA node 1000"),

@@ -47,7 +47,8 @@ PATH = AxisSpec(
     kind=str,
     default=("direct",),
     choices=("direct", "staged", "pipelined", "nccl"),
-    advice="whether MPI gets the buffer's own address, or host copies of it, whole or in chunks",
+    advice="whether MPI gets the buffer's own address, or host copies of it, whole or in chunks; "
+    "or NCCL carries it",
 )
 CHUNK = AxisSpec(
     name="chunk",

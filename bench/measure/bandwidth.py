@@ -60,7 +60,7 @@ class _Window(PairOperation):
             slots = self._slots.buffer.address
             self.loops.window(seconds, loops, slots, self.nbytes, self._window, self.peer)
             return
-        self.loops.follow(seconds, loops, self._steps)
+        self.follow(seconds, loops, self._steps)
         seconds /= self._window
 
     def verify(self, seed: int) -> Checked:

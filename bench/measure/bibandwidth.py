@@ -53,7 +53,7 @@ class _ExchangeWindow(PairOperation):
                 seconds, loops, send, receive, self.nbytes, self._window, self.peer
             )
             return
-        self.loops.follow(seconds, loops, self._steps)
+        self.follow(seconds, loops, self._steps)
         seconds /= self._window
 
     def verify(self, seed: int) -> Checked:

@@ -22,6 +22,7 @@ from bench.contracts import (
 )
 from bench.measure.axes import BYTES, DTYPES, MEMBERS, MEMORY, whole, word
 from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, Kind
+from bench.measure.library import LIBRARY, by_nccl, library_facts, open_library, refuse_nccl
 from bench.rates import bus_factor
 from bench.record import Axis, Case, Work
 from bench.schedule import Schedule, Steps
@@ -38,13 +39,6 @@ MODE = AxisSpec(
     default=("latency",),
     choices=("latency", "throughput"),
     advice="one call after a barrier, or calls back to back",
-)
-LIBRARY = AxisSpec(
-    name="library",
-    kind=str,
-    default=("mpi",),
-    choices=("mpi", "nccl"),
-    advice="what carries the calls out; RCCL counts as nccl",
 )
 ROOT = AxisSpec(
     name="root",
@@ -97,8 +91,10 @@ class Collective:
 
     def unsupported(self, case: Case, context: Context) -> str | None:
         """Return why this rank cannot run the case, or None."""
-        if word(case, "library") == "nccl":
-            return "needs NCCL or RCCL through CuPy, and a GPU for every rank; use library = mpi"
+        if by_nccl(case):
+            if not self.kind.moves:
+                return "NCCL and RCCL have no barrier; use library = mpi"
+            return refuse_nccl(context, {word(case, "memory")})
         if context.message_loops is None:
             return "needs MPI: every rank takes part"
         if not self.kind.moves:
@@ -127,7 +123,7 @@ class _Calls:
 
     def __init__(self, kind: Kind, case: Case, context: Context) -> None:
         world = context.communicator
-        self._loops = context.need_message_loops()
+        self._loops = open_library(case, context)
         self.timing_layer = self._loops.name
         self.overhead_s = self._loops.overhead_s
         self._kind = kind
@@ -143,7 +139,8 @@ class _Calls:
         throughput = word(case, "mode") == "throughput"
         self._steps, self._calls = self._timed(world.rank, world.size, throughput)
         self.params: dict[str, Axis] = {
-            "metric": "coll_throughput" if throughput else "coll_latency"
+            "metric": "coll_throughput" if throughput else "coll_latency",
+            **library_facts(case, context),
         }
         if throughput:
             self.params["calls"] = self._calls

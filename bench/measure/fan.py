@@ -2,6 +2,7 @@
 
 from bench.contracts import AxisSpec, Context
 from bench.measure.axes import whole
+from bench.measure.library import LIBRARY
 from bench.measure.transfers import AXES, MOST_RANKS, Route, Transfers, ranks_axis
 from bench.record import Case
 
@@ -20,7 +21,7 @@ _RANKS = ranks_axis(0, 0, "world size; 0 is the peers and the one, and more than
 class _Fan(Transfers):
     """One end of one rank, the other of several."""
 
-    axes = (*AXES, PEERS, _RANKS)
+    axes = (*AXES, LIBRARY, PEERS, _RANKS)
 
     def unsupported(self, case: Case, context: Context) -> str | None:
         """Return why this rank cannot run the case, or None."""

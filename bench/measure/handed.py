@@ -1,12 +1,14 @@
 """Which cases hand MPI addresses of a GPU, and which of them this rank must not start."""
 
 from bench.contracts import Context, OnGpu
+from bench.measure.blocks import KINDS
 from bench.measure.pair import end_memories, pair_ranks
 from bench.record import Case
 
 _DEVICE = "device"
 _ALONE = frozenset({"copy", "peer_copy", "memcpy", "stream", "matmul"})
 """Benchmarks that pass no message, wherever their memory lies."""
+_CALLS = frozenset(kind.name for kind in KINDS)
 _PAIRWISE = frozenset({"path", "src_rank", "dst_rank", "dst_memory"})
 
 
@@ -45,7 +47,7 @@ def _memories(case: Case) -> set[str]:
 
 def _is_messages(case: Case) -> bool:
     """Return whether the case is made of messages alone, and not of collective calls."""
-    return "library" not in case.axes
+    return case.benchmark not in _CALLS
 
 
 def _holds_device(case: Case, context: Context) -> bool:

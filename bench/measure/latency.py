@@ -57,7 +57,7 @@ class _Pingpong(PairOperation):
             send, receive = self._send.buffer.address, self._receive.buffer.address
             self.loops.pingpong(seconds, loops, send, receive, self.nbytes, self.peer)
             return
-        self.loops.follow(seconds, loops, self._steps)
+        self.follow(seconds, loops, self._steps)
         seconds /= 2
 
     def verify(self, seed: int) -> Checked:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.contracts import AxisSpec, Context, Seconds
 from bench.measure.axes import four_digits, whole, word
+from bench.measure.library import LIBRARY
 from bench.measure.transfers import AXES, MOST_RANKS, Route, Transfers, ranks_axis
 from bench.record import Axis, Case
 
@@ -26,6 +27,7 @@ class MultiPair(Transfers):
     title = "windows of messages one way between several pairs of ranks at once"
     axes = (
         *AXES,
+        LIBRARY,
         AxisSpec(
             name="pairs",
             kind=int,

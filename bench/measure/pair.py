@@ -9,6 +9,7 @@ from bench.contracts import (
     one_sample,
 )
 from bench.measure.axes import DEVICE_KINDS, memory_key, whole, word
+from bench.measure.library import by_nccl, library_facts, open_library, refuse_nccl
 from bench.measure.staging import (
     MOST_PIECES,
     Lane,
@@ -16,7 +17,7 @@ from bench.measure.staging import (
     carry_whole,
 )
 from bench.record import Axis, Case
-from bench.schedule import Schedule
+from bench.schedule import Schedule, Steps
 
 MOST_IN_FLIGHT = 64 * 2**20
 """Bytes of one window; more in flight raises no rate, but needs its own buffers on both sides."""
@@ -31,6 +32,8 @@ def unsupported_pair(case: Case, context: Context) -> str | None:
     """Return why two ranks cannot exchange these messages, or None."""
     if context.message_loops is None:
         return "needs MPI: it passes messages between two ranks"
+    if by_nccl(case):
+        return refuse_nccl(context, {*end_memories(case)})
     world = context.communicator
     for rank, kind in zip(pair_ranks(case, world.size), end_memories(case), strict=True):
         for key in (memory_key(case, kind), staging_key(case, kind)):
@@ -42,8 +45,6 @@ def unsupported_pair(case: Case, context: Context) -> str | None:
 
 def _unsupported_path(case: Case) -> str | None:
     path, kinds = word(case, "path"), {*end_memories(case)}
-    if path == "nccl":
-        return "path nccl needs NCCL and a GPU at both ends, and this version calls no NCCL"
     if path != "direct" and not DEVICE_KINDS & kinds:
         there = " and ".join(sorted(kinds))
         return f"path {path} means a copy out of device memory; this is {there} memory"
@@ -71,7 +72,7 @@ def staging_key(case: Case, kind: str) -> str | None:
 
     A GPU copies at full rate to and from locked pages alone.
     """
-    if word(case, "path") == "direct" or kind not in DEVICE_KINDS:
+    if word(case, "path") in ("direct", "nccl") or kind not in DEVICE_KINDS:
         return None
     return memory_key(case, "pinned" if kind == "device" else "host")
 
@@ -84,14 +85,15 @@ class PairOperation:
     def __init__(self, case: Case, context: Context) -> None:
         world = context.communicator
         self.loops = context.need_message_loops()
-        self.timing_layer = self.loops.name
-        self.overhead_s = self.loops.overhead_s
+        self._follows = open_library(case, context)
+        self.timing_layer = self._follows.name
+        self.overhead_s = self._follows.overhead_s
         self.nbytes = whole(case, "bytes")
         self.rank = world.rank
         first, last = pair_ranks(case, world.size)
         self.idle = world.rank not in (first, last)
         self.peer = Peer(last if world.rank == first else first, world.rank == first)
-        self.params: dict[str, Axis] = {}
+        self.params: dict[str, Axis] = {**library_facts(case, context)}
         self.direct = word(case, "path") == "direct"
         self._chunk = whole(case, "chunk") if word(case, "path") == "pipelined" else None
         kind = end_memories(case)[not self.peer.leads]
@@ -106,9 +108,13 @@ class PairOperation:
         return Lane(self._memory, self._host, self.nbytes, count, self._chunk)
 
     def carry(self, schedule: Schedule, out: Lane | None, into: Lane | None) -> None:
-        """Write down messages by way of the host."""
+        """Write down messages, by way of the host where there is one between."""
         carry = carry_whole if self._chunk is None else carry_in_chunks
         carry(schedule, out, into, self.peer.rank)
+
+    def follow(self, seconds: Seconds, loops: int, steps: Steps) -> None:
+        """Time messages that were written down, by the library that the case asks for."""
+        self._follows.follow(seconds, loops, steps)
 
     def check(self, seed: int, send: Buffer | None, receive: Buffer | None) -> Checked:
         """Fill what this rank sends, poison what it receives, run once, compare what arrived."""

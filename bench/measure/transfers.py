@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_sample
 from bench.measure.axes import BYTES, MEMORY, WINDOW, whole, with_default, word
+from bench.measure.library import by_nccl, library_facts, open_library, refuse_nccl
 from bench.measure.pair import MOST_IN_FLIGHT
 from bench.record import Axis, Case, Work
 from bench.schedule import Schedule
@@ -80,6 +81,8 @@ class Transfers:
 
     def unsupported(self, case: Case, context: Context) -> str | None:
         """Return why this rank cannot run the case, or None."""
+        if by_nccl(case):
+            return refuse_nccl(context, {word(case, "memory")})
         if context.message_loops is None:
             return "needs MPI: it passes messages between ranks"
         return context.memories.lacks(word(case, "memory"))
@@ -100,10 +103,10 @@ class _Windows:
         window: int,
         acknowledged: bool,
     ) -> None:
-        self._loops = context.need_message_loops()
+        self._loops = open_library(case, context)
         self.timing_layer = self._loops.name
         self.overhead_s = self._loops.overhead_s
-        self.params: dict[str, Axis] = {}
+        self.params: dict[str, Axis] = {**library_facts(case, context)}
         self._rank = context.communicator.rank
         self._window, self._nbytes = window, whole(case, "bytes")
         members = sorted({rank for route in routes for rank in route})
