@@ -13,6 +13,7 @@ from bench.contracts import Context, FollowsSteps, GpuCalls, TakesDevice
 from bench.machine.aware import Maker, judge_stack, read_stack
 from bench.machine.cpu import last_cache_bytes
 from bench.machine.memory import read_numa
+from bench.machine.perftest import Perftest
 from bench.machine.sysfs import parse_cpu_list
 from bench.memory import LazyMemories, Place
 from bench.memory.nccl import Nccl
@@ -60,6 +61,7 @@ def open_context(
         own_cores=world.local_size * threads <= (os.cpu_count() or 1),
         takes_device=None if world.mpi is None else partial(_judge_mpi, world.library),
         died_in=died_in,
+        verbs=None if world.mpi is None else Perftest(_own_numa()),
     )
 
 
@@ -76,6 +78,12 @@ def _judge_mpi(version: str | None, maker: Maker, collective: bool) -> TakesDevi
 def _local_rank(world: World) -> int:
     """Return the number of this rank among those of its node."""
     return world.nodes[: world.rank].count(world.nodes[world.rank])
+
+
+def _own_numa() -> int | None:
+    """Return the NUMA node of all cores that this rank may use; None where there are several."""
+    own = os.sched_getaffinity(0)
+    return next((node for node, cpus in _numa_cpus().items() if own <= {*cpus}), None)
 
 
 def _numa_cpus() -> dict[int, tuple[int, ...]]:

@@ -385,6 +385,46 @@ class MemoryLoops(Protocol):
         """Time one STREAM kernel (`copy`, `scale`, `add`, `triad`) over arrays a, b, c."""
 
 
+class VerbsError(Exception):
+    """A program that measures verbs did not run, or said nothing that can be believed."""
+
+
+class VerbsServer(Protocol):
+    """The end that waits for the other one."""
+
+    number: int
+    """Its TCP port."""
+
+    def finish(self) -> None:
+        """Wait, without using the core, until it has ended."""
+
+
+class Verbs(Protocol):
+    """Programs that measure messages by verbs, on an RDMA device by number; -1 for one near."""
+
+    def lacks(self, test: str, nic: int) -> str | None:
+        """Return what a test needs that is not here, or None."""
+
+    def said_device(self, nic: int) -> str:
+        """Return the device that is taken, and its port."""
+
+    def serve(self, test: str, nic: int, nbytes: int, iterations: int) -> VerbsServer:
+        """Start the end that waits, and return once it can be connected to.
+
+        Raises:
+            VerbsError: where it cannot.
+        """
+
+    def measure(
+        self, test: str, nic: int, nbytes: int, iterations: int, server: str, number: int
+    ) -> float:
+        """Return the seconds of one message to the end that waits on a host and TCP port.
+
+        Raises:
+            VerbsError: where there is no such time.
+        """
+
+
 class Context(msgspec.Struct, frozen=True):
     """What a rank hands a measurement."""
 
@@ -410,6 +450,8 @@ class Context(msgspec.Struct, frozen=True):
     None without MPI."""
     died_in: str | None = None
     """A case in which a job ended whose MPI was handed such addresses."""
+    verbs: Verbs | None = None
+    """None without MPI."""
 
     def need_message_loops(self) -> MessageLoops:
         """Return the loops over MPI calls.
@@ -451,6 +493,14 @@ class Operation(Protocol):
 
     def verify(self, seed: int) -> Checked:
         """Poison the targets, run once untimed and compare what arrived."""
+
+
+@runtime_checkable
+class Sleeps(Protocol):
+    """An operation whose ranks may sleep while programs work for them."""
+
+    sleeps: bool
+    """Whether time off the core is no sign that others disturbed."""
 
 
 class AxisSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from bench.contracts import (
     Measurement,
     Operation,
     Seconds,
+    Sleeps,
     UnpreparedError,
 )
 from bench.events import CaseEnded, Event
@@ -175,8 +176,9 @@ def _measure_among(
         account = _open_account(operation, active, watch) if watch.counters else None
         run = account.run if account else operation.run
         clocks = _open_clocks(context) if watch.clocks else None
+        busy = not (isinstance(operation, Sleeps) and operation.sleeps)
         measured = _sample_undisturbed(
-            _heard(run, context), measurement.tolerance, rule, active, context
+            _heard(run, context), measurement.tolerance, rule, active, context, busy
         )
         load = clocks.close() if clocks else None
         accounted = account.close() if account else None
@@ -211,7 +213,7 @@ def _open_account(operation: Operation, active: World, watch: _Watch) -> Account
 
 
 def _sample_undisturbed(
-    run: Run, tolerance: float, rule: Sampling, active: World, context: Context
+    run: Run, tolerance: float, rule: Sampling, active: World, context: Context, busy: bool
 ) -> Pass:
     """Sample, and sample again while others run on our cores; keep the least disturbed pass.
 
@@ -224,7 +226,8 @@ def _sample_undisturbed(
         begin_s, begin_running_s = time.perf_counter(), time.thread_time()
         sampled = sample(run, active.broadcast, rule, tolerance, context.clock)
         running_s = time.thread_time() - begin_running_s
-        preempted = max(active.gather(1 - running_s / (time.perf_counter() - begin_s)))
+        away = 1 - running_s / (time.perf_counter() - begin_s)
+        preempted = max(active.gather(away if busy else 0.0))
         if best is None or preempted < best.preempted:
             best = Pass(sampled, max(0.0, preempted), count)
         best = best._replace(passes=count)

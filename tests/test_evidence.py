@@ -390,7 +390,7 @@ TRUTHS = [
     ({"possible": True}, "UNKNOWN", "E0", "nothing shows"),
     ({"forbidden": 1.0, "forbidden_apart": False}, "UNKNOWN", "E0", "equal arms prove nothing"),
     ({"forbidden": 1.1, "forbidden_apart": True}, "UNKNOWN", "E0", "equal arms prove nothing"),
-    ({"forbidden": 3.0, "forbidden_apart": False}, "UNKNOWN", "E0", "equal arms prove nothing"),
+    ({"forbidden": 3.0, "forbidden_apart": False}, "UNKNOWN", "E0", "3.00 times as long, but"),
     ({"forbidden": 0.5, "forbidden_apart": True}, "UNKNOWN", "E0", "faster, which proves nothing"),
     (COUNTED, "UNKNOWN", "E0", "copies in the host were not counted"),
     ({"hog": 1.0, "hog_apart": False}, "UNKNOWN", "E0", "no staged path was seen to fall"),

@@ -26,7 +26,7 @@ from bench.timing.interpreted import NumpyMemoryLoops
 from bench.world import SoloWorld
 
 ENDS = sorted(name for name, measurement in MEASUREMENTS.items() if measurement.pairwise)
-PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR) - {"overlap"})
+PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR) - {"overlap", "verbs"})
 TOGETHER = {"exchange", "ring_shift", "split_matmul", "training_step"}
 OF_ALL = TOGETHER | {kind.name for kind in KINDS} | set(TAKES_PART)
 """All ranks do one thing together."""
@@ -102,7 +102,7 @@ def test_a_benchmark_between_two_ranks_says_why_it_cannot_run_alone(name, contex
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(MEASUREMENTS) - {"barrier", "copy", "peer_copy", "stream"})
+    "name", sorted(set(MEASUREMENTS) - {"barrier", "copy", "peer_copy", "stream", "verbs"})
 )
 def test_memory_that_is_not_here_is_a_reason(name, context):
     measurement = MEASUREMENTS[name]

@@ -187,13 +187,7 @@ def _counter_votes(clues: Clues) -> Iterator[_Vote]:
 def _remarks(clues: Clues) -> Iterator[str]:
     """Yield what was gathered and decides nothing."""
     if clues.forbidden is not None and not _apart(clues.forbidden, clues.forbidden_apart, False):
-        yield (
-            f"with the direct path forbidden it took {clues.forbidden:.2f} of the time: equal arms "
-            "prove nothing"
-            if clues.forbidden > 1 / DIFFERENT
-            else f"with the direct path forbidden it took {clues.forbidden:.2f} of the time: "
-            "faster, which proves nothing"
-        )
+        yield f"with the direct path forbidden {_say_equal(clues.forbidden)}"
     if clues.asked != "direct" or clues.memory != "device":
         pass
     elif clues.across and clues.on_ports is not None and clues.copied is None:
@@ -221,6 +215,18 @@ def _apart(ratio: float | None, apart: bool | None, faster: bool) -> bool:
     if ratio is None or not apart:
         return False
     return ratio <= 1 / DIFFERENT if faster else ratio >= DIFFERENT
+
+
+def _say_equal(ratio: float) -> str:
+    """Return why an arm that is not slower, beyond noise, shows nothing."""
+    if ratio <= 1 / DIFFERENT:
+        return f"it took {ratio:.2f} of the time: faster, which proves nothing"
+    if ratio < DIFFERENT:
+        return f"it took {ratio:.2f} of the time: equal arms prove nothing"
+    return (
+        f"it took {ratio:.2f} times as long, but their intervals touch or are not known: arms that "
+        "may be equal prove nothing"
+    )
 
 
 def _say_ports(clues: Clues) -> str:

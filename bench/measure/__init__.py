@@ -19,6 +19,7 @@ from bench.measure.ring_shift import RingShift
 from bench.measure.split_matmul import SplitMatmul
 from bench.measure.stream import Stream
 from bench.measure.training.step import TrainingStep
+from bench.measure.verbs import VerbsMessages
 
 _ALL: tuple[Measurement, ...] = (
     Latency(),
@@ -32,6 +33,7 @@ _ALL: tuple[Measurement, ...] = (
     FanIn(),
     FanOut(),
     RingShift(),
+    VerbsMessages(),
     *COLLECTIVES,
     Overlap(),
     Exchange(),

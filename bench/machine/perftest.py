@@ -1,0 +1,360 @@
+"""Programs of perftest (linux-rdma): verbs between two RDMA devices, without an MPI.
+
+Options and formats after its source at v4.5-0.17, whose programs call themselves 6.06, and at its
+head of 2026-07, which names the same rate MiB/sec. What a program prints is hostile text.
+"""
+
+import contextlib
+import math
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.contracts import VerbsError
+from bench.errors import printable
+from bench.machine.nic import read_rdma
+from bench.machine.sysfs import list_numbered, read_word
+
+PROGRAMS = {
+    "write_bw": "ib_write_bw",
+    "send_bw": "ib_send_bw",
+    "write_lat": "ib_write_lat",
+    "send_lat": "ib_send_lat",
+}
+TIMEOUT_S = 15.0
+"""Of one program; with the time to listen below the silence after which a job counts as hanging."""
+_LISTEN_TIMEOUT_S = 8.0
+_LOOK_S = 0.005
+_MOST_TEXT = 1 << 16
+_MOST_REASON = 200
+_MIB = 2**20
+_LISTENING = "0A"
+"""State of a socket in /proc/net/tcp."""
+_LOCAL = "127.0.0.1"
+_LEASH = f"""
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, {int(signal.SIGKILL)})
+if os.getppid() != int(sys.argv[1]):
+    os._exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes a program that is killed with its parent, as a server waits for its client for ever. The
+rank itself must run nothing between fork and exec: memory that a card reads does not take it."""
+
+_NUMBERS = re.compile(r"[\s\d.]+", re.ASCII)
+_UNIT = re.compile(r"BW average\[(\S{1,8})/sec\]")
+_UNITS = {"MB": _MIB, "MiB": _MIB, "Gb": 125e6}
+"""Bytes; older versions call 2^20 of them MB."""
+_HALF_DIGIT = 0.5
+"""Messages/s: MsgRate has six decimals of a million."""
+_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+
+
+class Port(NamedTuple):
+    """A port of an RDMA device that carries traffic."""
+
+    device: str
+    port: int
+    gid: int | None
+    """Index of its address where it is Ethernet; None where the program chooses."""
+    near: bool | None
+    """Whether the device belongs to the NUMA node asked for; None where that is not known."""
+
+
+class Perftest:
+    """Starts programs of perftest on the host of this rank.
+
+    Args:
+        numa: node of the rank's cores; None where it is not known.
+        root: of the host's files.
+        environ: of the programs.
+    """
+
+    def __init__(
+        self,
+        numa: int | None,
+        root: Path = Path("/"),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._numa = numa
+        self._root = root
+        self._environ = dict(os.environ if environ is None else environ)
+
+    def lacks(self, test: str, nic: int) -> str | None:
+        """Return what a test needs that is not here, or None."""
+        program = PROGRAMS[test]
+        if self._find(program) is None:
+            return f"needs {program}, of the package perftest"
+        if self._choose(nic) is None:
+            number = "" if nic < 0 else f"; there is no number {nic} of such"
+            return f"needs an RDMA device with an active port (/sys/class/infiniband){number}"
+        return None
+
+    def serve(self, test: str, nic: int, nbytes: int, iterations: int) -> "Server":
+        """Start the end that waits, and return once it can be connected to.
+
+        Raises:
+            VerbsError: where it cannot.
+        """
+        number = _draw_port()
+        process = self._start(self._tokens(test, nic, nbytes, iterations, number, None))
+        server = Server(number, process)
+        try:
+            server.wait_until_listening()
+        except BaseException:
+            server.kill()
+            raise
+        return server
+
+    def measure(
+        self, test: str, nic: int, nbytes: int, iterations: int, server: str, number: int
+    ) -> float:
+        """Return the seconds of one message, as the end says that connects.
+
+        Raises:
+            VerbsError: where it says none.
+        """
+        where = _LOCAL if server == socket.gethostname() else server
+        process = self._start(self._tokens(test, nic, nbytes, iterations, number, where))
+        return parse_result(process.finish(), nbytes, iterations)
+
+    def said_device(self, nic: int) -> str:
+        """Return the device and its port as a row tells them."""
+        chosen = self._choose(nic)
+        return "" if chosen is None else f"{chosen.device}:{chosen.port}"
+
+    def _find(self, program: str) -> str | None:
+        return shutil.which(program, path=self._environ.get("PATH"))
+
+    def _choose(self, nic: int) -> Port | None:
+        return choose_port(self._root, self._numa, nic)
+
+    def _tokens(
+        self, test: str, nic: int, nbytes: int, iterations: int, number: int, server: str | None
+    ) -> tuple[str, ...]:
+        chosen, program = self._choose(nic), self._find(PROGRAMS[test])
+        if chosen is None or program is None:
+            raise VerbsError(self.lacks(test, nic) or "nothing to start")
+        gid = () if chosen.gid is None else ("--gid-index", str(chosen.gid))
+        # Without, memory is kept for the time of every message, to find a peak nobody asks for.
+        peak = ("--noPeak",) if test.endswith("_bw") else ()
+        return (
+            program,
+            *("--ib-dev", chosen.device, "--ib-port", str(chosen.port), *gid),
+            *("--port", str(number), "--size", str(nbytes), "--iters", str(iterations)),
+            *("--CPU-freq", *peak),
+            *(() if server is None else (server,)),
+        )
+
+    def _start(self, tokens: tuple[str, ...]) -> "_Process":
+        return _Process(tokens, self._environ)
+
+
+class Server:
+    """The end that waits for the other one."""
+
+    def __init__(self, number: int, process: "_Process") -> None:
+        self.number = number
+        """Its TCP port."""
+        self._process = process
+
+    def wait_until_listening(self) -> None:
+        """Look for its socket: what it says of itself stays in its buffer until it ends.
+
+        Raises:
+            VerbsError: where it ends before, or is not there in time.
+        """
+        until_s = time.monotonic() + _LISTEN_TIMEOUT_S
+        while not is_listening(self.number):
+            if self._process.has_ended():
+                self._process.finish()
+                raise VerbsError("the end that waits ended before anybody came")
+            if time.monotonic() > until_s:
+                raise VerbsError(f"the end that waits did not listen in {_LISTEN_TIMEOUT_S:.0f} s")
+            time.sleep(_LOOK_S)
+
+    def finish(self) -> None:
+        """Wait, without using the core, until it has ended; the other end tells what came of it."""
+        with contextlib.suppress(VerbsError):
+            self._process.finish()
+
+    def kill(self) -> None:
+        """End it now."""
+        self._process.kill()
+
+
+class _Process:
+    """One program, on a leash, whose words go to a file: a pipe could fill up."""
+
+    def __init__(self, tokens: tuple[str, ...], environ: Mapping[str, str]) -> None:
+        self._program = Path(tokens[0]).name
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
+        try:
+            self._process = subprocess.Popen(
+                (sys.executable, "-I", "-c", _LEASH, str(os.getpid()), *tokens),
+                stdin=subprocess.DEVNULL,
+                stdout=self._words,
+                stderr=self._words,
+                env=environ,
+            )
+        except OSError as error:
+            self._words.close()
+            raise VerbsError(f"{self._program} does not start: {error}") from error
+
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def finish(self) -> str:
+        """Wait for its end and return what it printed; raises VerbsError where it failed."""
+        try:
+            status = self._process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise VerbsError(f"{self._program} did not end in {TIMEOUT_S:.0f} s") from error
+        finally:
+            text = self.kill()
+        if status:
+            said = _last_words(text)
+            raise VerbsError(f"{self._program} ended with {status}: {said or 'no word'}")
+        return text
+
+    def kill(self) -> str:
+        """End it where it has not; return what it had printed."""
+        self._process.kill()
+        self._process.wait()
+        if self._words.closed:
+            return ""
+        self._words.seek(0)
+        text = self._words.read(_MOST_TEXT).decode(errors="replace")
+        self._words.close()
+        return text
+
+
+def parse_result(text: str, nbytes: int, iterations: int) -> float:
+    """Return the seconds of one message: of a rate its inverse, of a latency half a round trip.
+
+    A rate comes as bytes per second with two decimals and as messages with six: the finer one is
+    taken. Of latencies it is the median (`t_typical`), in steps of 10 ns.
+
+    Raises:
+        VerbsError: where there is no table of this message, or its numbers contradict.
+    """
+    lines = text.splitlines()
+    place = next((i for i, line in enumerate(lines) if line.split()[:1] == ["#bytes"]), None)
+    if place is None:
+        raise VerbsError(f"no table of results: {_last_words(text) or 'nothing printed'}")
+    # Warnings about the CPU's frequency may come between.
+    rows = [
+        line.split() for line in lines[place + 1 :] if _NUMBERS.fullmatch(line) and line.split()
+    ]
+    try:
+        numbers = [float(word) for word in rows[0]] if rows else []
+    except ValueError:
+        numbers = []
+    if len(numbers) < 5 or numbers[0] != nbytes or numbers[1] < min(5, iterations):
+        raise VerbsError(f"no result of {nbytes} bytes: {_last_words(text)}")
+    if "t_typical" in lines[place]:
+        return _positive(numbers[4] * 1e-6)
+    unit = _UNIT.search(lines[place])
+    if unit is None or unit[1] not in _UNITS:
+        raise VerbsError(f"a rate in no known unit: {printable(lines[place], _MOST_REASON)}")
+    unit_messages = _UNITS[unit[1]] / nbytes
+    return _seconds_of_rates(numbers[3] * unit_messages, 0.005 * unit_messages, numbers[4] * 1e6)
+
+
+def _seconds_of_rates(rate: float, step: float, messages: float) -> float:
+    """Return the time of a message from two rates of messages/s, one with half its last digit."""
+    if abs(rate - messages) > 2 * (step + _HALF_DIGIT) + 0.01 * max(rate, messages):
+        raise VerbsError(f"rates of {rate:.6g} and {messages:.6g} messages/s contradict")
+    finer = rate if step * messages <= _HALF_DIGIT * rate else messages
+    return _positive(1 / finer if finer > 0 else math.inf)
+
+
+def _positive(seconds: float) -> float:
+    if not 0 < seconds < math.inf:
+        raise VerbsError("a result of no time")
+    return seconds
+
+
+def _last_words(text: str) -> str:
+    """Return the last line that says something, as a reason may show it."""
+    lines = [line.strip() for line in text.splitlines() if re.search(r"[A-Za-z]", line)]
+    return printable(lines[-1], _MOST_REASON) if lines else ""
+
+
+def choose_port(root: Path, numa: int | None, nic: int = -1) -> Port | None:
+    """Return an active port: of a number, else on a device of the NUMA node, else the first.
+
+    Args:
+        root: of the host's files.
+        numa: the node that is wanted near; None where it is not known.
+        nic: number among the active ports, in the order of their devices' names; -1 for any.
+    """
+    found = [
+        Port(
+            facts.name,
+            port.port,
+            _find_gid(root, facts.name, port.port) if port.link_layer == "Ethernet" else None,
+            _is_near(facts.pci.numa_node if facts.pci else None, numa),
+        )
+        for facts in read_rdma(root)
+        if _NAME.fullmatch(facts.name)
+        for port in facts.ports
+        if port.state == "ACTIVE"
+    ]
+    if nic >= 0:
+        return found[nic] if nic < len(found) else None
+    return min(found, key=lambda port: port.near is not True, default=None)
+
+
+def _is_near(node: int | None, numa: int | None) -> bool | None:
+    return None if node is None or node < 0 or numa is None else node == numa
+
+
+def _find_gid(root: Path, device: str, port: int) -> int | None:
+    """Return the address of RoCE that routers pass on: version 2 with IPv4, if there is one.
+
+    The program's own default is the first one, mostly of version 1, which stays in its subnet.
+    """
+    folder = root / "sys/class/infiniband" / device / "ports" / str(port)
+    return next(
+        (
+            index
+            for index, kind in list_numbered(folder / "gid_attrs/types", "")
+            if read_word(kind) == "RoCE v2"
+            and (read_word(folder / "gids" / str(index)) or "").startswith(
+                "0000:0000:0000:0000:0000:ffff:"
+            )
+        ),
+        None,
+    )
+
+
+def _draw_port() -> int:
+    """Return a TCP port that nobody listens on just now."""
+    with socket.socket() as drawn:
+        drawn.bind(("", 0))
+        return int(drawn.getsockname()[1])
+
+
+def is_listening(number: int, tables: Callable[[], Iterable[str]] | None = None) -> bool:
+    """Return whether somebody listens on a TCP port of this host."""
+    for line in (tables or _read_sockets)():
+        words = line.split()
+        if len(words) > 3 and words[3] == _LISTENING and words[1].endswith(f":{number:04X}"):
+            return True
+    return False
+
+
+def _read_sockets() -> Iterable[str]:
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            yield from Path("/proc/self/net", name).read_text(encoding="ascii").splitlines()

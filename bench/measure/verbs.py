@@ -1,0 +1,224 @@
+"""Messages by verbs between the RDMA devices of two hosts, measured by perftest: MPI's ceiling.
+
+The last rank starts the end that waits, rank 0 the one that connects and sends. Both are programs
+of their own, so a sample costs their start; ranks sleep meanwhile, and agree before and after by
+messages of MPI. Memory lies in the host; what arrives is not checked, since perftest does not tell.
+"""
+
+import json
+import socket
+
+import msgspec
+import numpy as np
+
+from bench.contracts import (
+    AxisSpec,
+    Checked,
+    Context,
+    Operation,
+    Peer,
+    Seconds,
+    Verbs,
+    VerbsError,
+)
+from bench.measure.axes import BYTES, PAIR, whole, with_default, word
+from bench.record import Axis, Case, Work
+from bench.schedule import Schedule
+
+TESTS = ("write_bw", "send_bw", "write_lat", "send_lat")
+MOST_BYTES = 2**23
+"""Largest message of perftest's own range."""
+ITERATIONS = 5000
+LEAST_ITERATIONS = 100
+SENT_BYTES = 2**29
+"""In one sample, as far as the iterations allow: at 10 GB/s that takes 50 ms."""
+TRIAL = 5
+"""Iterations that show whether the programs reach each other; perftest takes no fewer."""
+TEXT_BYTES = 4096
+MOST_REASON = 400
+"""Characters; JSON writes some as six bytes."""
+
+
+class _Told(msgspec.Struct):
+    """What one rank tells the other."""
+
+    reason: str | None = None
+    """Why it goes no further."""
+    host: str = ""
+    number: int = 0
+    """TCP port of the end that waits."""
+    seconds: float = 0.0
+
+
+class VerbsMessages:
+    """Verbs between two ranks' devices."""
+
+    name = "verbs"
+    title = "messages by verbs between two RDMA devices, without MPI (perftest)"
+    axes: tuple[AxisSpec, ...] = (
+        msgspec.structs.replace(with_default(BYTES, 2**16), least=2, most=MOST_BYTES),
+        AxisSpec(
+            name="test",
+            kind=str,
+            default=("write_bw", "send_lat"),
+            choices=TESTS,
+            in_id=True,
+            advice="RDMA write or send, back to back or to and fro",
+        ),
+        AxisSpec(
+            name="nic",
+            kind=int,
+            default=(-1,),
+            least=-1,
+            most=63,
+            advice="number of the active RDMA port at both ends; -1 for one near the rank",
+        ),
+        PAIR,
+    )
+    rank_agg = "rank0"
+    tolerance = 0.02
+    size_axis = "bytes"
+    pairwise = True
+
+    def work(self, case: Case) -> Work:
+        """One message."""
+        return Work(bytes=whole(case, "bytes"), rate_bytes=whole(case, "bytes"))
+
+    def columns(self, case: Case) -> dict[str, Axis]:
+        """One pair; of back to back messages one way."""
+        to_and_fro = word(case, "test").endswith("_lat")
+        return {"pairs": 1} if to_and_fro else {"direction": "uni", "pairs": 1}
+
+    def unsupported(self, case: Case, context: Context) -> str | None:
+        """Return why the programs do not run, or do not reach each other, or None."""
+        if context.message_loops is None or context.verbs is None:
+            return "needs MPI: two ranks start the ends"
+        world = context.communicator
+        if world.rank not in (0, world.size - 1):
+            return None
+        test, nic = word(case, "test"), whole(case, "nic")
+        ends, own = _Ends(case, context), context.verbs.lacks(test, nic)
+        other = ends.exchange(_Told(own)).reason
+        if own is not None or other is not None:
+            return own or other
+        context.alive()
+        try:
+            ends.measure(TRIAL)
+        except VerbsError as error:
+            return str(error)
+        return None
+
+    def prepare(self, case: Case, context: Context) -> Operation:
+        """Choose how many messages are a sample."""
+        return _Messages(case, context)
+
+
+class _Messages:
+    overhead_s = None
+    timing_layer = "perftest"
+    sleeps = True
+
+    def __init__(self, case: Case, context: Context) -> None:
+        world, verbs = context.communicator, context.verbs
+        self.idle = world.rank not in (0, world.size - 1)
+        self.params: dict[str, Axis] = {}
+        if self.idle or verbs is None:
+            return
+        self._ends = _Ends(case, context)
+        self._iterations = max(
+            LEAST_ITERATIONS, min(ITERATIONS, SENT_BYTES // whole(case, "bytes"))
+        )
+        self._alive = context.alive
+        self.params = {
+            "iterations": self._iterations,
+            "device": verbs.said_device(whole(case, "nic")),
+        }
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        """Fill `seconds` with one time per message for each start of the programs."""
+        del loops  # each start has many messages of its own
+        for sample in range(len(seconds)):
+            self._alive()
+            seconds[sample] = self._ends.measure(self._iterations)
+
+    def verify(self, seed: int) -> Checked:
+        """Nothing: perftest does not show what arrived."""
+        del seed
+        return Checked(0, 0)
+
+
+class _Ends:
+    """Both ends of a measurement, seen from one of them."""
+
+    def __init__(self, case: Case, context: Context) -> None:
+        world = context.communicator
+        if context.verbs is None:
+            raise RuntimeError("a case of verbs was prepared without them")
+        self._verbs: Verbs = context.verbs
+        self._loops = context.need_message_loops()
+        self._peer = Peer(world.size - 1 if world.rank == 0 else 0, world.rank == 0)
+        self._test, self._nic = word(case, "test"), whole(case, "nic")
+        self._nbytes = whole(case, "bytes")
+        memory = context.memories["host"]
+        self._said, self._heard = memory.allocate(TEXT_BYTES), memory.allocate(TEXT_BYTES)
+
+    def measure(self, iterations: int) -> float:
+        """Return the seconds of one message, on both ranks.
+
+        Raises:
+            VerbsError: with the reason of either end, on both.
+        """
+        told = self._connect(iterations) if self._peer.leads else self._wait(iterations)
+        if told.reason is not None:
+            raise VerbsError(told.reason)
+        return told.seconds
+
+    def _wait(self, iterations: int) -> _Told:
+        """Start the end that waits, say where it is, and hear what came of it."""
+        try:
+            server = self._verbs.serve(self._test, self._nic, self._nbytes, iterations)
+        except VerbsError as error:
+            told = _Told(reason=str(error)[:MOST_REASON])
+            self._say(told)
+            return told
+        self._say(_Told(host=socket.gethostname(), number=server.number))
+        # MPI would wait busily, on the core that the program needs.
+        server.finish()
+        return self._hear()
+
+    def _connect(self, iterations: int) -> _Told:
+        """Hear where the other end is, run the one that measures, and say what came of it."""
+        there = self._hear()
+        if there.reason is not None:
+            return there
+        try:
+            seconds = self._verbs.measure(
+                self._test, self._nic, self._nbytes, iterations, there.host, there.number
+            )
+            told = _Told(seconds=seconds)
+        except VerbsError as error:
+            told = _Told(reason=str(error)[:MOST_REASON])
+        self._say(told)
+        return told
+
+    def exchange(self, told: _Told) -> _Told:
+        """Tell the other end, and return what it tells."""
+        if self._peer.leads:
+            self._say(told)
+            return self._hear()
+        heard = self._hear()
+        self._say(told)
+        return heard
+
+    def _say(self, told: _Told) -> None:
+        text = json.dumps(msgspec.to_builtins(told)).encode()[:TEXT_BYTES]
+        self._said.write(np.frombuffer(text.ljust(TEXT_BYTES), np.uint8))
+        schedule = Schedule()
+        schedule.send(self._said.address, TEXT_BYTES, self._peer.rank)
+        self._loops.follow(np.empty(1), 1, schedule.cut())
+
+    def _hear(self) -> _Told:
+        schedule = Schedule()
+        schedule.receive(self._heard.address, TEXT_BYTES, self._peer.rank)
+        self._loops.follow(np.empty(1), 1, schedule.cut())
+        return msgspec.json.decode(self._heard.read().tobytes().strip(), type=_Told)
