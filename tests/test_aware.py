@@ -18,6 +18,7 @@ from bench.context import open_context
 from bench.contracts import Context, Memory, TakesDevice
 from bench.machine.aware import Maker, MpiStack, judge_stack, read_stack
 from bench.machine.mpi import find_mpi
+from bench.measure import MEASUREMENTS
 from bench.measure.handed import hands_device, refuse_device
 from bench.plan import make_plan
 from bench.record import Case, Status
@@ -224,6 +225,17 @@ def test_only_what_mpi_is_handed_is_refused(block, as_message, as_collective):
         ):
             why = refuse_device(case, context_of(0, 2, answers))
             assert why == ("it says so" if refused else None)
+
+
+def test_a_benchmark_that_runs_without_mpi_hands_it_nothing_and_others_do():
+    context = open_context(SoloWorld(), 1)
+    for name, measurement in MEASUREMENTS.items():
+        if not any(axis.name == "memory" for axis in measurement.axes):
+            continue
+        axes = {axis.name: axis.default[0] for axis in measurement.axes}
+        case = Case(name, name, axes | {"memory": "device", "ranks": 2})
+        alone = "needs MPI" not in (measurement.unsupported(case, context) or "")
+        assert hands_device(case) is not alone, name
 
 
 def test_an_end_in_host_memory_is_not_asked_about_a_gpu():
