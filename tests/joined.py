@@ -4,6 +4,7 @@ It forgives as little as a GPU: a call only queues, what is queued is done when 
 its stream, a message is sent when the other rank has taken it, and a group is one thing.
 """
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -60,12 +61,13 @@ class Binding:
         """Return the GPU of a rank, as far as the adapter asks it."""
         runtime = SimpleNamespace(
             is_hip=False,
-            setDevice=lambda _number: None,
-            deviceGetPCIBusId=lambda number: address or f"0000:{number:02x}:00.0",
             streamSynchronize=lambda _stream: self.synchronize(rank),
         )
         return SimpleNamespace(
-            runtime=runtime, number=rank, stream=SimpleNamespace(ptr=1000 + rank)
+            runtime=runtime,
+            device=contextlib.nullcontext(),
+            stream=SimpleNamespace(ptr=1000 + rank),
+            pci_address=address or f"0000:{rank:02x}:00.0",
         )
 
     def put(self, rank: int, *call: Any) -> None:

@@ -270,6 +270,7 @@ class _Runtime:
     _shadow = {}
     def getDeviceCount(self): return 1
     def setDevice(self, number): ...
+    def deviceGetPCIBusId(self, number): return "0000:00:00.0"
     def runtimeGetVersion(self): return 13000
     def deviceSynchronize(self): ...
     def free(self, address): ...
@@ -288,6 +289,7 @@ class _Stream:
 class cuda:
     runtime = _Runtime()
     Stream = _Stream
+    Device = int
 '''
 RUNTIME = "int cudaMemcpyAsync(void){return 0;} int cudaStreamSynchronize(void){return 0;}\n"
 SAYS_NOTHING = """

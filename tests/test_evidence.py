@@ -428,6 +428,8 @@ TRUTHS = [
     ({"memory": "host", **SLOWER, "copied": 0.0, **COUNTED}, "UNKNOWN", "E3", "host memory"),
     ({"memory": "standin", "copied": 0.0, **COUNTED, **HOG_STANDS}, "UNKNOWN", "E0", "standin"),
     ({"asked": "staged"}, "STAGED", "E0", "MPI was handed copies"),
+    ({"asked": "nccl"}, "UNKNOWN", "E0", "nothing shows the path"),
+    ({"asked": "nccl", "across": False, "on_nvlink": 1.0}, "DIRECT", "E3", "NVLink carried"),
     ({"asked": "staged", "memory": "standin", **HOG_FALLS}, "STAGED", "E4", "1.80 times"),
     ({"asked": "staged", **HOG_FALLS, "hog_shares_cores": True}, "STAGED", "E0", "the cores"),
 ]  # fmt: skip

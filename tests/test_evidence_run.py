@@ -73,6 +73,10 @@ def test_cases_whose_path_is_to_be_proven_get_control_runs_in_jobs_of_their_own(
     assert by_name["forbidden"].env["UCX_IB_GPU_DIRECT_RDMA"] == "n"
     assert "gdr_copy" in by_name["forbidden"].env["UCX_TLS"]
     assert by_name["required"].env["UCX_IB_GPU_DIRECT_RDMA"] == "y"
+    assert by_name["forbidden"].env["NCCL_NET_GDR_LEVEL"] == "LOC"
+    assert by_name["forbidden"].env["NCCL_P2P_DISABLE"] == "1"
+    assert by_name["required"].env["NCCL_NET_GDR_LEVEL"] == "SYS"
+    assert by_name["required"].env["NCCL_P2P_LEVEL"] == "SYS"
     for name, job in by_name.items():
         assert [case.axes[CONTROL] for case in job.cases] == [name] * 3
         assert job.env["UCX_PROTO_INFO"]
@@ -80,6 +84,7 @@ def test_cases_whose_path_is_to_be_proven_get_control_runs_in_jobs_of_their_own(
         "UCX_PROTO_INFO": "y",
         "UCX_LOG_LEVEL": "info",
         "NCCL_DEBUG": "INFO",
+        "NCCL_DEBUG_SUBSYS": "INIT,ENV,NET",
     }
     plain = [job for job in jobs if not job.id.endswith(tuple(by_name))]
     assert {len(job.cases): set(job.env) == set() for job in plain} == {3: False, 2: True}
@@ -124,6 +129,7 @@ def controls_of(memory: str, path: str) -> set[object]:
 def test_a_hog_stands_beside_device_memory_and_what_is_staged_for_certain():
     assert controls_of("host", "direct") == {"forbidden", "required"}
     assert controls_of("device", "direct") == {"forbidden", "required", "hog"}
+    assert controls_of("device", "nccl") == {"forbidden", "required", "hog"}
     assert controls_of("device", "staged") == controls_of("standin", "pipelined") == {"hog"}
 
 
@@ -360,6 +366,62 @@ def test_bytes_that_never_passed_the_port_contradict_a_trace(tmp_path):
     one = told.evidence()[case_of(2**19)]
     assert (one.path_observed, one.level) == ("UNKNOWN", "E3")
     assert "left by another way" in one.reason
+
+
+BY_NCCL = """
+[suite]
+name = "nccl"
+[[benchmark]]
+name = "bandwidth"
+bytes = "512 KiB"
+memory = "device"
+path = "nccl"
+window = 4
+evidence = true
+"""
+
+
+def evidence_of_nccl(folder: Path, log: str, **told: float):
+    """Return the verdict over windows by NCCL between two hosts, and control runs of such times."""
+    run = Told(folder, plan_of(BY_NCCL), log)
+    run.end({f"control={arm}": seconds for arm, seconds in told.items()})
+    (one,) = run.evidence().values()
+    return one
+
+
+def test_channels_of_nccl_and_its_control_runs_tell_of_its_path(tmp_path):
+    direct = evidence_of_nccl(tmp_path / "direct", traces.NCCL_DIRECT, forbidden=3e-3)
+    # Cards count the same bytes on either path, and nothing else is above E2.
+    assert (direct.path_observed, direct.level) == ("UNKNOWN", "E2")
+    assert "nothing below E3 proves it" in direct.reason
+    assert "GDRDMA" in direct.reason
+    assert "mlx5_2:1 of node1 counted 1.02 times the payload" in direct.reason
+    assert "P2P" not in direct.reason  # that channel stays inside a node
+    assert direct.ratio == pytest.approx(3)
+    staged = evidence_of_nccl(tmp_path / "staged", traces.NCCL_STAGED)
+    assert (staged.path_observed, staged.level) == ("STAGED", "E1")
+    assert "NET/IB/0" in staged.reason
+    against = evidence_of_nccl(tmp_path / "against", traces.NCCL_STAGED, forbidden=3e-3)
+    assert against.path_observed == "UNKNOWN"
+    assert "contradiction" in against.reason
+    unheard = evidence_of_nccl(tmp_path / "unheard", "")
+    assert (unheard.path_observed, unheard.level) == ("UNKNOWN", "E0")
+    for one in (direct, staged, against, unheard):
+        assert "MPI was handed copies" not in one.reason
+
+
+def test_leave_to_go_direct_that_made_nccl_faster_says_that_it_was_staged(tmp_path):
+    one = evidence_of_nccl(tmp_path, "", required=0.5e-3)
+    assert (one.path_observed, one.level) == ("STAGED", "E2")
+
+
+def test_what_ucx_says_it_cannot_do_is_no_word_about_nccl(tmp_path):
+    refused = traces.ucx_lines(
+        ["ib_md.c:1 UCX  ERROR mlx5_2: Couldn't enable GPUDirect RDMA. Please mend it"]
+    )
+    one = evidence_of_nccl(tmp_path, refused)
+    assert (one.path_observed, one.level) == ("UNKNOWN", "E0")
+    assert "GPUDirect" not in one.reason
 
 
 PROVEN = SUITE.replace('path = "staged"', 'path = "staged"\nevidence = true')

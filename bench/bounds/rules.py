@@ -13,7 +13,7 @@ from bench.bounds.known import Hardware, Network, Unbounded
 from bench.bounds.question import NONE, Bound, Question, Seats, memory_kind
 from bench.hardware import ELEMENT_BYTES
 from bench.measure import MEASUREMENTS
-from bench.measure.axes import whole, word
+from bench.measure.axes import STAGED_PATHS, whole, word
 from bench.measure.pair import pair_ranks, window_size
 from bench.measure.transfers import Transfers
 from bench.model.datasheet.cuts import crossing, crossing_s
@@ -55,7 +55,7 @@ def _way_out(asked: Question, host: str) -> Network:
 def _within(asked: Question, host: str, in_flight: int, window: int) -> Bound:
     """Messages inside a host: read and written once, as far as caches cannot hold them."""
     memory = memory_kind(asked.case)
-    if memory == "device" and asked.case.axes.get("path") in _BY_THE_HOST:
+    if memory == "device" and asked.case.axes.get("path") in STAGED_PATHS:
         slot = max(asked.hardware.slots(host), key=lambda slot: slot.value)
         return _through(Network(slot.value, slot.source), float(in_flight), window, "bytes")
     if memory != "host":
@@ -66,7 +66,6 @@ def _within(asked: Question, host: str, in_flight: int, window: int) -> Bound:
     return pass_memory(asked, host, 2 * ways * in_flight, messages)
 
 
-_BY_THE_HOST = ("staged", "pipelined")
 _ONE_WAY = ("bandwidth", "message_rate", "pairs_bandwidth")
 _PING_PONG = ("latency", "pairs_latency")
 

@@ -7,6 +7,7 @@ shows it. It is compared with its case, and is no result.
 from collections.abc import Iterable, Iterator
 
 from bench.evidence.payload import memory_of
+from bench.measure.axes import STAGED_PATHS
 from bench.record import CONTROL, Case
 
 FORBIDDEN, REQUIRED, HOG = "forbidden", "required", "hog"
@@ -22,7 +23,9 @@ ARMS: dict[str, dict[str, str]] = {
     REQUIRED: {
         # By default UCX tries, and falls back without a word.
         "UCX_IB_GPU_DIRECT_RDMA": "y",
+        # To NCCL both are leave to go direct at any distance, not an order.
         "NCCL_NET_GDR_LEVEL": "SYS",
+        "NCCL_P2P_LEVEL": "SYS",
     },
     HOG: {},
 }
@@ -33,6 +36,8 @@ TRACE = {
     "UCX_PROTO_INFO": "y",
     "UCX_LOG_LEVEL": "info",
     "NCCL_DEBUG": "INFO",
+    # The default leaves out NET, which says for which cards GPUDirect RDMA is on.
+    "NCCL_DEBUG_SUBSYS": "INIT,ENV,NET",
 }
 """What makes UCX and NCCL tell their choices, once each and outside every timed region."""
 
@@ -57,5 +62,5 @@ def controls(cases: Iterable[Case]) -> Iterator[Case]:
 
 def _arms_of(case: Case) -> tuple[str, ...]:
     # A path of our own is what it is; under a hog it shows that the hog is felt.
-    arms = (FORBIDDEN, REQUIRED) if case.axes["path"] == "direct" else ()
+    arms = () if case.axes["path"] in STAGED_PATHS else (FORBIDDEN, REQUIRED)
     return arms if memory_of(case) == "host" else (*arms, HOG)

@@ -17,6 +17,7 @@ from bench.evidence.hog import HOG_SHARED
 from bench.evidence.judge import DIFFERENT, Clues, judge
 from bench.evidence.payload import memory_of, sent_per_operation
 from bench.evidence.static import PathFacts
+from bench.measure.axes import STAGED_PATHS
 from bench.record import CONTROL, Case, Evidence, Job, Row, Status, parse_params
 from bench.results import JOURNAL_FILE, LOGS_FOLDER, RunMeta
 
@@ -115,7 +116,7 @@ class _Reader:
             forbidden_apart=_are_apart(forbidden, row),
             required=_ratio(required, row),
             required_apart=_are_apart(required, row),
-            refused=self._trace(required)[0].refused if required else None,
+            refused=self._refusal(row, required),
             on_ports=on_ports,
             ports=ports,
             on_nvlink=on_nvlink,
@@ -126,11 +127,15 @@ class _Reader:
             missing=(*_missing(row, across, facts), *_failed((forbidden, required, hog))),
         )
 
+    def _refusal(self, row: Row, required: Row | None) -> str | None:
+        """Return UCX's words where it could not meet the requirement; NCCL never says so."""
+        return None if required is None or row.path == "nccl" else self._trace(required)[0].refused
+
     def _falls(self, row: Row) -> bool:
         """Return whether a path that our own program stages was slower beside a hog."""
         hog = self._rows.get((control_id(row.case, HOG), row.launch))
         slower = _ratio(hog, row)
-        staged = row.path in ("staged", "pipelined") and not _shares_cores(hog)
+        staged = row.path in STAGED_PATHS and not _shares_cores(hog)
         return staged and slower is not None and slower >= DIFFERENT and bool(_are_apart(hog, row))
 
     def _routes(self, row: Row, across: bool | None) -> tuple[tuple[ucx.Route, str], ...]:

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from bench.measure.axes import STAGED_PATHS
+
 DIFFERENT = 1.2
 """Two arms whose medians differ by less, or whose intervals touch, are equal: medians of one launch
 wander by more than their intervals."""
@@ -101,7 +103,7 @@ class _Vote(NamedTuple):
 def judge(clues: Clues) -> Verdict:
     """Return the path that the clues prove, its level and the reason."""
     remarks = [*_remarks(clues), *clues.missing]
-    if clues.asked != "direct":
+    if clues.asked in STAGED_PATHS:
         return _judge_staged(clues, remarks)
     if clues.memory == "host":
         why = f"host memory: there is no device to copy from; {_say_ports(clues)}"
@@ -188,7 +190,7 @@ def _remarks(clues: Clues) -> Iterator[str]:
     """Yield what was gathered and decides nothing."""
     if clues.forbidden is not None and not _apart(clues.forbidden, clues.forbidden_apart, False):
         yield f"with the direct path forbidden {_say_equal(clues.forbidden)}"
-    if clues.asked != "direct" or clues.memory != "device":
+    if clues.asked in STAGED_PATHS or clues.memory != "device":
         pass
     elif clues.across and clues.on_ports is not None and clues.copied is None:
         yield (

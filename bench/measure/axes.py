@@ -18,6 +18,9 @@ MEMORY_KINDS = ("host", "pinned", "device", "standin")
 DEVICE_KINDS = frozenset({"device", "standin"})
 """Memory that the host reaches by copies alone."""
 
+STAGED_PATHS = frozenset({"staged", "pipelined"})
+"""Paths on which our own program copies what a device holds, and MPI gets the copies."""
+
 BYTES = AxisSpec(
     name="bytes",
     kind=int,

@@ -93,16 +93,15 @@ class Nccl:
     def _look(self) -> _Here:
         try:
             gpu = self._open_gpu()
-            address = str(gpu.runtime.deviceGetPCIBusId(gpu.number))
             binding = self._import()
         except MissingMemoryError as error:
             return _Here(str(error), "", False)
         except Exception as error:  # noqa: BLE001 - of CuPy, its loader, or the driver
             return _Here(f"it needs CuPy's binding of it ({type(error).__name__})", "", False)
         if not binding.available:
-            why = "it needs its library: pip install the nvidia-nccl wheel of the CUDA version"
-            return _Here(why, address, False)
-        return _Here(None, address, os.environ.get(SHARING_VARIABLE) == "1")
+            why = "it needs its library, of CUDA 13: pip install nvidia-nccl-cu13"
+            return _Here(why, gpu.pci_address, False)
+        return _Here(None, gpu.pci_address, os.environ.get(SHARING_VARIABLE) == "1")
 
     def _join(self) -> FollowsSteps:
         self._failure = self._failure or self.lacks()
@@ -149,10 +148,10 @@ class NcclCalls:
     """
 
     def __init__(self, gpu: Gpu, binding: Any, world: Communicator, unique: object) -> None:
-        gpu.runtime.setDevice(gpu.number)
         self.name = "rccl" if gpu.runtime.is_hip else "nccl"
         self.version = version_text(binding.get_version())
-        self._communicator = binding.NcclCommunicator(world.size, unique, world.rank)
+        with gpu.device:
+            self._communicator = binding.NcclCommunicator(world.size, unique, world.rank)
         # Before the driver goes down at the end of the process.
         weakref.finalize(self, self._communicator.destroy)
         self._stream = int(gpu.stream.ptr)
