@@ -497,7 +497,7 @@ class Operation(Protocol):
 
 @runtime_checkable
 class Sleeps(Protocol):
-    """An operation whose ranks may sleep while programs work for them."""
+    """An operation whose ranks may sleep: programs work for them, or a device keeps the time."""
 
     sleeps: bool
     """Whether time off the core is no sign that others disturbed."""

@@ -65,7 +65,7 @@ def true_seconds(case: Case) -> float:
         return 60e-9 + size / 15e9 + (150e-9 if size > 4096 else 0.0)
     if case.benchmark == "message_rate":
         return 55e-9 + size / 14e9
-    if case.benchmark in ("memcpy", "stream"):
+    if case.benchmark in ("memcpy", "stream", "peer_copy"):
         size *= KERNELS.get(str(axes.get("kernel")), 1)
         rate = 60e9 if size < 2**20 else 12e9
         return 25e-9 + size / rate
@@ -114,6 +114,17 @@ def cases(benchmarks: Iterable[str]) -> list[Case]:
                 (benchmark, {"bytes": size, "mode": mode})
                 for mode in ("latency", "throughput")
                 for size in SIZES[3:]
+            ]
+        elif benchmark == "peer_copy":
+            way: dict[str, Axis] = {"bytes": 2**20, "memory": "device", "pattern": "pair"}
+            found += [
+                (benchmark, {**way, "src_gpu": 0, "dst_gpu": 1, "direction": direction})
+                for direction in ("uni", "bi")
+            ]
+            way |= {"direction": "uni"}
+            found += [
+                (benchmark, {**way, "pattern": "one_to_all", "src_gpu": 1}),
+                (benchmark, {**way, "pattern": "all_to_one", "dst_gpu": 0}),
             ]
         elif benchmark == "memcpy":
             found += [(benchmark, {"bytes": size}) for size in SIZES[6:]]

@@ -166,8 +166,9 @@ def check_on_gpu(case: Case, context: Context, timing_layer: str = "device event
     reason = COPY.unsupported(case, context)
     if reason is not None:
         pytest.skip(reason)
-    operation = COPY.prepare(case, context)
+    operation: Any = COPY.prepare(case, context)
     assert operation.timing_layer == timing_layer
+    assert operation.sleeps == (timing_layer == "device events")
     ways = 2 if case.axes["direction"] == "bi" else 1
     for seed in (1, 2):
         assert operation.verify(seed) == (ways * (2**20 + 5), 0)

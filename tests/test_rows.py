@@ -66,6 +66,15 @@ def test_a_row_names_its_run_job_attempt_launch_and_place():
 # Statistics, by hand.
 
 
+@pytest.mark.parametrize(
+    ("pattern", "src", "dst"),
+    [("pair", "a:gpu0", "a:gpu1"), ("one_to_all", "a:gpu0", None), ("all_to_one", "a", "a:gpu0")],
+)
+def test_gpus_of_one_process_are_those_of_the_first_host(pattern, src, dst):
+    row = row_of(make_case("peer_copy", pattern=pattern), {0: TEN})
+    assert (row.src, row.dst) == (src, dst)
+
+
 def test_the_statistics_of_ten_known_samples():
     row = row_of(make_case("latency"), {0: TEN})
     assert row.statistic == "median"

@@ -57,6 +57,16 @@ def test_names_tell_products_apart(tmp_path):
     assert "matmul 33 x 1000 x 1000 fp32" in set(table["name"])
 
 
+def test_names_tell_gpus_of_one_process_apart(tmp_path):
+    table = load(write_run(tmp_path / "r", benchmarks=["peer_copy"]))
+    assert set(table["name"]) == {
+        "peer_copy GPU 0 to GPU 1 device direction uni 1 MiB",
+        "peer_copy GPU 0 to GPU 1 device direction bi 1 MiB",
+        "peer_copy GPU 1 to all device direction uni 1 MiB",
+        "peer_copy all to GPU 0 device direction uni 1 MiB",
+    }
+
+
 def test_missing_numbers_are_missing_and_never_zero(tmp_path):
     table = load(write_run(tmp_path / "r", benchmarks=["latency"], fail={"c0000": "died"}))
     failed = table[table["status"] == "failed"].iloc[0]

@@ -94,6 +94,9 @@ _SPEAKING = ("mode", "path", "strategy", "split", "posting", "pattern")
 _PAIR = ("src_rank", "dst_rank")
 """Axes that name a pair; people know it by its hosts."""
 
+_GPUS = ("src_gpu", "dst_gpu")
+"""Axes that name GPUs of one process; where one is missing it is all others."""
+
 _COUNTED = ("schema", "attempt", "launch")
 """Whole numbers that every line has."""
 
@@ -260,10 +263,12 @@ def _order(record: Record) -> tuple[object, ...]:
 
 def _label(axes: Mapping[str, Axis], varying: set[str], record: Record) -> str | None:
     pair = [_pair_name(axes, record)] if set(_PAIR) <= axes.keys() else []
+    pair += [_gpus_name(axes)] if {*_GPUS} & axes.keys() else []
     shape = [f"{axes['k']} x {axes['n']}"] if {"k", "n"} <= axes.keys() else []
     named = [str(axes[axis]) for axis in _ALWAYS_NAMED if axis in axes]
     elsewhere = {axis for axis in _MEMORY if axes.get(axis, "host") != "host"}
-    others = sorted(varying - {"k", "n", *_ALWAYS_NAMED, *_PAIR, *_MEMORY})
+    told = {"k", "n", *_ALWAYS_NAMED, *_PAIR, *_MEMORY, *_GPUS}
+    others = sorted(varying - told - ({"pattern"} if {*_GPUS} & axes.keys() else set()))
     named += [_memory_name(axes)] if elsewhere or varying & {*_MEMORY} & axes.keys() else []
     named += [
         str(axes[axis]) if axis in _SPEAKING else f"{axis} {axes[axis]}"
@@ -278,6 +283,10 @@ def _memory_name(axes: Mapping[str, Axis]) -> str:
     """Return the kind of memory, or of that of both ends where they differ."""
     ends = [str(axes[axis]) for axis in _MEMORY if axes.get(axis, "same") != "same"]
     return " to ".join(ends)
+
+
+def _gpus_name(axes: Mapping[str, Axis]) -> str:
+    return " to ".join(f"GPU {axes[end]}" if end in axes else "all" for end in _GPUS)
 
 
 def _pair_name(axes: Mapping[str, Axis], record: Record) -> str:

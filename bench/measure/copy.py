@@ -137,6 +137,7 @@ class _Copies:
         else:
             self.timing_layer = "ctypes"
             self.overhead_s = self._call_overhead_s()
+        self.sleeps = self._timed is not None
 
     def run(self, seconds: Seconds, loops: int) -> None:
         for sample in range(len(seconds)):

@@ -142,6 +142,7 @@ class _Product:
 class _OnDevice:
     idle = False
     timing_layer = "device events"
+    sleeps = True
     overhead_s = None
 
     def __init__(self, case: Case, memory: Multiplies) -> None:

@@ -119,6 +119,7 @@ def routes(case: Case) -> list[tuple[int, int]]:
 class _PeerCopies:
     idle = False
     timing_layer = "device events"
+    sleeps = True
     overhead_s = None
 
     def __init__(self, case: Case, context: Context) -> None:
