@@ -68,15 +68,17 @@ class GpuLoad(NamedTuple):
 def read_clocks(nvml: Any, handle: Any) -> ClockReading:
     """Return what an initialised NVML says of one GPU."""
     ask = Asker(nvml)
+    # First what is gone soonest when a GPU has nothing left to do.
+    reasons = name_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle))
+    clock = ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM)
+    milliwatts = ask(nvml.nvmlDeviceGetPowerUsage, handle)
     policies = {
         "power-cap": nvml.NVML_PERF_POLICY_POWER,
         "thermal": nvml.NVML_PERF_POLICY_THERMAL,
     }
     told = {name: ask(nvml.nvmlDeviceGetViolationStatus, handle, p) for name, p in policies.items()}
-    milliwatts = ask(nvml.nvmlDeviceGetPowerUsage, handle)
-    reasons = name_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle))
     return ClockReading(
-        sm_clock_mhz=ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
+        sm_clock_mhz=clock,
         power_watts=None if milliwatts is None else milliwatts / 1000,
         throttle=None if reasons is None else tuple(r.replace(" ", "-") for r in reasons),
         held_ns={name: int(each.violationTime) for name, each in told.items() if each is not None},
