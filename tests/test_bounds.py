@@ -124,6 +124,15 @@ def test_a_link_of_the_catalogue_bounds_by_what_it_can_carry_at_most():
     assert bound.seconds == pytest.approx(10**6 / (1.25e9 * 1448 / 1538))
 
 
+def test_verbs_are_bounded_by_the_wire_and_by_nothing_inside_a_host():
+    case = make_case("verbs", bytes=10**6)
+    wire = find_bound(make_case("latency", bytes=10**6), TWO, WIRE)
+    assert find_bound(case, TWO, WIRE).seconds == wire.seconds
+    alone = find_bound(case, Seats(("h1", "h1")), WIRE)
+    assert alone.seconds is None
+    assert "RDMA device" in alone.source
+
+
 def test_an_exchange_is_bounded_by_the_bytes_that_its_schedule_sends():
     seats = Seats(("h1",) * 3 + ("h2",) * 3)
     case = make_case("exchange", bytes=4 * 10**6, strategy="naive", ranks=6)

@@ -43,6 +43,13 @@ def _pair(asked: Question) -> Bound:
     return _through(slower, float(window * size), window, "bytes")
 
 
+def _verbs(asked: Question) -> Bound:
+    """Messages by verbs: over the slower network; a device that reaches itself has no such fact."""
+    if len(set(asked.seats.hosts)) < 2:
+        raise Unbounded("no fact states what an RDMA device does between ranks of its host")
+    return _pair(asked)
+
+
 def _way_out(asked: Question, host: str) -> Network:
     """Return what a host sends: data of a GPU passes its PCIe link first."""
     network = asked.hardware.network(host)
@@ -216,6 +223,7 @@ RULES: dict[str, Callable[[Question], Bound]] = {
     "pairs_latency": _pair,
     "pairs_bandwidth": _pair,
     "pairs_bibandwidth": _pair,
+    "verbs": _verbs,
     "overlap": _pair,
     "multi_pair": _routes,
     "fan_in": _routes,
