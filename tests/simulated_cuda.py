@@ -10,14 +10,27 @@ so that the times that events tell are known beforehand.
 import ctypes
 import itertools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.memory.gpu import Gpu
+from bench.memory.product import decode, encode
 from bench.schedule import DeviceCopies
 
+GEMM_TYPES = {
+    # cudaDataType_t and cublasComputeType_t: what lies in memory, and what alpha and beta are.
+    (1, 70): (np.float64, np.float64),
+    (0, 68): (np.float32, np.float32),
+    (0, 77): (np.float32, np.float32),
+    (2, 68): (np.float16, np.float32),
+    (14, 68): (np.uint16, np.float32),
+}
+"""Which pairs cublasGemmEx takes; of bfloat16 the bits."""
+FLOP_RATE = 1e12
+"""FLOP per second of every product."""
 RATE = 1e9
 """Bytes per second of every copy, whatever else is copied."""
 LAUNCH_S = 1e-3
@@ -55,11 +68,14 @@ class Simulated:
         self.memory: dict[int, tuple[int | None, Any]] = {}
         self.reach: set[tuple[int, int]] = set()
         self.holding = 0
-        self.loaded: set[tuple[int, str, int]] = set()
+        self.loaded: set[tuple[object, ...]] = set()
+        self.products = 0
         self.copied: list[tuple[int, str]] = []
         self.cupy = self
         self.cuda = self
         self.runtime = Runtime(self)
+        self.cublas = Cublas(self)
+        self.device = SimpleNamespace(get_cublas_handle=lambda: 7)
         machine = self
 
         class Device:
@@ -93,6 +109,13 @@ class Simulated:
             if start <= address < start + len(raw):
                 return gpu
         raise CudaError(700, "illegal address")
+
+    def load(self, code: tuple[object, ...]) -> None:
+        """Load code on the current device, which may wait for all that is queued."""
+        key = (self.current, *code)
+        if key not in self.loaded and self.holding:
+            raise CudaError(702, "code is loaded while a kernel holds a stream")
+        self.loaded.add(key)
 
     def work(self, done: Callable[[], bool]) -> None:
         """Run whatever is ready until something is done."""
@@ -170,6 +193,53 @@ class Runtime:
         on.copy(target, source, nbytes, "engine")
 
 
+class Cublas:
+    """The one call of the library, which counts columns first."""
+
+    def __init__(self, machine: Simulated) -> None:
+        self._machine = machine
+
+    def gemmEx(
+        self,
+        handle: int,
+        *shape: int,
+    ) -> None:
+        (ta, tb, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc, *how) = shape
+        assert (handle, ta, tb, how[1]) == (7, 0, 0, -1)
+        assert a_type == b_type == c_type
+        assert (lda, ldb, ldc) == (m, k, m)
+        kind, scale = GEMM_TYPES[a_type, how[0]]
+        assert self._read(alpha, (1,), scale) == 1
+        assert self._read(beta, (1,), scale) == 0
+        machine, stream = self._machine, self._machine.current_stream[-1]
+        machine.load((m, n, k, a_type))
+
+        def run(at: float) -> float:
+            left, right = (
+                _numbers(self._read(address, (columns, rows), kind)).T
+                for address, rows, columns in ((a, m, k), (b, k, n))
+            )
+            product = (left.astype(np.float64) @ right.astype(np.float64)).T
+            self._read(c, (n, m), kind)[:] = _stored(product, kind)
+            machine.products += 1
+            return at + 2 * m * n * k / FLOP_RATE
+
+        stream.queue.append(Operation(lambda: 0.0, run))
+
+    def _read(self, address: int, shape: tuple[int, ...], kind: type) -> Any:
+        nbytes = int(np.prod(shape)) * np.dtype(kind).itemsize
+        raw = (ctypes.c_uint8 * nbytes).from_address(address)
+        return np.frombuffer(raw, kind).reshape(shape)
+
+
+def _numbers(stored: Any) -> Any:
+    return decode(stored, "bf16") if stored.dtype == np.uint16 else stored
+
+
+def _stored(numbers: Any, kind: type) -> Any:
+    return encode(numbers, "bf16") if kind is np.uint16 else numbers.astype(kind)
+
+
 class SimulatedStream:
     """A stream of the device that was the current one."""
 
@@ -243,10 +313,7 @@ class SimulatedKernel:
     def __call__(self, grid: tuple[int], block: tuple[int], args: tuple[int, ...]) -> None:
         machine, stream = self._machine, self._machine.current_stream[-1]
         assert stream.device == machine.current
-        key = (id(self), self._name, machine.current)
-        if key not in machine.loaded and machine.holding:
-            raise CudaError(702, "code is loaded while a kernel holds a stream")
-        machine.loaded.add(key)
+        machine.load((id(self), self._name))
         if self._name == "hold":
             self._hold(stream, *args)
         else:

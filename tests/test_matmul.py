@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated_cuda import FLOP_RATE, simulate
 from test_measure import make_case, spoil_products
 
 from bench.context import open_context
@@ -129,6 +130,43 @@ def test_bfloat16_is_the_nearest_of_eight_bits(number):
 def test_bfloat16_rounds_half_way_to_even():
     numbers = np.array([1 + 2.0**-8, 1 + 3 * 2.0**-8, 1 + 2.0**-7], np.float32)
     assert decode(encode(numbers, "bf16"), "bf16").tolist() == [1, 1 + 2.0**-6, 1 + 2.0**-7]
+
+
+@pytest.mark.parametrize("cache", ["hot", "cold"])
+@pytest.mark.parametrize("dtype", KINDS)
+def test_products_of_a_simulated_gpu_are_right_and_take_their_time(dtype, cache, monkeypatch):
+    machine = simulate(monkeypatch, gpus=1)
+    context = open_context(SoloWorld(), 1)
+    case = product_case(batch=96, k=128, n=80, dtype=dtype, memory="device", cache=cache)
+    assert MATMUL.unsupported(case, context) is None
+    operation: Any = MATMUL.prepare(case, context)
+    sets = operation.params["sets"]
+    itemsize = {"fp64": 8, "fp16": 2, "bf16": 2}.get(dtype, 4)
+    each = (96 * 128 + 128 * 80 + 96 * 80) * itemsize
+    assert sets == 1 if cache == "hot" else (sets - 1) * each < 2 * 2**20 <= sets * each
+    assert operation.params["gpu_cache_bytes"] == 2**20
+    assert machine.products == sets  # each has run once before any is timed
+    for seed in range(sets + 2):
+        assert operation.verify(seed).bytes_wrong == 0
+    seconds = np.zeros(3)
+    operation.run(seconds, 300)
+    assert seconds == pytest.approx(2 * 96 * 128 * 80 / FLOP_RATE)
+
+
+def test_a_wrong_element_of_a_gpu_is_seen(monkeypatch):
+    simulate(monkeypatch, gpus=1)
+    context = open_context(SoloWorld(), 1)
+    case = product_case(batch=8, k=16, n=8, dtype="bf16", memory="device")
+    operation: Any = MATMUL.prepare(case, context)
+    right = operation._product.fetch
+
+    def spoil() -> Any:
+        product, *factors = right()
+        product[7, 0] += 1
+        return product, *factors
+
+    operation._product.fetch = spoil
+    assert operation.verify(1).bytes_wrong > 0
 
 
 @pytest.mark.gpu
