@@ -2,11 +2,12 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
 import msgspec
 
+from bench.composition import COMPOSED, Fitted, Kind, NotComposed, compose_case, fit_messages
 from bench.measure import MEASUREMENTS
 from bench.model import family, fit_of
 from bench.model.conformal import conformal_quantile, difficulty
@@ -47,16 +48,24 @@ class Calibrated(msgspec.Struct, frozen=True):
         return _difficulty(self.points, size)
 
 
-def predict_targets(plan: Plan, rows: Sequence[Row], frozen_at: str) -> list[Prediction]:
+def predict_targets(
+    plan: Plan, rows: Sequence[Row], frozen_at: str, hosts: int | None = None
+) -> list[Prediction]:
     """Return a prediction for every target case of every launch, empty with the reason where none.
+
+    A case whose own sizes were calibrated lies on their curve; of the others some are composed of
+    messages between two ranks.
 
     Args:
         plan: the plan; its calibration cases have run.
         rows: what they measured.
         frozen_at: the time of day, before any target case.
+        hosts: that ranks are spread over, evenly in blocks; None where nobody knows.
     """
-    curves = _fit_groups(_calibration_cases(plan), rows)
+    calibration = _calibration_cases(plan)
+    curves = _fit_groups(calibration, rows)
     widths = _widths(curves)
+    messages = fit_messages(calibration, rows)
     targets = [
         (case, job.launch)
         for job in plan.jobs
@@ -64,10 +73,15 @@ def predict_targets(plan: Plan, rows: Sequence[Row], frozen_at: str) -> list[Pre
         for case in job.cases
         if CONTROL not in case.axes
     ]
-    return [
-        _predict(case, launch, curves.get(_group(case), _TOO_FEW), widths, frozen_at)
-        for case, launch in targets
-    ]
+    predictions = []
+    for case, launch in targets:
+        fitted = curves.get(_group(case), _TOO_FEW)
+        if isinstance(fitted, Calibrated):
+            made = _predict(case, launch, fitted, widths, frozen_at)
+        else:
+            made = _compose(case, launch, fitted, messages, hosts, frozen_at)
+        predictions.append(made)
+    return predictions
 
 
 _TOO_FEW = "none: too few sizes to calibrate on; a third of them, and at least two, are measured"
@@ -146,17 +160,40 @@ def _misses(benchmark: str, points: Sequence[Point]) -> Iterator[float]:
         yield from (abs(math.log(seconds / time)) / hard for time in points[i].times)
 
 
+def _compose(
+    case: Case,
+    launch: int,
+    why_no_curve: str,
+    messages: Mapping[Kind, Fitted],
+    hosts: int | None,
+    frozen_at: str,
+) -> Prediction:
+    """Return what is composed of messages, or why there is neither a curve nor that."""
+    none = Prediction(
+        case=case.id, launch=launch, tier="C", formula=why_no_curve, frozen_at=frozen_at
+    )
+    if case.benchmark not in COMPOSED:
+        return none
+    try:
+        composed = compose_case(case, messages, hosts)
+    except NotComposed as missing:
+        return msgspec.structs.replace(none, formula=f"none: {missing}")
+    return msgspec.structs.replace(
+        none,
+        formula=composed.formula,
+        seconds=composed.seconds,
+        parameters_hash=_hash(composed.parameters),
+        calibration_cases=" ".join(sorted(composed.cases)),
+    )
+
+
 def _predict(
     case: Case,
     launch: int,
-    fitted: Calibrated | str,
+    fitted: Calibrated,
     widths: dict[str, float | None],
     frozen_at: str,
 ) -> Prediction:
-    if isinstance(fitted, str):
-        return Prediction(
-            case=case.id, launch=launch, tier="C", formula=fitted, frozen_at=frozen_at
-        )
     size = _size(case)
     seconds = fitted.curve.seconds(size)
     width = widths[family(case.benchmark)]

@@ -64,7 +64,7 @@ def make_plan(suite: Suite, launches: int | None = None, seed: int | None = None
     seed = suite.seed if seed is None else seed
     _refuse_too_many(suite, launches)
     cases = list({case.id: case for block in suite.blocks for case in expand(block)}.values())
-    calibration = choose_calibration(cases)
+    calibration = _calibration(suite, cases)
     proven = {case.id: case for block in suite.blocks if block.evidence for case in expand(block)}
     cases += controls(proven.values())
     jobs: list[Job] = []
@@ -114,6 +114,17 @@ def _case_id(benchmark: str, axes: dict[str, Axis], specs: dict[str, AxisSpec]) 
         if name not in specs or specs[name].in_id or specs[name].default != (value,)
     ]
     return "/".join([benchmark, *told])
+
+
+def _calibration(suite: Suite, cases: Iterable[Case]) -> frozenset[str]:
+    """Return what is calibrated on: as blocks say, and chosen where they leave it open."""
+    told = {
+        wanted: {case.id for block in suite.blocks if block.calibrate is wanted
+                 for case in expand(block)}
+        for wanted in (True, False)
+    }  # fmt: skip
+    open_cases = (case for case in cases if case.id not in told[True] | told[False])
+    return choose_calibration(open_cases) | told[True]
 
 
 def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:

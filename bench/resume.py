@@ -142,18 +142,23 @@ def what_is_left(plan: Plan, rows: Sequence[Row], attempts: dict[str, int]) -> t
     return tuple(jobs)
 
 
-def predict_rest(known: RunFolder, kept: Sequence[Row]) -> Predict:
+def predict_rest(known: RunFolder, kept: Sequence[Row], hosts: int | None = None) -> Predict:
     """Return the prediction of a resumed run: frozen ones stay, measured cases get none.
 
     A calibration case that was lost is measured all the same, but a prediction that was frozen
     without it is not made again.
+
+    Args:
+        known: the run, as it is.
+        kept: its rows that stay.
+        hosts: that ranks are spread over; None where nobody knows.
     """
     # Those from datasheets were frozen before anything was measured.
     frozen = [prediction for prediction in known.predictions() if prediction.tier == "C"]
     done = {(row.case, row.launch) for row in kept}
 
     def predict(plan: Plan, rows: Sequence[Row], frozen_at: str) -> list[Prediction]:
-        made = [] if frozen else predict_targets(plan, rows, frozen_at)
+        made = [] if frozen else predict_targets(plan, rows, frozen_at, hosts)
         return [p for p in made if (p.case, p.launch) not in done]
 
     return predict

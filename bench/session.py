@@ -1,6 +1,7 @@
 """A run from the request to its finished folder: what `clusterbench run` does, in order."""
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -259,7 +260,15 @@ def carry_out(request: Request, parent: Path) -> Ended:
         recorder = Recorder(folder, meta)
         _freeze_datasheet(recorder, prepared.plan, request)
         progress = open_progress(prepared.plan.cases())
-        return _run(Runner(prepared.plan, launcher, recorder, progress, predict_targets))
+        predict = functools.partial(predict_targets, hosts=_count_hosts(request))
+        return _run(Runner(prepared.plan, launcher, recorder, progress, predict))
+
+
+def _count_hosts(request: Request) -> int | None:
+    """Return the hosts that ranks are spread over; None where only a scheduler knows."""
+    if request.launcher in ("mpirun", "local"):
+        return len(request.host_names()) or 1
+    return request.nodes
 
 
 def _freeze_datasheet(recorder: Recorder, plan: Plan, request: Request) -> None:
@@ -325,7 +334,7 @@ def _carry_on(run: RunFolder, force: bool) -> Ended:
     run.meta.outcome = run.meta.finished_utc = None
     recorder = Recorder(run.path, run.meta)
     progress = open_progress(sum(len(job.cases) for job in left))
-    predict = predict_rest(run, kept)
+    predict = predict_rest(run, kept, _count_hosts(request))
     return _run(Runner(prepared.plan, prepared.launcher, recorder, progress, predict, left, kept))
 
 

@@ -11,7 +11,8 @@
     bytes = { from = "1 B", to = "4 MiB", per_octave = 1 }
 
 Every other key of a benchmark is one of its axes: one value, a list, or a range; but
-`evidence = true` asks for control runs that tell which path its messages take.
+`evidence = true` asks for control runs that tell which path its messages take, and `calibrate` says
+whether models are fitted on all of its cases or on none of them.
 """
 
 import re
@@ -49,6 +50,8 @@ class Block(msgspec.Struct, frozen=True):
     axes: dict[str, tuple[Axis, ...]]
     evidence: bool = False
     """Whether the path of its messages is to be proven, by traces and control runs."""
+    calibrate: bool | None = None
+    """Whether models are fitted on all its cases or on none; None for a third of the sizes."""
 
 
 class Suite(msgspec.Struct, frozen=True):
@@ -165,11 +168,14 @@ def _block(value: object, path: str) -> Block:
             f"{path}.name: no benchmark {printable(name)!r}; {nearest(name, MEASUREMENTS)}"
         )
     axes = [axis.name for axis in measurement.axes]
-    refuse_unknown(table, path, ("name", "evidence", *axes))
+    refuse_unknown(table, path, ("name", "evidence", "calibrate", *axes))
     evidence = as_truth(table.get("evidence", False), f"{path}.evidence")
     if evidence and "path" not in axes:
         raise SuiteError(f"{path}.evidence: {name} has no path to prove; leave it out")
-    return Block(name, _axes(measurement, table, path), evidence)
+    calibrate = table.get("calibrate")
+    if calibrate is not None:
+        calibrate = as_truth(calibrate, f"{path}.calibrate")
+    return Block(name, _axes(measurement, table, path), evidence, calibrate)
 
 
 def _axes(

@@ -125,6 +125,23 @@ def test_at_most_a_third_of_the_sizes_calibrate_and_both_ends_do(sizes):
 
 
 @given(st.sets(st.integers(1, 2**20), min_size=1, max_size=60))
+@pytest.mark.parametrize(
+    ("said", "calibrated"), [("", 3), ("calibrate = true", 9), ("calibrate = false", 0)]
+)
+def test_a_block_says_whether_models_are_fitted_on_its_cases(said, calibrated):
+    text = f"""[suite]
+name = "s"
+[[benchmark]]
+name = "latency"
+bytes = [8, 16, 32, 64, 128, 256, 512, 1024, 2048]
+{said}
+"""
+    plan = make_plan(parse_suite(text, "s"))
+    found = [job for job in plan.jobs if job.stage is Stage.CALIBRATE]
+    assert sum(len(job.cases) for job in found) == calibrated
+    assert plan.cases() == 9
+
+
 def test_at_most_five_batches_calibrate_each_shape_and_type(batches):
     cases = matmul(*sorted(batches), dtype='["fp32", "fp64"]')
     chosen = choose_calibration(cases)

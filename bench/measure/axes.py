@@ -81,7 +81,14 @@ PAIR = AxisSpec(
     default=(2,),
     least=2,
     most=1_000_000,
-    advice="world size; the first and the last rank are the pair, the others sleep",
+    advice="world size; two ranks are the pair, the others sleep",
+)
+BETWEEN = AxisSpec(
+    name="between",
+    kind=str,
+    default=("ends",),
+    choices=("ends", "neighbours"),
+    advice="the pair: the first and the last rank, or the first two, which are on one host if any",
 )
 EACH = AxisSpec(
     name="ranks",

@@ -1,7 +1,7 @@
 """A window of messages one way between two ranks, ended by one reply, per message."""
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds
-from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOW, whole, with_default
+from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole, with_default
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
 from bench.record import Axis, Case, Work
 from bench.schedule import Schedule, Steps
@@ -12,7 +12,7 @@ class Bandwidth:
 
     name = "bandwidth"
     title = "a window of messages one way between two ranks"
-    axes: tuple[AxisSpec, ...] = (with_default(BYTES, 2**20), *ROUTE, WINDOW, PAIR)
+    axes: tuple[AxisSpec, ...] = (with_default(BYTES, 2**20), *ROUTE, WINDOW, PAIR, BETWEEN)
     rank_agg = "rank0"
     tolerance = 0.01
     size_axis = "bytes"

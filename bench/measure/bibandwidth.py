@@ -1,7 +1,7 @@
 """Windows of messages both ways at once between two ranks, per pair of messages."""
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds
-from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOW, whole, with_default
+from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole, with_default
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
 from bench.record import Axis, Case, Work
 from bench.schedule import Schedule
@@ -12,7 +12,7 @@ class Bibandwidth:
 
     name = "bibandwidth"
     title = "windows of messages both ways at once between two ranks"
-    axes: tuple[AxisSpec, ...] = (with_default(BYTES, 2**20), *ROUTE, WINDOW, PAIR)
+    axes: tuple[AxisSpec, ...] = (with_default(BYTES, 2**20), *ROUTE, WINDOW, PAIR, BETWEEN)
     rank_agg = "max"
     tolerance = 0.01
     size_axis = "bytes"

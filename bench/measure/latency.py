@@ -1,7 +1,7 @@
 """Half a round trip of one message between two ranks (blocking send and receive)."""
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds
-from bench.measure.axes import BYTES, PAIR, ROUTE, whole
+from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, whole
 from bench.measure.pair import PairOperation, unsupported_pair
 from bench.record import Axis, Case, Work
 from bench.schedule import Schedule, Steps
@@ -12,7 +12,7 @@ class Latency:
 
     name = "latency"
     title = "half a round trip of one message between two ranks"
-    axes: tuple[AxisSpec, ...] = (BYTES, *ROUTE, PAIR)
+    axes: tuple[AxisSpec, ...] = (BYTES, *ROUTE, PAIR, BETWEEN)
     rank_agg = "rank0"
     tolerance = 0.02
     size_axis = "bytes"

@@ -1,6 +1,6 @@
 """Small messages per second one way between two ranks: the window of `bandwidth`, counted."""
 
-from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOW, whole
+from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole
 from bench.measure.bandwidth import Bandwidth
 from bench.record import Case, Work
 
@@ -10,7 +10,7 @@ class MessageRate(Bandwidth):
 
     name = "message_rate"
     title = "small messages per second one way between two ranks"
-    axes = (BYTES, *ROUTE, WINDOW, PAIR)
+    axes = (BYTES, *ROUTE, WINDOW, PAIR, BETWEEN)
 
     def work(self, case: Case) -> Work:
         """One message that counts."""

@@ -58,6 +58,8 @@ def _unsupported_path(case: Case) -> str | None:
 
 def pair_ranks(case: Case, ranks: int) -> tuple[int, int]:
     """Return the ranks that send first and last: those that the case names, or the outermost."""
+    if case.axes.get("between") == "neighbours":
+        return 0, 1
     return int(case.axes.get("src_rank", 0)), int(case.axes.get("dst_rank", ranks - 1))
 
 

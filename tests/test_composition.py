@@ -1,0 +1,212 @@
+"""Predictions of a run that are composed of its own messages: known truths, and what is missing."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bench.calibration import predict_targets
+from bench.composition import COMPOSED
+from bench.measure import MEASUREMENTS
+from bench.plan import Plan, make_plan
+from bench.record import Case, Job, Origin, Prediction, Row, Stage, Status
+from bench.suite import load_suite, parse_suite
+
+FROZEN = "2026-11-20T09:00:00.000000Z"
+ALPHA_S, LINK, INSIDE = 30e-6, 25e6, 5e9
+HOSTS = 2
+Truth = Callable[[Case, bool], float]
+MESSAGES = """
+[suite]
+name = "messages"
+
+[[benchmark]]
+name = "latency"
+calibrate = true
+bytes = [8, 512, 8192, 65536, 262144, 1048576, 4194304]
+between = ["ends", "neighbours"]
+ranks = 6
+
+[[benchmark]]
+name = "bibandwidth"
+calibrate = true
+bytes = [8, 512, 8192, 65536, 262144, 1048576, 4194304]
+between = ["ends", "neighbours"]
+window = 1
+ranks = 6
+
+[[benchmark]]
+name = "bandwidth"
+calibrate = true
+bytes = [8, 512, 8192, 65536, 262144, 1048576, 4194304]
+window = 4
+ranks = 6
+
+[[benchmark]]
+name = "multi_pair"
+calibrate = true
+bytes = 524288
+window = 4
+pairs = 3
+ranks = 6
+{targets}
+"""
+
+
+def free_both_ways(case: Case, across: bool) -> float:
+    """Return what a message takes where ways do not disturb each other."""
+    senders = int(case.axes.get("pairs", 1))
+    size = int(case.axes["bytes"])
+    return ALPHA_S + senders * size / LINK if across else ALPHA_S / 10 + size / INSIDE
+
+
+def in_turn_both_ways(case: Case, across: bool) -> float:
+    """Return the same where messages that cross wait for each other."""
+    turns = 2 if across and case.benchmark == "bibandwidth" else 1
+    return turns * free_both_ways(case, across)
+
+
+def plan_of(targets: str) -> Plan:
+    return make_plan(parse_suite(MESSAGES.format(targets=targets), "messages"))
+
+
+def measure(plan: Plan, truth: Truth, sigma: float = 0.0) -> list[Row]:
+    """Return the rows of the calibration cases on two hosts of three ranks."""
+    random = np.random.default_rng(0)
+    rows = []
+    for job in plan.jobs:
+        for case in job.cases if job.stage is Stage.CALIBRATE else ():
+            across = case.axes.get("between") != "neighbours"
+            seconds = truth(case, across) * math.exp(sigma * random.standard_normal())
+            rows.append(row(job, case, seconds, across))
+    return rows
+
+
+def row(job: Job, case: Case, seconds: float, across: bool) -> Row:
+    window = case.axes.get("window")
+    return Row(
+        run="r",
+        origin=Origin.MEASURED,
+        job=job.id,
+        attempt=0,
+        launch=job.launch,
+        order=0,
+        case=case.id,
+        benchmark=case.benchmark,
+        status=Status.OK,
+        nodes=HOSTS,
+        ranks=job.ranks,
+        src="h1:rank0",
+        dst=f"h2:rank{job.ranks - 1}" if across else "h1:rank1",
+        bytes=int(case.axes["bytes"]),
+        window=None if window is None else int(window),
+        t_median_s=seconds,
+    )
+
+
+def predict(
+    targets: str, truth: Truth = free_both_ways, sigma: float = 0.0, hosts: int | None = HOSTS
+) -> list[Prediction]:
+    plan = plan_of(targets)
+    return predict_targets(plan, measure(plan, truth, sigma), FROZEN, hosts)
+
+
+def block(name: str, **axes: object) -> str:
+    lines = [f'[[benchmark]]\nname = "{name}"\ncalibrate = false']
+    lines += [f'{key} = "{v}"' if isinstance(v, str) else f"{key} = {v}" for key, v in axes.items()]
+    return "\n" + "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "axes", "messages"),
+    [
+        ("multi_pair", {"pairs": 2, "window": 4}, 2),
+        ("exchange", {"strategy": "naive"}, 9),
+        ("exchange", {"strategy": "naive", "posting": "rounds"}, 9),
+        ("exchange", {"strategy": "ring"}, 2 * 5 / 6),
+        ("exchange", {"strategy": "hierarchical"}, 1),
+        ("allreduce", {}, 1),
+        ("alltoall", {}, 9),
+        ("allgather", {}, 3),
+        ("broadcast", {}, 1),
+        ("scatter", {}, 3),
+        ("gather", {}, 3),
+    ],
+)
+@pytest.mark.parametrize("sigma", [0.0, 0.01])
+def test_what_was_never_measured_takes_its_messages_through_the_link(name, axes, messages, sigma):
+    size = 2**22
+    (found,) = predict(block(name, bytes=size, ranks=6, **axes), sigma=sigma)
+    assert found.tier == "C"
+    assert found.seconds == pytest.approx(messages * size / LINK, rel=0.06)
+    assert "messages" in found.formula
+    fitted_on = (found.calibration_cases or "").split()
+    assert fitted_on
+    assert not any(case.startswith(("exchange", "all", "broad", "scat")) for case in fitted_on)
+
+
+def test_messages_that_cross_take_what_crossing_messages_were_measured_to_take():
+    ring = block("exchange", strategy="ring", bytes=4 * 2**20, ranks=6)
+    (free,), (in_turn,) = predict(ring), predict(ring, in_turn_both_ways)
+    assert free.seconds is not None
+    assert in_turn.seconds == pytest.approx(2 * free.seconds, rel=0.05)
+    # Nobody answers a root that only sends.
+    root = block("scatter", bytes=2**20, ranks=6)
+    (free,), (in_turn,) = predict(root), predict(root, in_turn_both_ways)
+    assert in_turn.seconds == pytest.approx(free.seconds)
+
+
+@pytest.mark.parametrize(
+    ("targets", "hosts", "missing"),
+    [
+        (block("exchange", strategy="ring", bytes=1024, ranks=6), None, "on which nodes"),
+        (block("exchange", strategy="ring", bytes=1024, ranks=5), 2, "do not spread evenly"),
+        (block("exchange", strategy="one-bit", bytes=1024, ranks=6), 2, "encoding"),
+        (block("multi_pair", pairs=2, window=8, bytes=1024, ranks=6), 2, "window = 8"),
+        (block("multi_pair", pairs=2, window=4, bytes=1024, ranks=6), 3, "one node to one other"),
+        (block("allreduce", library="nccl", bytes=1024, ranks=6), 2, "library"),
+        (block("overlap", bytes=1024), 2, "too few sizes"),
+    ],
+)
+def test_what_cannot_be_composed_says_what_is_missing(targets, hosts, missing):
+    for found in predict(targets, hosts=hosts):
+        assert found.seconds is None
+        assert found.formula.startswith("none: ")
+        assert missing in found.formula
+
+
+def test_without_messages_inside_a_node_it_says_how_to_measure_them():
+    plan = plan_of(block("exchange", strategy="ring", bytes=2**20, ranks=6))
+    rows = [row for row in measure(plan, free_both_ways) if row.dst != "h1:rank1"]
+    (found,) = predict_targets(plan, rows, FROZEN, HOSTS)
+    assert 'add latency with between = "neighbours"' in found.formula
+
+
+def test_a_case_with_a_curve_of_its_own_keeps_it():
+    own = '\n[[benchmark]]\nname = "allreduce"\nbytes = { from = "8 B", to = "1 MiB", per_octave = 1 }\nranks = 6'
+    plan = plan_of(own)
+    predictions = predict_targets(plan, measure(plan, free_both_ways), FROZEN, HOSTS)
+    assert len(predictions) > 8
+    assert not any("composed" in found.formula for found in predictions)
+
+
+def test_a_link_that_beats_itself_is_an_alarm():
+    plan = plan_of(block("exchange", strategy="ring", bytes=2**20, ranks=6))
+
+    def hollow(case: Case, _across: bool) -> float:
+        return max(1e-9, int(case.axes["bytes"]) ** 1.3 / LINK)
+
+    (found,) = predict_targets(plan, measure(plan, hollow), FROZEN, HOSTS)
+    assert "alarm: no latency above 0" in found.formula
+
+
+def test_the_suite_calibrates_on_messages_alone_and_composes_all_others():
+    plan = make_plan(load_suite("prediction"))
+    calibrated = {
+        case.benchmark for job in plan.jobs if job.stage is Stage.CALIBRATE for case in job.cases
+    }
+    assert calibrated == {"latency", "bandwidth", "bibandwidth", "multi_pair"}
+    found = predict_targets(plan, measure(plan, free_both_ways), FROZEN, HOSTS)
+    assert all(one.seconds for one in found), [one.formula for one in found if not one.seconds]
+    assert {one.case.split("/")[0] for one in found} <= COMPOSED <= MEASUREMENTS.keys()
