@@ -184,7 +184,8 @@ def test_without_messages_inside_a_node_it_says_how_to_measure_them():
 
 
 def test_a_case_with_a_curve_of_its_own_keeps_it():
-    own = '\n[[benchmark]]\nname = "allreduce"\nbytes = { from = "8 B", to = "1 MiB", per_octave = 1 }\nranks = 6'
+    sizes = 'bytes = { from = "8 B", to = "1 MiB", per_octave = 1 }'
+    own = f'\n[[benchmark]]\nname = "allreduce"\n{sizes}\nranks = 6'
     plan = plan_of(own)
     predictions = predict_targets(plan, measure(plan, free_both_ways), FROZEN, HOSTS)
     assert len(predictions) > 8

@@ -124,7 +124,6 @@ def test_at_most_a_third_of_the_sizes_calibrate_and_both_ends_do(sizes):
         assert {ids[0], ids[-1]} <= chosen <= set(ids)
 
 
-@given(st.sets(st.integers(1, 2**20), min_size=1, max_size=60))
 @pytest.mark.parametrize(
     ("said", "calibrated"), [("", 3), ("calibrate = true", 9), ("calibrate = false", 0)]
 )
@@ -142,6 +141,7 @@ bytes = [8, 16, 32, 64, 128, 256, 512, 1024, 2048]
     assert plan.cases() == 9
 
 
+@given(st.sets(st.integers(1, 2**20), min_size=1, max_size=60))
 def test_at_most_five_batches_calibrate_each_shape_and_type(batches):
     cases = matmul(*sorted(batches), dtype='["fp32", "fp64"]')
     chosen = choose_calibration(cases)
