@@ -272,6 +272,7 @@ class _Runtime:
     def setDevice(self, number): ...
     def deviceGetPCIBusId(self, number): return "0000:00:00.0"
     def runtimeGetVersion(self): return 13000
+    def deviceGetPCIBusId(self, number): return "0000:01:00.0"
     def deviceSynchronize(self): ...
     def free(self, address): ...
     def malloc(self, nbytes):
@@ -286,8 +287,13 @@ class _Runtime:
 class _Stream:
     ptr = 0
     def __init__(self, non_blocking): ...
+class _Device:
+    def __init__(self, number): ...
+    def __enter__(self): return self
+    def __exit__(self, *_): ...
 class cuda:
     runtime = _Runtime()
+    Device = _Device
     Stream = _Stream
     Device = int
 '''
