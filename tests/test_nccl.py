@@ -1,11 +1,14 @@
 """NCCL through CuPy's binding: the calls, their groups and waits, faults seen, reasons agreed."""
 
 import inspect
+import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -463,7 +466,7 @@ library = "nccl"
 
 
 @pytest.mark.mpi
-def test_a_real_job_without_gpus_skips_each_case_with_what_it_needs(tmp_path: Any) -> None:
+def test_a_real_job_without_gpus_skips_each_case_with_what_it_needs(tmp_path: Path) -> None:
     rows = by_case(run(tmp_path, suite=SUITE))
     assert len(rows) == 8
     for name, row in rows.items():
@@ -495,6 +498,176 @@ def test_the_suite_for_gpus_has_cases_of_nccl_for_every_call_it_can_make() -> No
             assert case.axes["memory"] == "device"
 
 
+# Real jobs, whose NCCL is played by their MPI.
+
+PLAYED = """
+[suite]
+name = "played"
+cap_s = 0.02
+[[benchmark]]
+name = "allreduce"
+bytes = "100 kB"
+memory = "device"
+library = "nccl"
+mode = ["latency", "throughput"]
+[[benchmark]]
+name = "reduce_scatter"
+bytes = "4 KiB"
+memory = "device"
+library = "nccl"
+dtype = "fp64"
+[[benchmark]]
+name = "allgather"
+bytes = "4 KiB"
+memory = "device"
+library = "nccl"
+[[benchmark]]
+name = "alltoall"
+bytes = "4 KiB"
+memory = "device"
+library = "nccl"
+[[benchmark]]
+name = "scatter"
+bytes = "4 KiB"
+memory = "device"
+library = "nccl"
+mode = "throughput"
+root = "rotating"
+[[benchmark]]
+name = "gather"
+bytes = "4 KiB"
+memory = "device"
+library = "nccl"
+[[benchmark]]
+name = "broadcast"
+bytes = "4 KiB"
+memory = "device"
+library = "nccl"
+[[benchmark]]
+name = "latency"
+bytes = "4 KiB"
+memory = "device"
+path = "nccl"
+evidence = true
+[[benchmark]]
+name = "bandwidth"
+bytes = "64 KiB"
+memory = "device"
+path = "nccl"
+[[benchmark]]
+name = "bibandwidth"
+bytes = "64 KiB"
+memory = "device"
+path = "nccl"
+[[benchmark]]
+name = "latency"
+bytes = "4 KiB"
+"""
+MANY_PLAYED = """
+[suite]
+name = "many"
+cap_s = 0.02
+[[benchmark]]
+name = "pairs_bandwidth"
+bytes = "64 KiB"
+memory = "device"
+path = "nccl"
+at_once = ["pair", "round"]
+window = 4
+ranks = 3
+[[benchmark]]
+name = "multi_pair"
+bytes = "64 KiB"
+memory = "device"
+library = "nccl"
+window = 4
+pairs = 1
+ranks = 3
+[[benchmark]]
+name = "fan_out"
+bytes = "64 KiB"
+memory = "device"
+library = "nccl"
+window = 4
+peers = 2
+ranks = 3
+"""
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of ranks that find a CuPy of host memory."""
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler, for a runtime of the GPU's")
+    functions = ("cudaMemcpyAsync", "cudaStreamSynchronize")
+    (tmp_path / "runtime.c").write_text(
+        "".join(f"int {name}(void){{return 0;}}\n" for name in functions)
+    )
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-o", "libcudart.so.13", "runtime.c"], cwd=tmp_path, check=True
+    )
+    here = Path(__file__).parent
+    paths = os.pathsep.join((str(here / "played"), str(here.parent)))
+    return {**os.environ, "PYTHONPATH": paths, "LD_LIBRARY_PATH": str(tmp_path)}
+
+
+@pytest.mark.mpi
+def test_a_real_job_measures_every_call_and_tells_its_library(
+    tmp_path: Path, played: dict[str, str]
+) -> None:
+    done = run(tmp_path, suite=PLAYED, env=played)
+    rows = by_case(done)
+    for name, row in rows.items():
+        assert row.status is Status.OK, (name, row.reason)
+        assert row.bytes_checked
+        assert row.bytes_wrong == 0
+        told = parse_params(row.params)
+        by_library = "nccl" in name
+        assert told.get("nccl") == ("2.27.7" if by_library else None)
+        assert (row.timing_layer == "cupy") == by_library
+        if by_library:
+            assert int(told["overhead_ns"]) > 0
+            assert row.src_memory == "device"
+    assert len(rows) == 2 + 6 + 4 + 2 + 1
+    (one,) = (one for one in done.evidence() if one.case.startswith("latency"))
+    # The trace of the job is in its log, and the control runs had their variables.
+    assert one.path_observed == "UNKNOWN"
+    assert "P2P/CUMEM" in one.reason
+    assert one.ratio is not None
+    logs = {log.name: log.read_text() for log in (done.path / "logs").iterdir()}
+    forbidden = [text for name, text in logs.items() if "forbidden" in name]
+    assert forbidden
+    assert all("via SHM" in text and "via P2P" not in text for text in forbidden)
+
+
+@pytest.mark.mpi
+def test_three_ranks_of_which_some_sleep(tmp_path: Path, played: dict[str, str]) -> None:
+    rows = by_case(run(tmp_path, suite=MANY_PLAYED, env=played))
+    assert len(rows) == 2 * 6 + 2
+    for name, row in rows.items():
+        assert (row.status, row.bytes_wrong) == (Status.OK, 0), (name, row.reason)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("wrong", "on rank 1"),
+        ("refuses", "could not join the ranks: rank 0: NCCL_ERROR_SYSTEM_ERROR: no interface"),
+    ],
+)
+def test_faults_of_a_real_job_fail_the_rows_of_nccl_alone(
+    fault: str, says: str, tmp_path: Path, played: dict[str, str]
+) -> None:
+    suite = PLAYED.replace("evidence = true", "")
+    rows = by_case(run(tmp_path, suite=suite, env={**played, "PLAYED": fault}, code=4))
+    for name, row in rows.items():
+        # A gather gives rank 1 nothing.
+        spared = "nccl" not in name or (fault == "wrong" and name.startswith("gather"))
+        assert row.status is (Status.OK if spared else Status.FAILED), name
+        assert spared or says in (row.reason or "")
+
+
 # The names and arguments are CuPy's.
 
 
@@ -517,6 +690,7 @@ def real() -> Any:
     return binding
 
 
+@pytest.mark.gpu
 def test_the_calls_have_the_arguments_that_cupy_gives_them(real: Any) -> None:
     names = ("send", "recv", "allReduce", "reduceScatter", "allGather", "broadcast")
     for name in names:
@@ -532,6 +706,7 @@ def test_the_calls_have_the_arguments_that_cupy_gives_them(real: Any) -> None:
         assert int(getattr(real, name)) == getattr(Binding, name)
 
 
+@pytest.mark.gpu
 def test_the_binding_takes_what_the_adapter_hands_it(real: Any) -> None:
     """A communicator that was never made refuses every call, but not for its arguments."""
 
@@ -608,7 +783,7 @@ def test_one_rank_calls_itself_on_a_gpu(name: str, mode: str, alone: Context) ->
 @pytest.mark.gpu
 @pytest.mark.mpi
 def test_two_ranks_on_gpus_are_measured_or_told_that_they_share_one(
-    alone: Context, tmp_path: Any
+    alone: Context, tmp_path: Path
 ) -> None:
     import_module("cupy")
     count = sys.modules["cupy"].cuda.runtime.getDeviceCount()
