@@ -399,25 +399,35 @@ class VerbsServer(Protocol):
         """Wait, without using the core, until it has ended."""
 
 
-class Verbs(Protocol):
-    """Programs that measure messages by verbs, on an RDMA device by number; -1 for one near."""
+class VerbsTest(NamedTuple):
+    """What programs that measure verbs are asked for."""
 
-    def lacks(self, test: str, nic: int) -> str | None:
+    test: str
+    """Such as `write_bw`."""
+    nbytes: int
+    nic: int = -1
+    """Number of the RDMA port; -1 for one near the rank."""
+    gpu: str | None = None
+    """PCI address of the GPU whose memory is used; None for the host's."""
+
+
+class Verbs(Protocol):
+    """Programs that measure messages by verbs."""
+
+    def lacks(self, asked: VerbsTest) -> str | None:
         """Return what a test needs that is not here, or None."""
 
-    def said_device(self, nic: int) -> str:
+    def said_device(self, asked: VerbsTest) -> str:
         """Return the device that is taken, and its port."""
 
-    def serve(self, test: str, nic: int, nbytes: int, iterations: int) -> VerbsServer:
+    def serve(self, asked: VerbsTest, iterations: int) -> VerbsServer:
         """Start the end that waits, and return once it can be connected to.
 
         Raises:
             VerbsError: where it cannot.
         """
 
-    def measure(
-        self, test: str, nic: int, nbytes: int, iterations: int, server: str, number: int
-    ) -> float:
+    def measure(self, asked: VerbsTest, iterations: int, server: str, number: int) -> float:
         """Return the seconds of one message to the end that waits on a host and TCP port.
 
         Raises:

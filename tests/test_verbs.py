@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,7 @@ from test_mpi import by_case, run
 from trees import Link, Tree, write_tree
 
 from bench.context import open_context
-from bench.contracts import Context, VerbsError
+from bench.contracts import Context, Memories, Memory, VerbsError, VerbsTest
 from bench.machine import perftest
 from bench.machine.mpi import find_mpi
 from bench.machine.perftest import PROGRAMS, Perftest, Port, choose_port, is_listening, parse_result
@@ -178,15 +179,17 @@ def test_ethernet_gets_the_address_that_routers_pass_on(tmp_path):
 
 def test_what_is_missing_is_named(tmp_path):
     nothing = Perftest(None, tmp_path, {"PATH": str(tmp_path)})
-    assert "needs ib_send_lat, of the package perftest" in (nothing.lacks("send_lat", -1) or "")
+    assert "needs ib_send_lat, of the package perftest" in (
+        nothing.lacks(VerbsTest("send_lat", 8, -1)) or ""
+    )
     put_programs(tmp_path)
-    assert "RDMA device with an active port" in (nothing.lacks("send_lat", -1) or "")
+    assert "RDMA device with an active port" in (nothing.lacks(VerbsTest("send_lat", 8, -1)) or "")
     write_tree(tmp_path, device("mlx5_9", 0))
-    assert nothing.lacks("send_lat", -1) is None
-    assert nothing.lacks("send_lat", 0) is None
-    assert "there is no number 1" in (nothing.lacks("send_lat", 1) or "")
+    assert nothing.lacks(VerbsTest("send_lat", 8, -1)) is None
+    assert nothing.lacks(VerbsTest("send_lat", 8, 0)) is None
+    assert "there is no number 1" in (nothing.lacks(VerbsTest("send_lat", 8, 1)) or "")
     with pytest.raises(VerbsError, match="there is no number 1"):
-        nothing.serve("send_lat", 1, 8, 5)
+        nothing.serve(VerbsTest("send_lat", 8, 1), 5)
 
 
 def test_a_port_that_somebody_listens_on_is_found_in_the_tables():
@@ -206,7 +209,10 @@ PROGRAM = '''#!{python}
 """Does with TCP what perftest does with verbs, as far as its caller sees."""
 import socket, sys
 words = sys.argv[1:]
-flags = {{"--CPU-freq", "--noPeak"}}
+if words == ["--help"]:
+    print({options!r})
+    sys.exit(1)
+flags = {{"--CPU-freq", "--noPeak", "--use_cuda_dmabuf"}}
 given, where = {{}}, None
 while words:
     word = words.pop(0)
@@ -234,25 +240,61 @@ sys.stdout.write({rate!r} if bandwidth else {latency!r})
 '''
 
 
-def put_programs(folder: Path, rate: str = "", latency: str = "", refused: int = -1) -> Path:
+def put_programs(
+    folder: Path, rate: str = "", latency: str = "", refused: int = -1, options: str = ""
+) -> Path:
     """Put all programs into a folder; return the file that tells how they were called."""
     log = folder / "calls"
     for name in PROGRAMS.values():
         text = PROGRAM.format(
-            python=sys.executable, log=log, rate=rate, latency=latency, refused=refused
+            python=sys.executable,
+            log=log,
+            rate=rate,
+            latency=latency,
+            refused=refused,
+            options=options,
         )
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     return log
 
 
-def case_of(test: str, nbytes: int) -> Case:
-    text = (
-        f'[suite]\nname = "x"\n[[benchmark]]\nname = "verbs"\ntest = "{test}"\nbytes = {nbytes}\n'
-    )
-    (job,) = make_plan(parse_suite(text, "suite")).jobs
+def case_of(test: str, nbytes: int, more: str = "") -> Case:
+    block = f'name = "verbs"\ntest = "{test}"\nbytes = {nbytes}\n{more}'
+    (job,) = make_plan(parse_suite(f'[suite]\nname = "x"\n[[benchmark]]\n{block}', "suite")).jobs
     (case,) = job.cases
     return case
+
+
+class _OnGpu:
+    """Memory of a GPU, as far as it is asked here."""
+
+    name = "device"
+    maker = "cuda"
+    copies = None
+    pci_address = "0000:3B:00.0"
+
+    def allocate(self, nbytes):
+        raise NotImplementedError
+
+
+class WithGpu(Memories):
+    """The host's memory, and a GPU's."""
+
+    def __init__(self, host: Memory) -> None:
+        self._kinds: dict[str, Memory] = {"host": host, "device": _OnGpu()}
+
+    def lacks(self, name: str) -> str | None:
+        return None if name in self._kinds else "no such memory"
+
+    def __getitem__(self, name: str) -> Memory:
+        return self._kinds[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
 
 
 class Ends:
@@ -313,6 +355,46 @@ def test_the_words_of_a_program_that_fails_are_the_reason_at_both_ends(tmp_path)
     assert ends.refuse(case_of("write_bw", 4096)) == [None, None]
 
 
+OF_CUDA = "      --use_cuda_bus_id=<cuda full BUS id>\n"
+BY_BUFFER = f"{OF_CUDA}      --use_cuda_dmabuf\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "module", "flags"),
+    [
+        (OF_CUDA, False, "'--use_cuda_bus_id', '0000:3B:00.0']"),
+        (BY_BUFFER, False, "'--use_cuda_bus_id', '0000:3B:00.0', '--use_cuda_dmabuf']"),
+        (BY_BUFFER, True, "'--use_cuda_bus_id', '0000:3B:00.0']"),
+        ("", True, None),
+    ],
+)
+def test_a_gpu_s_memory_is_named_by_its_place_on_the_bus(tmp_path, options, module, flags):
+    log = put_programs(tmp_path, told_rate(4096, 5e-7), options=options)
+    ends, case = Ends(tmp_path), case_of("write_bw", 4096, 'memory = "device"\n')
+    if module:
+        (tmp_path / "sys/module/nvidia_peermem").mkdir(parents=True)
+    memories = WithGpu(ends.context.memories["host"])
+    ends.context = msgspec.structs.replace(ends.context, memories=memories)
+    refused = ends.refuse(case)
+    if flags is None:
+        assert "needs ib_write_bw built with CUDA" in (refused[0] or "")
+        assert refused[0] == refused[1]
+        assert not log.exists()
+        return
+    assert refused == [None, None]
+    waiting, connecting = sorted(log.read_text().splitlines(), key=lambda line: "127.0" in line)
+    assert waiting.endswith(flags)
+    assert connecting.endswith(f"{flags[:-1]}, '127.0.0.1']")
+
+
+def test_without_a_gpu_its_memory_is_a_reason(tmp_path):
+    put_programs(tmp_path, options=OF_CUDA)
+    ends = Ends(tmp_path)
+    first, second = ends.refuse(case_of("write_bw", 4096, 'memory = "device"\n'))
+    assert first == second
+    assert "no device memory here" in (first or "")
+
+
 def test_what_one_end_lacks_keeps_both_from_starting(tmp_path):
     log = put_programs(tmp_path)
     ends = Ends(tmp_path)
@@ -330,19 +412,20 @@ def test_a_server_that_nobody_comes_to_ends_in_time(tmp_path, monkeypatch):
     monkeypatch.setattr(perftest, "TIMEOUT_S", 0.3)
     put_programs(tmp_path)
     ends = Ends(tmp_path)
-    server = ends.verbs.serve("write_bw", -1, 8, 5)
+    server = ends.verbs.serve(VerbsTest("write_bw", 8), 5)
     assert is_listening(server.number)
     server.finish()
     assert not is_listening(server.number)
     with pytest.raises(VerbsError, match="ended with 1"):
-        ends.verbs.measure("write_bw", -1, 8, 5, "127.0.0.1", server.number)
+        ends.verbs.measure(VerbsTest("write_bw", 8), 5, "127.0.0.1", server.number)
 
 
 SERVE = """
 import sys, time
 from pathlib import Path
+from bench.contracts import VerbsTest
 from bench.machine.perftest import Perftest
-server = Perftest(0, Path(sys.argv[1]), {"PATH": sys.argv[1]}).serve("write_bw", -1, 8, 5)
+server = Perftest(0, Path(sys.argv[1]), {"PATH": sys.argv[1]}).serve(VerbsTest("write_bw", 8), 5)
 print(server.number, flush=True)
 time.sleep(60)
 """
@@ -382,7 +465,7 @@ def test_the_real_programs_know_our_options_and_say_what_they_lack(tmp_path, tes
     root = write_tree(tmp_path, device("mlx5_0", 0))
     verbs = Perftest(0, root, {**os.environ, "PATH": str(tmp_path)})
     with pytest.raises(VerbsError, match=r"(?i)unable to find the infiniband|no ib devices|find"):
-        verbs.serve(test, -1, 4096, 100)
+        verbs.serve(VerbsTest(test, 4096), 100)
 
 
 def test_the_suite_full_has_it():

@@ -14,11 +14,10 @@ from bench.evidence.topology import Between, find_gpus, relate
 from bench.machine.aware import ask_library
 from bench.machine.gpu import GpuFacts
 from bench.machine.mpi import ask
-from bench.machine.nic import read_rdma
+from bench.machine.nic import PEER_MODULES, read_rdma
 from bench.machine.sysfs import list_folder, read_text, read_word
 from bench.machine.ucx import find_ucx_info
 
-_PEER_MODULES = ("nvidia_peermem", "nv_peer_mem")
 _OPEN_MODULE = "Open Kernel Module"
 _LEAST_KERNEL, _LEAST_CUDA, _LEAST_UCX = (5, 12), (11, 7), (1, 14)
 """From which on dma-buf hands device memory to a network card (FAQ of UCX)."""
@@ -111,7 +110,7 @@ def _yes_no(answer: bool | None) -> str:
 
 
 def _find_peer_module(root: Path) -> str | None:
-    for name in _PEER_MODULES:
+    for name in PEER_MODULES:
         if (root / "sys/module" / name).is_dir():
             return name
     # amdgpu brings it along, and the RDMA core lists who has registered.

@@ -16,6 +16,8 @@ from bench.units import format_rate
 _SPEED_LIMIT = 1 << 31
 """Mb/s; old kernels print -1, their unknown, as an unsigned number of this size or more."""
 
+PEER_MODULES = ("nvidia_peermem", "nv_peer_mem")
+"""Kernel modules that hand memory of NVIDIA GPUs to RDMA devices."""
 _RATE = re.compile(r"(\d+(?:\.\d+)?) Gb/sec")
 _STATE = re.compile(r"\d+: *(\w+)", re.ASCII)
 

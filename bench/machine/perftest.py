@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.contracts import VerbsError
+from bench.contracts import VerbsError, VerbsTest
 from bench.errors import printable
-from bench.machine.nic import read_rdma
+from bench.machine.mpi import ask
+from bench.machine.nic import PEER_MODULES, read_rdma
 from bench.machine.sysfs import list_numbered, read_word
 
 PROGRAMS = {
@@ -40,6 +41,8 @@ _MIB = 2**20
 _LISTENING = "0A"
 """State of a socket in /proc/net/tcp."""
 _LOCAL = "127.0.0.1"
+_CUDA_OPTION, _DMABUF_OPTION = "--use_cuda_bus_id", "--use_cuda_dmabuf"
+_HELP_TIMEOUT_S = 5.0
 _LEASH = f"""
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, {int(signal.SIGKILL)})
@@ -88,26 +91,29 @@ class Perftest:
         self._numa = numa
         self._root = root
         self._environ = dict(os.environ if environ is None else environ)
+        self._helps: dict[str, str] = {}
 
-    def lacks(self, test: str, nic: int) -> str | None:
+    def lacks(self, asked: VerbsTest) -> str | None:
         """Return what a test needs that is not here, or None."""
-        program = PROGRAMS[test]
-        if self._find(program) is None:
-            return f"needs {program}, of the package perftest"
-        if self._choose(nic) is None:
-            number = "" if nic < 0 else f"; there is no number {nic} of such"
+        name = PROGRAMS[asked.test]
+        program = self._find(name)
+        if program is None:
+            return f"needs {name}, of the package perftest"
+        if self._choose(asked.nic) is None:
+            number = "" if asked.nic < 0 else f"; there is no number {asked.nic} of such"
             return f"needs an RDMA device with an active port (/sys/class/infiniband){number}"
+        if asked.gpu is not None and _CUDA_OPTION not in self._options(program):
+            return f"needs {name} built with CUDA (`{name} --help` names {_CUDA_OPTION})"
         return None
 
-    def serve(self, test: str, nic: int, nbytes: int, iterations: int) -> "Server":
+    def serve(self, asked: VerbsTest, iterations: int) -> "Server":
         """Start the end that waits, and return once it can be connected to.
 
         Raises:
             VerbsError: where it cannot.
         """
         number = _draw_port()
-        process = self._start(self._tokens(test, nic, nbytes, iterations, number, None))
-        server = Server(number, process)
+        server = Server(number, self._start(self._tokens(asked, iterations, number, None)))
         try:
             server.wait_until_listening()
         except BaseException:
@@ -115,21 +121,19 @@ class Perftest:
             raise
         return server
 
-    def measure(
-        self, test: str, nic: int, nbytes: int, iterations: int, server: str, number: int
-    ) -> float:
+    def measure(self, asked: VerbsTest, iterations: int, server: str, number: int) -> float:
         """Return the seconds of one message, as the end says that connects.
 
         Raises:
             VerbsError: where it says none.
         """
         where = _LOCAL if server == socket.gethostname() else server
-        process = self._start(self._tokens(test, nic, nbytes, iterations, number, where))
-        return parse_result(process.finish(), nbytes, iterations)
+        process = self._start(self._tokens(asked, iterations, number, where))
+        return parse_result(process.finish(), asked.nbytes, iterations)
 
-    def said_device(self, nic: int) -> str:
+    def said_device(self, asked: VerbsTest) -> str:
         """Return the device and its port as a row tells them."""
-        chosen = self._choose(nic)
+        chosen = self._choose(asked.nic)
         return "" if chosen is None else f"{chosen.device}:{chosen.port}"
 
     def _find(self, program: str) -> str | None:
@@ -138,22 +142,37 @@ class Perftest:
     def _choose(self, nic: int) -> Port | None:
         return choose_port(self._root, self._numa, nic)
 
+    def _options(self, program: str) -> str:
+        """Return what a program says of its options, asked once."""
+        if program not in self._helps:
+            told = ask((program, "--help"), _HELP_TIMEOUT_S, self._environ)
+            self._helps[program] = told.stdout[:_MOST_TEXT] if told else ""
+        return self._helps[program]
+
     def _tokens(
-        self, test: str, nic: int, nbytes: int, iterations: int, number: int, server: str | None
+        self, asked: VerbsTest, iterations: int, number: int, server: str | None
     ) -> tuple[str, ...]:
-        chosen, program = self._choose(nic), self._find(PROGRAMS[test])
+        chosen, program = self._choose(asked.nic), self._find(PROGRAMS[asked.test])
         if chosen is None or program is None:
-            raise VerbsError(self.lacks(test, nic) or "nothing to start")
+            raise VerbsError(self.lacks(asked) or "nothing to start")
         gid = () if chosen.gid is None else ("--gid-index", str(chosen.gid))
         # Without, memory is kept for the time of every message, to find a peak nobody asks for.
-        peak = ("--noPeak",) if test.endswith("_bw") else ()
+        peak = ("--noPeak",) if asked.test.endswith("_bw") else ()
         return (
             program,
             *("--ib-dev", chosen.device, "--ib-port", str(chosen.port), *gid),
-            *("--port", str(number), "--size", str(nbytes), "--iters", str(iterations)),
-            *("--CPU-freq", *peak),
+            *("--port", str(number), "--size", str(asked.nbytes), "--iters", str(iterations)),
+            *("--CPU-freq", *peak, *self._memory(program, asked.gpu)),
             *(() if server is None else (server,)),
         )
+
+    def _memory(self, program: str, gpu: str | None) -> tuple[str, ...]:
+        """Return the options for a GPU's memory: by dma-buf where no module hands it to a card."""
+        if gpu is None:
+            return ()
+        module = any((self._root / "sys/module" / name).is_dir() for name in PEER_MODULES)
+        by_buffer = not module and _DMABUF_OPTION in self._options(program)
+        return (_CUDA_OPTION, gpu, *((_DMABUF_OPTION,) if by_buffer else ()))
 
     def _start(self, tokens: tuple[str, ...]) -> "_Process":
         return _Process(tokens, self._environ)

@@ -6,8 +6,8 @@ from bench.measure.pair import end_memories, pair_ranks
 from bench.record import Case
 
 _DEVICE = "device"
-_ALONE = frozenset({"copy", "peer_copy", "memcpy", "stream", "matmul"})
-"""Benchmarks that pass no message, wherever their memory lies."""
+_ALONE = frozenset({"copy", "peer_copy", "memcpy", "stream", "matmul", "verbs"})
+"""Benchmarks that hand MPI none of their memory, wherever it lies."""
 _CALLS = frozenset(kind.name for kind in KINDS)
 _PAIRWISE = frozenset({"path", "src_rank", "dst_rank", "dst_memory"})
 

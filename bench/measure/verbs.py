@@ -2,7 +2,7 @@
 
 The last rank starts the end that waits, rank 0 the one that connects and sends. Both are programs
 of their own, so a sample costs their start; ranks sleep meanwhile, and agree before and after by
-messages of MPI. Memory lies in the host; what arrives is not checked, since perftest does not tell.
+messages of MPI. What arrives is not checked, since perftest does not show it.
 """
 
 import json
@@ -15,13 +15,16 @@ from bench.contracts import (
     AxisSpec,
     Checked,
     Context,
+    KnowsSlot,
+    OnGpu,
     Operation,
     Peer,
     Seconds,
     Verbs,
     VerbsError,
+    VerbsTest,
 )
-from bench.measure.axes import BYTES, PAIR, whole, with_default, word
+from bench.measure.axes import BYTES, MEMORY, PAIR, whole, with_default, word
 from bench.record import Axis, Case, Work
 from bench.schedule import Schedule
 
@@ -73,6 +76,7 @@ class VerbsMessages:
             most=63,
             advice="number of the active RDMA port at both ends; -1 for one near the rank",
         ),
+        msgspec.structs.replace(MEMORY, choices=("host", "device")),
         PAIR,
     )
     rank_agg = "rank0"
@@ -96,8 +100,8 @@ class VerbsMessages:
         world = context.communicator
         if world.rank not in (0, world.size - 1):
             return None
-        test, nic = word(case, "test"), whole(case, "nic")
-        ends, own = _Ends(case, context), context.verbs.lacks(test, nic)
+        ends = _Ends(case, context)
+        own = _lacks_gpu(case, context) or context.verbs.lacks(ends.asked)
         other = ends.exchange(_Told(own)).reason
         if own is not None or other is not None:
             return own or other
@@ -111,6 +115,25 @@ class VerbsMessages:
     def prepare(self, case: Case, context: Context) -> Operation:
         """Choose how many messages are a sample."""
         return _Messages(case, context)
+
+
+def _lacks_gpu(case: Case, context: Context) -> str | None:
+    """Return why a rank has no memory of a GPU that perftest knows, or None."""
+    if word(case, "memory") == "host":
+        return None
+    lack = context.memories.lacks("device")
+    if lack is None and _gpu_of(case, context) is None:
+        return "verbs from memory of a GPU need one of NVIDIA"
+    return lack
+
+
+def _gpu_of(case: Case, context: Context) -> str | None:
+    """Return the PCI address of the rank's GPU, where its memory is asked for."""
+    if word(case, "memory") == "host" or context.memories.lacks("device") is not None:
+        return None
+    memory = context.memories["device"]
+    is_nvidia = isinstance(memory, OnGpu) and memory.maker == "cuda"
+    return memory.pci_address if is_nvidia and isinstance(memory, KnowsSlot) else None
 
 
 class _Messages:
@@ -131,7 +154,7 @@ class _Messages:
         self._alive = context.alive
         self.params = {
             "iterations": self._iterations,
-            "device": verbs.said_device(whole(case, "nic")),
+            "device": verbs.said_device(self._ends.asked),
         }
 
     def run(self, seconds: Seconds, loops: int) -> None:
@@ -157,8 +180,9 @@ class _Ends:
         self._verbs: Verbs = context.verbs
         self._loops = context.need_message_loops()
         self._peer = Peer(world.size - 1 if world.rank == 0 else 0, world.rank == 0)
-        self._test, self._nic = word(case, "test"), whole(case, "nic")
-        self._nbytes = whole(case, "bytes")
+        self.asked = VerbsTest(
+            word(case, "test"), whole(case, "bytes"), whole(case, "nic"), _gpu_of(case, context)
+        )
         memory = context.memories["host"]
         self._said, self._heard = memory.allocate(TEXT_BYTES), memory.allocate(TEXT_BYTES)
 
@@ -176,7 +200,7 @@ class _Ends:
     def _wait(self, iterations: int) -> _Told:
         """Start the end that waits, say where it is, and hear what came of it."""
         try:
-            server = self._verbs.serve(self._test, self._nic, self._nbytes, iterations)
+            server = self._verbs.serve(self.asked, iterations)
         except VerbsError as error:
             told = _Told(reason=str(error)[:MOST_REASON])
             self._say(told)
@@ -192,9 +216,7 @@ class _Ends:
         if there.reason is not None:
             return there
         try:
-            seconds = self._verbs.measure(
-                self._test, self._nic, self._nbytes, iterations, there.host, there.number
-            )
+            seconds = self._verbs.measure(self.asked, iterations, there.host, there.number)
             told = _Told(seconds=seconds)
         except VerbsError as error:
             told = _Told(reason=str(error)[:MOST_REASON])
