@@ -100,12 +100,13 @@ class _Actions:
         """Steps for MPI that have not become an action yet."""
         self._slots: dict[int, int] = {}
         """Of the requests that MPI has, by their number in the schedule."""
-        self._most_slots = 0
+        self._most_slots = 1
         self._room: NDArray[Any] | None = None
 
     def of(self, steps: Steps) -> Sequence[Action]:
         """Return the actions; nothing is left on its way at their end."""
-        self._most_slots = sum(is_started_empty(step) for step in steps.table.tolist())
+        started = sum(is_started_empty(step) for step in steps.table.tolist())
+        self._most_slots = max(1, started)
         if self._messages is not None:
             self._room = self._messages.requests(self._most_slots)
         for told in steps.table.tolist():
