@@ -11,7 +11,7 @@ from test_measure import make_case
 from test_mpi import by_case, run
 
 from bench.context import open_context
-from bench.contracts import Checked, Context
+from bench.contracts import Checked, Context, TellsApart
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import DTYPES
 from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, Kind
@@ -222,6 +222,20 @@ def test_the_row_tells_which_metric_it_is_and_of_how_many_calls(context: Context
         "calls": 18,
         "busbw_factor": 0.6667,
     }
+
+
+def test_how_far_apart_ranks_end_is_told_of_single_calls_of_one_root() -> None:
+    def told(name: str, **axes: Axis) -> dict[str, Axis]:
+        measurement, case = MEASUREMENTS[name], coll_case(name, 3, **axes)
+        assert isinstance(measurement, TellsApart)
+        assert list(measurement.timekeepers(case)) == [0, 1, 2]
+        samples = {0: np.array([1e-6, 2e-6, 9e-6]), 1: np.full(3, 2e-6), 2: np.full(3, 4e-6)}
+        return measurement.tell(case, samples)
+
+    assert told("broadcast") == {"exit_skew_s": 3e-6}
+    assert told("barrier") == {"exit_skew_s": 3e-6}
+    assert told("broadcast", root="rotating") == {}
+    assert told("allreduce", mode="throughput") == {}
 
 
 # Whether a wrong answer is seen.
@@ -460,6 +474,8 @@ def check_row(row: Row) -> None:
     assert row.slowest_rank in range(ranks)
     assert params["metric"] == f"coll_{params['mode']}"
     assert (row.algorithm, params["library"]) == ("library", "mpi")
+    assert ("exit_skew_s" in params) is (params["mode"] == "latency" and not rotating)
+    assert 0 <= float(params.get("exit_skew_s", 0)) <= (row.t_max_s or 0)
     if row.benchmark == "barrier":
         assert row.bytes is row.gbytes_per_s is row.busbw_gbytes_per_s is None
         return

@@ -6,7 +6,7 @@ They are two numbers: a rank whose part is done goes on to the next call. In bot
 of each sample is the time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
-from bench.measure.axes import BYTES, DTYPES, MEMBERS, MEMORY, whole, word
+from bench.measure.axes import BYTES, DTYPES, MEMBERS, MEMORY, four_digits, whole, word
 from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, Kind
 from bench.measure.library import LIBRARY, by_nccl, library_facts, open_library, refuse_nccl
 from bench.rates import bus_factor
@@ -88,6 +88,22 @@ class Collective:
         """The algorithm is whichever the library chooses; settings are in the facts."""
         del case
         return {"algorithm": "library"}
+
+    def timekeepers(self, case: Case) -> Collection[int]:
+        """Return all ranks."""
+        return range(whole(case, "ranks"))
+
+    def tell(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
+        """Return how far apart ranks end a call of one root: the median of slowest less fastest.
+
+        Each is timed from its own exit of the barrier, whose skew is in it.
+        """
+        one_call = word(case, "mode") == "latency" and case.axes.get("root") != "rotating"
+        if not one_call or len(samples) < 2:
+            return {}
+        seconds = np.array(list(samples.values()))
+        skew = float(np.median(seconds.max(axis=0) - seconds.min(axis=0)))
+        return {"exit_skew_s": four_digits(skew)}
 
     def unsupported(self, case: Case, context: Context) -> str | None:
         """Return why this rank cannot run the case, or None."""
