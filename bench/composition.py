@@ -131,7 +131,7 @@ def compose_case(case: Case, messages: Mapping[Kind, Fitted], hosts: int | None)
     nodes = _place(int(case.axes["ranks"]), hosts)
     if case.benchmark == "multi_pair":
         return _compose_senders(case, nodes, messages)
-    fabric, used = _weave(nodes, messages)
+    fabric, used = weave(nodes, messages)
     size = float(case.axes["bytes"])
     try:
         if case.benchmark == "exchange":
@@ -176,7 +176,7 @@ def _compose_exchange(case: Case, fabric: Fabric, size: float) -> Composed:
     return compose(fabric, size, strategy)
 
 
-def _weave(nodes: tuple[int, ...], messages: Mapping[Kind, Fitted]) -> tuple[Fabric, list[Fitted]]:
+def weave(nodes: tuple[int, ...], messages: Mapping[Kind, Fitted]) -> tuple[Fabric, list[Fitted]]:
     """Return the fabric of ranks on nodes, and what it is made of."""
     used: list[Fitted] = []
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.composition import Fitted, Kind
 from bench.model.composed.path import Point, fit_path
 from bench.plan import make_plan
 from bench.suite import parse_suite
@@ -18,7 +19,18 @@ LINK = fit_path(
     [1e-4 + size / RATE for size in lab.SIZES],
     Point(lab.SENDERS, lab.SENDERS_BYTES, 1e-4 + lab.SENDERS * lab.SENDERS_BYTES / RATE),
 )
-CASES = list(lab.predict_cases({"inside": LINK, "across": LINK, "stream": LINK}, RATE))
+KINDS = (Kind(False), Kind(True), Kind(True, lab.WINDOW))
+CASES = list(
+    lab.predict_cases({kind: Fitted(LINK, frozenset({"latency"})) for kind in KINDS}, RATE)
+)
+
+
+def test_its_calibration_measures_messages_of_every_kind_that_predictions_need():
+    plan = make_plan(parse_suite(lab.calibration_suite(), "calibration"))
+    cases = [case for job in plan.jobs for case in job.cases]
+    kinds = {(case.benchmark, case.axes.get("between")) for case in cases}
+    assert kinds >= {("latency", "ends"), ("latency", "neighbours"), ("bandwidth", "ends")}
+    assert {case.axes.get("window") for case in cases} == {None, 1, lab.WINDOW}
 
 
 def test_every_case_is_one_that_a_suite_may_ask_for():

@@ -12,22 +12,25 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from bench.analysis.accuracy import Miss
+from bench.composition import Fitted, Kind, fit_messages, weave
 from bench.measure import MEASUREMENTS
-from bench.model.composed.exchange import Fabric, compose
-from bench.model.composed.path import Path as Link
-from bench.model.composed.path import Point, alarms, fit_path
+from bench.model.composed.exchange import compose
+from bench.model.composed.path import alarms
 from bench.model.datasheet.collectives import Cluster, bound
+from bench.plan import make_plan
 from bench.record import Row, Status
+from bench.suite import parse_suite
 from bench.units import format_bytes
 from provekit.tables import print_error_verdict, print_errors
-from provekit.virtual import CROSSING, CROWDED, HOSTFILE, Lab, payload_rate
+from provekit.virtual import CROSSING, CROWDED, Lab, payload_rate
 
-_LAB = Lab(CROWDED | CROSSING)
 HOSTS, RANKS = 2, 6
 SIZES = (8, 1024, 4096, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
 SMALLEST = 8
 LARGE = (262144, 524288, 1048576)
 SENDERS, SENDERS_BYTES = 3, 524288
+WINDOW = 4
+_HEAD = '[suite]\nname = "proof"\ncap_s = 0.5\n'
 WIRE_SHARE = 10
 """A case counts where its bytes take this many times as long as its smallest message."""
 ALGORITHMS = {"ring": 4, "recursive-doubling": 3, "rabenseifner": 6}
@@ -47,15 +50,20 @@ class Case(NamedTuple):
     bound_s: float
 
 
-def prove_lab(rate: str) -> bool:
-    """Print the errors of each kind of exchange, and whether the targets are met."""
-    with _LAB.up("--hosts", str(HOSTS), "--rate", rate, "--mtu", "9000"):
+def prove_lab(rate: str, in_turn: bool) -> bool:
+    """Print the errors of each kind of exchange, and whether the targets are met.
+
+    Args:
+        rate: of the links, such as `400mbit`.
+        in_turn: messages that cross wait for each other, as Open MPI does unless told otherwise.
+    """
+    lab = Lab(CROWDED if in_turn else CROWDED | CROSSING)
+    with lab.up("--hosts", str(HOSTS), "--rate", rate, "--mtu", "9000"):
         payload = payload_rate()
-        links = _calibrate(payload)
-        cases = list(predict_cases(links, payload))
+        cases = list(predict_cases(_calibrate(lab, payload), payload))
         frozen = hashlib.sha256(json.dumps(cases).encode()).hexdigest()[:16]
         print(f"{len(cases)} predictions frozen, hash {frozen}, links at {rate}.\n", flush=True)
-        measured = _measure(cases)
+        measured = _measure(lab, cases)
     met = True
     for group, most in MOST_ERROR.items():
         misses = find_misses([case for case in cases if case.group == group], measured)
@@ -69,49 +77,43 @@ def prove_lab(rate: str) -> bool:
     return met
 
 
-def _calibrate(payload: float) -> dict[str, Link]:
-    """Measure messages, and return the paths by name: inside, across, stream."""
-    sizes = f"bytes = {list(SIZES)}"
-    senders = [f'[[benchmark]]\nname = "multi_pair"\nbytes = {SENDERS_BYTES}\npairs = {SENDERS}\n'
-               f"ranks = {RANKS}\nwindow = 4"] if "multi_pair" in MEASUREMENTS else []  # fmt: skip
-    across = _run(
-        [
-            f'[[benchmark]]\nname = "latency"\n{sizes}',
-            f'[[benchmark]]\nname = "bandwidth"\n{sizes}\nwindow = 4',
-            *senders,
-        ]
+def calibration_suite() -> str:
+    """Return the suite of messages between two ranks, and of one point of several senders."""
+    pair = f"bytes = {list(SIZES)}\nranks = {RANKS}"
+    blocks = (
+        f'name = "latency"\n{pair}\nbetween = ["ends", "neighbours"]',
+        f'name = "bibandwidth"\n{pair}\nbetween = ["ends", "neighbours"]\nwindow = 1',
+        f'name = "bandwidth"\n{pair}\nwindow = {WINDOW}',
+        f'name = "multi_pair"\nbytes = {SENDERS_BYTES}\npairs = {SENDERS}\n'
+        f"ranks = {RANKS}\nwindow = {WINDOW}",
     )
-    inside = _run([f'[[benchmark]]\nname = "latency"\n{sizes}'], where=("--hosts", "h1"))
-    together = next(
-        (Point(SENDERS, SENDERS_BYTES, t) for (name, _, _), t in across.items()
-         if name == "multi_pair"), None)  # fmt: skip
-    links = {
-        "across": _fit(across, "latency", together),
-        "stream": _fit(across, "bandwidth", together),
-        "inside": _fit(inside, "latency", None),
-    }
-    for name in ("across", "stream"):
-        for alarm in alarms(links[name], payload):
-            print(f"alarm: {name}: {alarm}")
-    return links
+    return _HEAD + "\n".join(f"[[benchmark]]\n{block}" for block in blocks)
 
 
-def _fit(times: Mapping[tuple[str, int, str], float], name: str, together: Point | None) -> Link:
-    points = sorted((nbytes, t) for (benchmark, nbytes, _), t in times.items() if benchmark == name)
-    return fit_path([float(size) for size, _ in points], [t for _, t in points], together)
+def _calibrate(lab: Lab, payload: float) -> dict[Kind, Fitted]:
+    """Measure messages, and return what they cost by kind."""
+    text = calibration_suite()
+    plan = make_plan(parse_suite(text, "the calibration"))
+    cases = {case.id: case for job in plan.jobs for case in job.cases}
+    messages = fit_messages(cases, lab.run(text).rows)
+    for kind, fitted in messages.items():
+        if kind.across:
+            for alarm in alarms(fitted.path, payload):
+                print(f"alarm: {kind.words}: {alarm}")
+    return messages
 
 
-def predict_cases(links: Mapping[str, Link], payload: float) -> Iterator[Case]:
+def predict_cases(messages: Mapping[Kind, Fitted], payload: float) -> Iterator[Case]:
     """Yield every case with its prediction.
 
     Args:
-        links: `across` and `inside` of single messages, `stream` of windows of them.
+        messages: between two ranks, across nodes and inside one.
         payload: bytes per second of a link, for the bound.
     """
     for ranks in (4, 6):
         each = ranks // HOSTS
         nodes = tuple(rank // each for rank in range(ranks))
-        fabric = Fabric(nodes, links["inside"], links["across"])
+        fabric, _ = weave(nodes, messages)
         cluster = Cluster(HOSTS, each, payload)
         for size in (SMALLEST, *LARGE):
             limit_s = bound(cluster, size).seconds
@@ -129,19 +131,19 @@ def predict_cases(links: Mapping[str, Link], payload: float) -> Iterator[Case]:
                 yield Case("exchange", name, "exchange", size, axes, seconds, limit_s)
     for pairs in (1, 2):
         for size in (SMALLEST, *LARGE):
-            seconds = links["stream"].seconds(size, pairs)
+            seconds = messages[Kind(across=True, window=WINDOW)].path.seconds(size, pairs)
             name = f"multi_pair {pairs} pairs {format_bytes(size)}"
             axes = {"pairs": pairs, "ranks": RANKS}
             limit_s = pairs * size / payload
             yield Case("multi-pair", name, "multi_pair", size, axes, seconds, limit_s)
 
 
-def _measure(cases: list[Case]) -> dict[str, float]:
+def _measure(lab: Lab, cases: list[Case]) -> dict[str, float]:
     """Run all cases that there is a benchmark for, the library's algorithms one after the other."""
     found: dict[str, float] = {}
     known = [case for case in cases if case.benchmark in MEASUREMENTS]
     plain = [case for case in known if "algorithm" not in case.axes]
-    times = _run([write_block(case) for case in plain])
+    times = _run(lab, [write_block(case) for case in plain])
     found |= {case.name: t for case in plain if (t := times.get(_key(case))) is not None}
     for algorithm, number in ALGORITHMS.items():
         forced = [case for case in known if case.axes.get("algorithm") == algorithm]
@@ -150,7 +152,7 @@ def _measure(cases: list[Case]) -> dict[str, float]:
             "OMPI_MCA_coll_tuned_use_dynamic_rules": "1",
             "OMPI_MCA_coll_tuned_allreduce_algorithm": str(number),
         }
-        times = _run([write_block(case) for case in forced], settings=settings)
+        times = _run(lab, [write_block(case) for case in forced], settings)
         found |= {case.name: t for case in forced if (t := times.get(_key(case))) is not None}
     return found
 
@@ -159,7 +161,7 @@ def write_block(case: Case) -> str:
     """Return a case as a block of a suite."""
     axes = {name: value for name, value in case.axes.items() if name != "algorithm"}
     if case.benchmark == "multi_pair":
-        axes |= {"window": 4}
+        axes |= {"window": WINDOW}
     lines = [f"{name} = {json.dumps(value)}" for name, value in axes.items()]
     return "\n".join([f'[[benchmark]]\nname = "{case.benchmark}"\nbytes = {case.nbytes}', *lines])
 
@@ -195,13 +197,11 @@ def find_misses(cases: list[Case], measured: Mapping[str, float]) -> dict[str, l
 
 
 def _run(
-    blocks: list[str],
-    where: tuple[str, ...] = HOSTFILE,
-    settings: Mapping[str, str] | None = None,
+    lab: Lab, blocks: list[str], settings: Mapping[str, str] | None = None
 ) -> dict[tuple[str, int, str], float]:
     """Run a suite in the lab; return seconds by benchmark, bytes and what tells cases apart."""
-    text = '[suite]\nname = "proof"\ncap_s = 0.5\n' + "\n".join(blocks)
-    rows = _LAB.run(text, where, settings).rows
+    text = _HEAD + "\n".join(blocks)
+    rows = lab.run(text, settings=settings).rows
     for row in rows:
         if row.status is not Status.OK:
             print(f"{row.case}: {row.status}: {row.reason}", file=sys.stderr)
