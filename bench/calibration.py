@@ -2,12 +2,12 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
 import msgspec
 
-from bench.composition import COMPOSED, Fitted, Kind, NotComposed, compose_case, fit_messages
+from bench.composition import COMPOSED, NotComposed, Parts, compose_case, fit_parts
 from bench.measure import MEASUREMENTS
 from bench.model import family, fit_of
 from bench.model.conformal import conformal_quantile, difficulty
@@ -54,7 +54,7 @@ def predict_targets(
     """Return a prediction for every target case of every launch, empty with the reason where none.
 
     A case whose own sizes were calibrated lies on their curve; of the others some are composed of
-    messages between two ranks.
+    messages between two ranks and of products.
 
     Args:
         plan: the plan; its calibration cases have run.
@@ -65,7 +65,7 @@ def predict_targets(
     calibration = _calibration_cases(plan)
     curves = _fit_groups(calibration, rows)
     widths = _widths(curves)
-    messages = fit_messages(calibration, rows)
+    parts = fit_parts(calibration, rows)
     targets = [
         (case, job.launch)
         for job in plan.jobs
@@ -79,7 +79,7 @@ def predict_targets(
         if isinstance(fitted, Calibrated):
             made = _predict(case, launch, fitted, widths, frozen_at)
         else:
-            made = _compose(case, launch, fitted, messages, hosts, frozen_at)
+            made = _compose(case, launch, fitted, parts, hosts, frozen_at)
         predictions.append(made)
     return predictions
 
@@ -164,18 +164,18 @@ def _compose(
     case: Case,
     launch: int,
     why_no_curve: str,
-    messages: Mapping[Kind, Fitted],
+    parts: Parts,
     hosts: int | None,
     frozen_at: str,
 ) -> Prediction:
-    """Return what is composed of messages, or why there is neither a curve nor that."""
+    """Return what is composed of others, or why there is neither a curve nor that."""
     none = Prediction(
         case=case.id, launch=launch, tier="C", formula=why_no_curve, frozen_at=frozen_at
     )
     if case.benchmark not in COMPOSED:
         return none
     try:
-        composed = compose_case(case, messages, hosts)
+        composed = compose_case(case, parts, hosts)
     except NotComposed as missing:
         return msgspec.structs.replace(none, formula=f"none: {missing}")
     return msgspec.structs.replace(

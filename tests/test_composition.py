@@ -16,6 +16,7 @@ from bench.suite import load_suite, parse_suite
 FROZEN = "2026-11-20T09:00:00.000000Z"
 ALPHA_S, LINK, INSIDE = 30e-6, 25e6, 5e9
 HOSTS = 2
+FLOP_PER_S = 5e10
 Truth = Callable[[Case, bool], float]
 MESSAGES = """
 [suite]
@@ -56,6 +57,8 @@ ranks = 6
 
 def free_both_ways(case: Case, across: bool) -> float:
     """Return what a message takes where ways do not disturb each other."""
+    if case.benchmark == "matmul":
+        return 2 * math.prod(int(case.axes[axis]) for axis in ("batch", "k", "n")) / FLOP_PER_S
     senders = int(case.axes.get("pairs", 1))
     size = int(case.axes["bytes"])
     return ALPHA_S + senders * size / LINK if across else ALPHA_S / 10 + size / INSIDE
@@ -99,7 +102,7 @@ def row(job: Job, case: Case, seconds: float, across: bool) -> Row:
         ranks=job.ranks,
         src="h1:rank0",
         dst=f"h2:rank{job.ranks - 1}" if across else "h1:rank1",
-        bytes=int(case.axes["bytes"]),
+        bytes=int(case.axes["bytes"]) if "bytes" in case.axes else None,
         window=None if window is None else int(window),
         t_median_s=seconds,
     )
@@ -183,6 +186,45 @@ def test_without_messages_inside_a_node_it_says_how_to_measure_them():
     assert 'add latency with between = "neighbours"' in found.formula
 
 
+PRODUCTS = """
+[[benchmark]]
+name = "matmul"
+calibrate = true
+batch = [32, 128, 512]
+k = 1000
+n = 500
+threads = 1
+"""
+WIDTHS = {"d_in": 1000, "d_out": 500, "threads": 1, "ranks": 2}
+
+
+@pytest.mark.parametrize(
+    ("split", "batch", "numbers"),
+    [
+        ("data", 128, 1000 * 500),
+        ("row", 128, 128 * (500 + 1000 / 2)),
+        ("column", 128, 128 * (1000 + 500 / 2)),
+        ("row", 512, 512 * (500 + 1000 / 2)),
+    ],
+)
+def test_a_training_step_is_what_it_sends_and_its_products(split, batch, numbers):
+    axes = {**WIDTHS, "split": split, "batch": batch}
+    (sent,) = predict(PRODUCTS + block("training_step", part="exchange", **axes))
+    assert sent.seconds == pytest.approx(4 * numbers / LINK, rel=0.03)
+    (whole,) = predict(PRODUCTS + block("training_step", **axes))
+    computed_s = 3 * 2 * batch / 2 * 1000 * 500 / FLOP_PER_S
+    assert (whole.seconds or 0) - (sent.seconds or 0) == pytest.approx(computed_s, rel=0.01)
+    assert "matmul" in (whole.calibration_cases or "")
+
+
+def test_a_step_that_overlaps_or_has_no_products_is_not_composed():
+    axes = {**WIDTHS, "split": "data", "batch": 128, "layers": 2}
+    (found,) = predict(PRODUCTS + block("training_step", overlap="backward", **axes))
+    assert "none: how far" in found.formula
+    (found,) = predict(block("training_step", **axes))
+    assert "add matmul" in found.formula
+
+
 def test_a_case_with_a_curve_of_its_own_keeps_it():
     sizes = 'bytes = { from = "8 B", to = "1 MiB", per_octave = 1 }'
     own = f'\n[[benchmark]]\nname = "allreduce"\n{sizes}\nranks = 6'
@@ -207,7 +249,7 @@ def test_the_suite_calibrates_on_messages_alone_and_composes_all_others():
     calibrated = {
         case.benchmark for job in plan.jobs if job.stage is Stage.CALIBRATE for case in job.cases
     }
-    assert calibrated == {"latency", "bandwidth", "bibandwidth", "multi_pair"}
+    assert calibrated == {"latency", "bandwidth", "bibandwidth", "multi_pair", "matmul"}
     found = predict_targets(plan, measure(plan, free_both_ways), FROZEN, HOSTS)
     assert all(one.seconds for one in found), [one.formula for one in found if not one.seconds]
     assert {one.case.split("/")[0] for one in found} <= COMPOSED <= MEASUREMENTS.keys()

@@ -1,19 +1,13 @@
-"""Times of cases that no model is fitted on, composed of messages between two ranks."""
+"""Messages between two ranks that a run was calibrated on, and the fabric that they make."""
 
 from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import NamedTuple
 
-import msgspec
-
-from bench.model.composed.algorithms import CANDIDATES
-from bench.model.composed.exchange import Composed, compose, compose_library
 from bench.model.composed.fabric import Fabric
-from bench.model.composed.path import Path, Point, alarms, fit_path
+from bench.model.composed.path import Path, Point, fit_path
 from bench.record import CONTROL, Case, Row, Status
 
-COMPOSED = frozenset({"multi_pair", "exchange", *CANDIDATES})
-"""Benchmarks whose times are composed of messages."""
 _MESSAGES = frozenset({"latency", "pairs_latency"})
 _WINDOWS = frozenset({"bandwidth", "pairs_bandwidth"})
 
@@ -42,15 +36,6 @@ class Fitted(NamedTuple):
     cases: frozenset[str]
 
 
-class Composition(msgspec.Struct, frozen=True):
-    """Seconds, how they were composed, and of which cases."""
-
-    seconds: float
-    formula: str
-    parameters: tuple[float, ...]
-    cases: frozenset[str]
-
-
 class NotComposed(Exception):  # noqa: N818 - an answer, not a fault
     """The case cannot be composed; the text says what is missing."""
 
@@ -71,7 +56,7 @@ def fit_messages(cases: Mapping[str, Case], rows: Iterable[Row]) -> dict[Kind, F
     sources: dict[Kind, set[str]] = {}
     together: list[tuple[Point, str]] = []
     for row, case in usable:
-        if row.benchmark == "multi_pair" and _shares_a_link(case, row.nodes):
+        if row.benchmark == "multi_pair" and shares_a_link(case, row.nodes):
             size = float(row.bytes or 0)
             point = Point(int(case.axes["pairs"]), size, row.t_median_s or 0.0)
             together.append((point, case.id))
@@ -88,7 +73,7 @@ def fit_messages(cases: Mapping[str, Case], rows: Iterable[Row]) -> dict[Kind, F
         try:
             path = fit_path(sizes, seconds, shared[0] if shared else None)
         except ValueError:
-            continue  # `_need` says that it is missing
+            continue  # `need` says that it is missing
         also = {shared[1]} if shared else set()
         found[kind] = Fitted(path, frozenset(sources[kind] | also))
     return found
@@ -111,73 +96,18 @@ def _kind(row: Row, case: Case) -> Kind | None:
     return None
 
 
-def _shares_a_link(case: Case, nodes: int | None) -> bool:
+def shares_a_link(case: Case, nodes: int | None) -> bool:
     """Return whether all pairs send from one node to one other."""
     halves = 2 * int(case.axes["pairs"]) <= int(case.axes["ranks"])
     return nodes == 2 and halves and case.axes.get("pattern") in ("bisection", "farthest")
 
 
-def compose_case(case: Case, messages: Mapping[Kind, Fitted], hosts: int | None) -> Composition:
-    """Return the time of a case.
-
-    Args:
-        case: of `COMPOSED`.
-        messages: as fitted.
-        hosts: that ranks are spread over, evenly in blocks; None where nobody knows.
+def weave(nodes: tuple[int, ...], messages: Mapping[Kind, Fitted]) -> tuple[Fabric, list[Fitted]]:
+    """Return the fabric of ranks on nodes, and what it is made of.
 
     Raises:
-        NotComposed: where something is missing.
+        NotComposed: where messages that it needs were not calibrated on.
     """
-    nodes = _place(int(case.axes["ranks"]), hosts)
-    if case.benchmark == "multi_pair":
-        return _compose_senders(case, nodes, messages)
-    fabric, used = weave(nodes, messages)
-    size = float(case.axes["bytes"])
-    try:
-        if case.benchmark == "exchange":
-            found = _compose_exchange(case, fabric, size)
-        elif case.axes.get("library", "mpi") != "mpi":
-            raise NotComposed("the messages of that library were not measured")
-        else:
-            found = compose_library(fabric, size, case.benchmark)
-    except ValueError as error:
-        raise NotComposed(str(error)) from error
-    return _composition(found.seconds, found.formula, used)
-
-
-def _place(ranks: int, hosts: int | None) -> tuple[int, ...]:
-    if hosts is None:
-        raise NotComposed("on which nodes its ranks will be is not known")
-    used = min(ranks, hosts)
-    if ranks % used:
-        raise NotComposed(f"{ranks} ranks do not spread evenly over {used} nodes")
-    return tuple(rank // (ranks // used) for rank in range(ranks))
-
-
-def _compose_senders(
-    case: Case, nodes: tuple[int, ...], messages: Mapping[Kind, Fitted]
-) -> Composition:
-    if not _shares_a_link(case, len(set(nodes))):
-        raise NotComposed("its pairs do not all send from one node to one other")
-    fitted = _need(messages, Kind(across=True, window=int(case.axes["window"])))
-    pairs, size = int(case.axes["pairs"]), float(case.axes["bytes"])
-    formula = f"alpha + {pairs} m / B of all senders"
-    return _composition(fitted.path.seconds(size, pairs), formula, [fitted])
-
-
-def _compose_exchange(case: Case, fabric: Fabric, size: float) -> Composed:
-    strategy = str(case.axes["strategy"])
-    if strategy == "library":
-        return compose_library(fabric, size, "allreduce")
-    if strategy == "naive" and case.axes.get("posting") != "rounds":
-        strategy = "naive-at-once"
-    if strategy == "one-bit":
-        raise NotComposed("what encoding costs was not measured")
-    return compose(fabric, size, strategy)
-
-
-def weave(nodes: tuple[int, ...], messages: Mapping[Kind, Fitted]) -> tuple[Fabric, list[Fitted]]:
-    """Return the fabric of ranks on nodes, and what it is made of."""
     used: list[Fitted] = []
 
     def path(across: bool, crossing: bool) -> Path | None:
@@ -195,9 +125,9 @@ def weave(nodes: tuple[int, ...], messages: Mapping[Kind, Fitted]) -> tuple[Fabr
 
     several, shared = len(set(nodes)) > 1, len(nodes) > len(set(nodes))
     if several:
-        _need(messages, Kind(across=True))
+        need(messages, Kind(across=True))
     if shared:
-        _need(messages, Kind(across=False))
+        need(messages, Kind(across=False))
     fabric = Fabric(
         nodes,
         inside=path(False, False) if shared else None,
@@ -208,23 +138,16 @@ def weave(nodes: tuple[int, ...], messages: Mapping[Kind, Fitted]) -> tuple[Fabr
     return fabric, used
 
 
-def _need(messages: Mapping[Kind, Fitted], kind: Kind) -> Fitted:
+def need(messages: Mapping[Kind, Fitted], kind: Kind) -> Fitted:
+    """Return messages of a kind.
+
+    Raises:
+        NotComposed: where there are none; the text says what to measure.
+    """
     if kind in messages:
         return messages[kind]
     how = "latency" if kind.window is None else f"bandwidth with window = {kind.window}"
     where = "" if kind.across else ' with between = "neighbours" and that many ranks'
     raise NotComposed(
         f"no {kind.words} were calibrated on; add {how}{where}, of at least six sizes"
-    )
-
-
-def _composition(seconds: float, formula: str, used: Iterable[Fitted]) -> Composition:
-    used = list(used)
-    warnings = sorted({alarm for fitted in used for alarm in alarms(fitted.path)})
-    told = "".join(f"; alarm: {warning}" for warning in warnings)
-    return Composition(
-        seconds,
-        f"composed of measured messages, {formula}{told}",
-        tuple(value for fitted in used for value in fitted.path.curve.parameters),
-        frozenset(case for fitted in used for case in fitted.cases),
     )

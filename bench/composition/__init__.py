@@ -1,0 +1,17 @@
+"""Times composed of the messages and products that a run was calibrated on."""
+
+from bench.composition.cases import COMPOSED, Composition, Parts, compose_case, fit_parts
+from bench.composition.messages import Fitted, Kind, NotComposed, fit_messages, weave
+
+__all__ = [
+    "COMPOSED",
+    "Composition",
+    "Fitted",
+    "Kind",
+    "NotComposed",
+    "Parts",
+    "compose_case",
+    "fit_messages",
+    "fit_parts",
+    "weave",
+]
