@@ -105,7 +105,7 @@ class _Actions:
 
     def of(self, steps: Steps) -> Sequence[Action]:
         """Return the actions; nothing is left on its way at their end."""
-        started = sum(is_started_empty(step) for step in steps.table.tolist())
+        started = sum(_is_started_empty(step) for step in steps.table.tolist())
         self._most_slots = max(1, started)
         if self._messages is not None:
             self._room = self._messages.requests(self._most_slots)
@@ -225,7 +225,7 @@ class _Actions:
         self._found.append((None, act))
 
 
-def is_started_empty(step: Sequence[int]) -> bool:
+def _is_started_empty(step: Sequence[int]) -> bool:
     """Return whether a step starts a message without bytes, whose request is MPI's."""
     code, _address, nbytes, *_ = step
     return code in (Code.ISEND, Code.IRECV) and nbytes == 0
