@@ -19,7 +19,8 @@ from bench.errors import BenchError, RequestError, nearest, printable
 from bench.predict_cli import predict
 
 if TYPE_CHECKING:
-    from bench.session import Ended, Request
+    from bench.request import Request
+    from bench.session import Ended
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -295,7 +296,7 @@ commands.add_command(predict)
 
 
 def _request(asked: dict[str, Any]) -> "Request":
-    from bench.session import make_request
+    from bench.request import make_request
 
     return make_request(asked)
 

@@ -11,6 +11,7 @@ from bench.contracts import (
     Context,
     KnowsSlot,
     Measurement,
+    NamesGpus,
     Operation,
     Seconds,
     Sleeps,
@@ -20,7 +21,7 @@ from bench.events import CaseEnded, Event
 from bench.evidence.account import Account
 from bench.evidence.arms import HOG
 from bench.evidence.hog import HOG_SHARED, Stall, choose_stall, close_cores, hogging
-from bench.machine.gpu_clocks import ClockWatch
+from bench.machine.gpu_clocks import ClockWatch, GpuLoad
 from bench.measure import MEASUREMENTS
 from bench.measure.handed import refuse_device
 from bench.measure.pair import pair_ranks
@@ -40,7 +41,7 @@ class _Watch(NamedTuple):
     counters: bool
     gpus: bool
     clocks: bool
-    """Of the GPU of each rank whose memory a case uses."""
+    """Of the GPUs that each rank uses."""
 
 
 def execute_case(case: Case, rule: Sampling, world: World, context: Context) -> Iterator[Event]:
@@ -170,29 +171,32 @@ def _measure_among(
     """Verify, sample and verify with another pattern, on ranks that all take part."""
     before = operation.verify(seed=1)
     context.alive()
-    measured = accounted = load = None
+    measured = accounted = None
+    loads: list[GpuLoad | None] = []
     # A wrong answer is not worth timing.
     if not any(checked.bytes_wrong for checked in active.gather(before)):
         account = _open_account(operation, active, watch) if watch.counters else None
         run = account.run if account else operation.run
-        clocks = _open_clocks(context) if watch.clocks else None
+        clocks = _open_clocks(operation, context) if watch.clocks else []
         busy = not (isinstance(operation, Sleeps) and operation.sleeps)
         measured = _sample_undisturbed(
             _heard(run, context), measurement.tolerance, rule, active, context, busy
         )
-        load = clocks.close() if clocks else None
+        loads = [clock.close() for clock in clocks]
         accounted = account.close() if account else None
     after = operation.verify(seed=2)
     checked = Checked(
         before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
     )
-    return Measured(measured, checked, accounted, load)
+    return Measured(measured, checked, accounted, tuple(load for load in loads if load))
 
 
-def _open_clocks(context: Context) -> ClockWatch | None:
-    """Watch the GPU of this rank, where it uses one."""
+def _open_clocks(operation: Operation, context: Context) -> list[ClockWatch]:
+    """Watch the GPUs that the operation names, else that of this rank, where it has one."""
+    if isinstance(operation, NamesGpus):
+        return [ClockWatch(address) for address in operation.gpus]
     device = context.memories.opened("device")
-    return ClockWatch(device.pci_address) if isinstance(device, KnowsSlot) else None
+    return [ClockWatch(device.pci_address)] if isinstance(device, KnowsSlot) else []
 
 
 def _heard(run: Run, context: Context) -> Run:

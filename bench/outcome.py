@@ -31,7 +31,8 @@ class Measured(NamedTuple):
     best: Pass | None = None
     checked: Checked = Checked(0, 0)
     accounted: Accounted | None = None
-    load: GpuLoad | None = None
+    loads: tuple[GpuLoad, ...] = ()
+    """Of the GPUs that it used."""
 
 
 class Outcome(NamedTuple):
@@ -58,7 +59,7 @@ def report_case(
     wrong = {rank: outcome.told.checked.bytes_wrong for rank, outcome in ours.items()}
     # The first rank of the job may have slept; those that measured took equally many samples.
     speaker = next(iter(ours.values()))
-    loads = [each.told.load for each in ours.values() if each.told.load]
+    loads = [load for each in ours.values() for load in each.told.loads]
     params = {**speaker.params, **load_params(loads), **shared}
     measured = speaker.told.best
     if measured and measured.preempted > MOST_PREEMPTED and own_cores:

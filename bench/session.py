@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import msgspec
 
@@ -21,7 +20,6 @@ from bench.contracts import Launcher
 from bench.errors import LaunchError, RequestError
 from bench.evidence.collect import collect_evidence
 from bench.findings import row_findings
-from bench.hosts import parse_hosts, read_hostfile
 from bench.launch import SCHEDULED, SUBMITTED, open_launcher
 from bench.launch.mpirun import spread
 from bench.launch.reach import find_unfit
@@ -34,6 +32,7 @@ from bench.plan import Plan, make_plan
 from bench.progress import open_progress
 from bench.record import Finding, Job, Origin, Status
 from bench.recorder import Recorder, create_folder, lock_run, utc_now
+from bench.request import Request, refuse_unused, stored_request
 from bench.results import JOURNAL_FILE, RunFolder, RunMeta, open_run
 from bench.resume import (
     cut_back,
@@ -44,53 +43,10 @@ from bench.resume import (
     what_is_left,
 )
 from bench.runner import Runner
-from bench.site import SITE_VARIABLE, Site, check_line, load_site
+from bench.site import Site, check_line, load_site
 from bench.suite import load_suite, override_ranks
 
 _COMPILE_TIMEOUT_S = 300.0
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What `plan` and `run` are asked for."""
-
-    suite: str
-    ranks: int | None = None
-    launcher: str = "mpirun"
-    mpirun: str | None = None
-    hosts: str | None = None
-    hostfile: Path | None = None
-    bind: str = "auto"
-    nodes: int | None = None
-    site: Path | None = None
-    container: str | None = None
-    work: Path | None = None
-    launches: int | None = None
-    seed: int | None = None
-    replay: Path | None = None
-    machine: Path | None = None
-    label: str | None = None
-
-    def host_names(self) -> tuple[str, ...]:
-        """Return the hosts that were asked for, none where ranks run here.
-
-        Raises:
-            RequestError: where a name is no host name, or both ways of naming them were used.
-        """
-        if self.hosts is not None and self.hostfile is not None:
-            raise RequestError("--hosts and --hostfile both name the hosts; leave one of them out")
-        if self.hostfile is not None:
-            return read_hostfile(self.hostfile)
-        return () if self.hosts is None else parse_hosts(self.hosts)
-
-    def flags(self) -> dict[str, str | int | bool | None]:
-        """Return the flags that differ from their defaults, for `run.json`."""
-        default = Request(suite=self.suite)
-        given = {
-            name: getattr(self, name)
-            for name in self.__struct_fields__
-            if getattr(self, name) != getattr(default, name)
-        }
-        return {name: v if isinstance(v, int) else str(v) for name, v in given.items()}
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -120,23 +76,6 @@ class Ended(msgspec.Struct, frozen=True):
         return 4 if self.counts["failed"] or self.counts["not measured"] else 0
 
 
-def make_request(asked: dict[str, Any]) -> Request:
-    """Return the request of a command line.
-
-    A run is resumed from anywhere, so paths are made absolute; the site file of the environment
-    is one that was asked for, where the launcher heeds one.
-    """
-    request = Request(**asked)
-    site = request.site
-    if site is None and request.launcher in SCHEDULED and os.environ.get(SITE_VARIABLE):
-        site = Path(os.environ[SITE_VARIABLE])
-    return msgspec.structs.replace(
-        request,
-        site=site and site.absolute(),
-        work=request.work and request.work.absolute(),
-    )
-
-
 def prepare(request: Request) -> Prepared:
     """Load the suite, make the plan and choose the launcher; nothing is started.
 
@@ -144,7 +83,7 @@ def prepare(request: Request) -> Prepared:
         RequestError: where the suite or a flag is wrong.
         LaunchError: where the launcher's MPI is missing.
     """
-    _refuse_unused(request)
+    refuse_unused(request)
     suite = load_suite(request.suite)
     if request.ranks is not None:
         suite = override_ranks(suite, request.ranks)
@@ -212,28 +151,6 @@ def _open(request: Request, mpi: MpiInstall | None, site: Site, run: Path | None
         site=site,
         folder=folder,
     )
-
-
-def _refuse_unused(request: Request) -> None:
-    """Refuse a flag that the launcher would not heed: the run would not be what was asked for."""
-    scheduled = tuple(SCHEDULED)
-    for flag, value, launchers in (
-        ("--replay", request.replay, ("replay",)),
-        ("--mpirun", request.mpirun, ("mpirun", "pbs")),
-        ("--hosts", request.hosts, ("mpirun", *scheduled)),
-        ("--hostfile", request.hostfile, ("mpirun", *scheduled)),
-        ("--nodes", request.nodes, scheduled),
-        ("--site", request.site, scheduled),
-        ("--container", request.container, scheduled),
-        ("--work", request.work, SUBMITTED),
-    ):
-        if value is not None and request.launcher not in launchers:
-            raise RequestError(
-                f"{flag} is heeded by --launcher {' or '.join(launchers)} only; "
-                "leave one of them out"
-            )
-    if request.nodes is not None and request.host_names():
-        raise RequestError("--nodes counts nodes and --hosts names them; leave one of them out")
 
 
 def carry_out(request: Request, parent: Path) -> Ended:
@@ -322,7 +239,7 @@ def carry_on(path: Path, force: bool) -> Ended:
 def _carry_on(run: RunFolder, force: bool) -> Ended:
     if run.meta.origin is not Origin.MEASURED:
         raise RequestError(f"{run.meta.run} is {run.meta.origin}: only measured runs are resumed")
-    request = _stored_request(run.meta)
+    request = stored_request(run.meta)
     prepared = _with_launcher(stored_plan(run.meta), request, run.path)
     _refuse_unfit(request)
     now = _meta(request, prepared, run.meta.origin, run.meta.run)
@@ -336,23 +253,6 @@ def _carry_on(run: RunFolder, force: bool) -> Ended:
     progress = open_progress(sum(len(job.cases) for job in left))
     predict = predict_rest(run, kept, _count_hosts(request))
     return _run(Runner(prepared.plan, prepared.launcher, recorder, progress, predict, left, kept))
-
-
-def _stored_request(meta: RunMeta) -> Request:
-    """Return the request that a run was started with, as far as its launcher goes."""
-    told = {name: str(value) for name, value in meta.flags.items() if value is not None}
-    return Request(
-        suite=meta.suite_name,
-        launcher=meta.launcher,
-        mpirun=told.get("mpirun"),
-        hosts=told.get("hosts"),
-        hostfile=Path(told["hostfile"]) if "hostfile" in told else None,
-        bind=told.get("bind", "auto"),
-        nodes=int(told["nodes"]) if "nodes" in told else None,
-        site=Path(told["site"]) if "site" in told else None,
-        container=told.get("container"),
-        work=Path(told["work"]) if "work" in told else None,
-    )
 
 
 def _run(runner: Runner) -> Ended:

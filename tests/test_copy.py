@@ -13,7 +13,7 @@ from test_mpi import by_case, run
 from bench.context import open_context
 from bench.contracts import Context
 from bench.measure import MEASUREMENTS
-from bench.measure.copy import PATTERNS
+from bench.measure.moves import PATTERN
 from bench.record import Axis, Case, Status, Work
 from bench.world import SoloWorld
 
@@ -45,7 +45,7 @@ def test_every_byte_that_is_copied_counts_once(axes, total):
     assert COPY.work(copy_case(ranks=3, **axes)).rate_bytes == 3 * total
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("pattern", PATTERN.choices)
 @pytest.mark.parametrize("direction", ["uni", "bi"])
 @pytest.mark.parametrize("route", [("host", "standin"), ("standin", "host"), ("standin", "same")])
 def test_copies_of_every_pattern_are_right(route, direction, pattern, context):

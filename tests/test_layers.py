@@ -15,7 +15,7 @@ LAYERS = (
     {"contracts", "deadline", "events", "hosts", "links", "keys", "rates", "results", "world"},
     {"findings", "imports", "machine", "measure", "memory", "model", "site", "timing"},
     {"analysis", "context", "hardware", "launch", "process", "recorder", "suite", "vitals"},
-    {"bounds", "evidence"},
+    {"bounds", "evidence", "request"},
     {"outcome"},
     {
         "attempt",

@@ -4,13 +4,16 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pynvml
 import pytest
+from meeting import Meeting
 from simulated_cuda import simulate
 from test_machine_gpu import Nvml
 from test_measure import make_case
 
 from bench.context import open_context
+from bench.contracts import NamesGpus
 from bench.execute import execute_case
 from bench.findings import THROTTLED, row_findings
 from bench.machine.gpu_clocks import (
@@ -20,6 +23,7 @@ from bench.machine.gpu_clocks import (
     load_params,
     read_clocks,
 )
+from bench.measure import MEASUREMENTS
 from bench.record import COLUMNS, Row, Sampling, Status
 from bench.world import SoloWorld
 
@@ -159,6 +163,39 @@ def test_a_case_on_a_gpu_asks_nvml_for_the_gpu_of_the_rank(
     assert ended.params["sm_clock_mhz"] == 1980
     assert ended.params["power_watts"] == 69
     assert ended.params["throttle"] == "power-cap"
+
+
+def test_copies_between_other_gpus_tell_the_clocks_of_those(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    simulate(monkeypatch, gpus=4)
+    nvml = LiveNvml(nvmlDeviceGetCurrentClocksThrottleReasons=0x0)
+    busy = {"0000:02:00.0", "0000:03:00.0"}
+    nvml.nvmlDeviceGetHandleByPciBusId = lambda address: nvml.asked.append(address) or address
+    nvml.nvmlDeviceGetClockInfo = lambda address, _: 1980 if address in busy else 345
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    context = open_context(SoloWorld(), 1)
+    case = make_case("peer_copy", bytes=4096, gpus=4)
+    case = msgspec.structs.replace(case, axes={**case.axes, "src_gpu": 3, "dst_gpu": 2})
+    *_, ended = execute_case(case, Sampling(cap_s=0.02), SoloWorld(), context)
+    assert ended.status is Status.OK
+    assert nvml.asked == sorted(busy)
+    assert ended.params["sm_clock_mhz"] == 1980
+
+
+def test_a_rank_that_sends_from_its_host_tells_nothing_of_its_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    simulate(monkeypatch, gpus=2)
+    context = open_context(SoloWorld(), 1)
+    case = make_case("latency", memory="device", dst_memory="host", ranks=2)
+    # An earlier case has opened it.
+    assert context.memories["device"].name == "device"
+    meeting = Meeting(2)
+    first, last = meeting.prepare(MEASUREMENTS["latency"], case, context)
+    assert isinstance(first, NamesGpus)
+    assert isinstance(last, NamesGpus)
+    assert (first.gpus, last.gpus) == (("0000:00:00.0",), ())
 
 
 @pytest.mark.gpu

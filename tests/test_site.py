@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.cli import run_command
 from bench.errors import RequestError
-from bench.session import make_request
+from bench.request import make_request
 from bench.site import SITE_VARIABLE, Container, Site, load_site, parse_site
 
 WHOLE = """

@@ -26,7 +26,9 @@ from bench.context import open_context
 from bench.contracts import Context, Memories, Memory, VerbsError, VerbsTest
 from bench.machine import perftest
 from bench.machine.mpi import find_mpi
-from bench.machine.perftest import PROGRAMS, Perftest, Port, choose_port, is_listening, parse_result
+from bench.machine.perftest import PROGRAMS, Perftest, is_listening
+from bench.machine.perftest_table import parse_result
+from bench.machine.rdma_port import Port, choose_port
 from bench.measure import MEASUREMENTS
 from bench.plan import make_plan
 from bench.record import Case, Status, parse_params
@@ -337,7 +339,7 @@ def test_both_ends_agree_on_the_time_of_a_message(tmp_path, test):
     seconds = 5e-7 if bandwidth else 2e-6
     assert ends.run(case, 2) == [[pytest.approx(seconds, rel=1e-4)] * 2] * 2
     calls = log.read_text().splitlines()
-    # A trial and two samples, two ends each.
+    # A probe and two samples, two ends each.
     assert len(calls) == 6
     assert sum("--iters', '5'" in call for call in calls) == 2
     for call in calls:

@@ -1,13 +1,11 @@
 """Programs of perftest (linux-rdma): verbs between two RDMA devices, without an MPI.
 
-Options and formats after its source at v4.5-0.17, whose programs call themselves 6.06, and at its
-head of 2026-07, which names the same rate MiB/sec. What a program prints is hostile text.
+Options after its source at v4.5-0.17, whose programs call themselves 6.06, and at its head of
+2026-07.
 """
 
 import contextlib
-import math
 import os
-import re
 import shutil
 import signal
 import socket
@@ -17,13 +15,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from bench.contracts import VerbsError, VerbsTest
-from bench.errors import printable
 from bench.machine.mpi import ask
-from bench.machine.nic import PEER_MODULES, read_rdma
-from bench.machine.sysfs import list_numbered, read_word
+from bench.machine.nic import PEER_MODULES
+from bench.machine.perftest_table import last_words, parse_result
+from bench.machine.rdma_port import Port, choose_port
 
 PROGRAMS = {
     "write_bw": "ib_write_bw",
@@ -36,8 +33,6 @@ TIMEOUT_S = 15.0
 _LISTEN_TIMEOUT_S = 8.0
 _LOOK_S = 0.005
 _MOST_TEXT = 1 << 16
-_MOST_REASON = 200
-_MIB = 2**20
 _LISTENING = "0A"
 """State of a socket in /proc/net/tcp."""
 _LOCAL = "127.0.0.1"
@@ -52,25 +47,6 @@ os.execvp(sys.argv[2], sys.argv[2:])
 """
 """Becomes a program that is killed with its parent, as a server waits for its client for ever. The
 rank itself must run nothing between fork and exec: memory that a card reads does not take it."""
-
-_NUMBERS = re.compile(r"[\s\d.]+", re.ASCII)
-_UNIT = re.compile(r"BW average\[(\S{1,8})/sec\]")
-_UNITS = {"MB": _MIB, "MiB": _MIB, "Gb": 125e6}
-"""Bytes; older versions call 2^20 of them MB."""
-_HALF_DIGIT = 0.5
-"""Messages/s: MsgRate has six decimals of a million."""
-_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
-
-
-class Port(NamedTuple):
-    """A port of an RDMA device that carries traffic."""
-
-    device: str
-    port: int
-    gid: int | None
-    """Index of its address where it is Ethernet; None where the program chooses."""
-    near: bool | None
-    """Whether the device belongs to the NUMA node asked for; None where that is not known."""
 
 
 class Perftest:
@@ -106,14 +82,14 @@ class Perftest:
             return f"needs {name} built with CUDA (`{name} --help` names {_CUDA_OPTION})"
         return None
 
-    def serve(self, asked: VerbsTest, iterations: int) -> "Server":
+    def serve(self, asked: VerbsTest, messages: int) -> "Server":
         """Start the end that waits, and return once it can be connected to.
 
         Raises:
             VerbsError: where it cannot.
         """
         number = _draw_port()
-        server = Server(number, self._start(self._tokens(asked, iterations, number, None)))
+        server = Server(number, self._start(self._tokens(asked, messages, number, None)))
         try:
             server.wait_until_listening()
         except BaseException:
@@ -121,15 +97,15 @@ class Perftest:
             raise
         return server
 
-    def measure(self, asked: VerbsTest, iterations: int, server: str, number: int) -> float:
+    def measure(self, asked: VerbsTest, messages: int, server: str, number: int) -> float:
         """Return the seconds of one message, as the end says that connects.
 
         Raises:
             VerbsError: where it says none.
         """
         where = _LOCAL if server == socket.gethostname() else server
-        process = self._start(self._tokens(asked, iterations, number, where))
-        return parse_result(process.finish(), asked.nbytes, iterations)
+        process = self._start(self._tokens(asked, messages, number, where))
+        return parse_result(process.finish(), asked.nbytes, messages)
 
     def said_device(self, asked: VerbsTest) -> str:
         """Return the device and its port as a row tells them."""
@@ -150,7 +126,7 @@ class Perftest:
         return self._helps[program]
 
     def _tokens(
-        self, asked: VerbsTest, iterations: int, number: int, server: str | None
+        self, asked: VerbsTest, messages: int, number: int, server: str | None
     ) -> tuple[str, ...]:
         chosen, program = self._choose(asked.nic), self._find(PROGRAMS[asked.test])
         if chosen is None or program is None:
@@ -161,7 +137,7 @@ class Perftest:
         return (
             program,
             *("--ib-dev", chosen.device, "--ib-port", str(chosen.port), *gid),
-            *("--port", str(number), "--size", str(asked.nbytes), "--iters", str(iterations)),
+            *("--port", str(number), "--size", str(asked.nbytes), "--iters", str(messages)),
             *("--CPU-freq", *peak, *self._memory(program, asked.gpu)),
             *(() if server is None else (server,)),
         )
@@ -241,7 +217,7 @@ class _Process:
         finally:
             text = self.kill()
         if status:
-            said = _last_words(text)
+            said = last_words(text)
             raise VerbsError(f"{self._program} ended with {status}: {said or 'no word'}")
         return text
 
@@ -255,106 +231,6 @@ class _Process:
         text = self._words.read(_MOST_TEXT).decode(errors="replace")
         self._words.close()
         return text
-
-
-def parse_result(text: str, nbytes: int, iterations: int) -> float:
-    """Return the seconds of one message: of a rate its inverse, of a latency half a round trip.
-
-    A rate comes as bytes per second with two decimals and as messages with six: the finer one is
-    taken. Of latencies it is the median (`t_typical`), in steps of 10 ns.
-
-    Raises:
-        VerbsError: where there is no table of this message, or its numbers contradict.
-    """
-    lines = text.splitlines()
-    place = next((i for i, line in enumerate(lines) if line.split()[:1] == ["#bytes"]), None)
-    if place is None:
-        raise VerbsError(f"no table of results: {_last_words(text) or 'nothing printed'}")
-    # Warnings about the CPU's frequency may come between.
-    rows = [
-        line.split() for line in lines[place + 1 :] if _NUMBERS.fullmatch(line) and line.split()
-    ]
-    try:
-        numbers = [float(word) for word in rows[0]] if rows else []
-    except ValueError:
-        numbers = []
-    if len(numbers) < 5 or numbers[0] != nbytes or numbers[1] < min(5, iterations):
-        raise VerbsError(f"no result of {nbytes} bytes: {_last_words(text)}")
-    if "t_typical" in lines[place]:
-        return _positive(numbers[4] * 1e-6)
-    unit = _UNIT.search(lines[place])
-    if unit is None or unit[1] not in _UNITS:
-        raise VerbsError(f"a rate in no known unit: {printable(lines[place], _MOST_REASON)}")
-    unit_messages = _UNITS[unit[1]] / nbytes
-    return _seconds_of_rates(numbers[3] * unit_messages, 0.005 * unit_messages, numbers[4] * 1e6)
-
-
-def _seconds_of_rates(rate: float, step: float, messages: float) -> float:
-    """Return the time of a message from two rates of messages/s, one with half its last digit."""
-    if abs(rate - messages) > 2 * (step + _HALF_DIGIT) + 0.01 * max(rate, messages):
-        raise VerbsError(f"rates of {rate:.6g} and {messages:.6g} messages/s contradict")
-    finer = rate if step * messages <= _HALF_DIGIT * rate else messages
-    return _positive(1 / finer if finer > 0 else math.inf)
-
-
-def _positive(seconds: float) -> float:
-    if not 0 < seconds < math.inf:
-        raise VerbsError("a result of no time")
-    return seconds
-
-
-def _last_words(text: str) -> str:
-    """Return the last line that says something, as a reason may show it."""
-    lines = [line.strip() for line in text.splitlines() if re.search(r"[A-Za-z]", line)]
-    return printable(lines[-1], _MOST_REASON) if lines else ""
-
-
-def choose_port(root: Path, numa: int | None, nic: int = -1) -> Port | None:
-    """Return an active port: of a number, else on a device of the NUMA node, else the first.
-
-    Args:
-        root: of the host's files.
-        numa: the node that is wanted near; None where it is not known.
-        nic: number among the active ports, in the order of their devices' names; -1 for any.
-    """
-    found = [
-        Port(
-            facts.name,
-            port.port,
-            _find_gid(root, facts.name, port.port) if port.link_layer == "Ethernet" else None,
-            _is_near(facts.pci.numa_node if facts.pci else None, numa),
-        )
-        for facts in read_rdma(root)
-        if _NAME.fullmatch(facts.name)
-        for port in facts.ports
-        if port.state == "ACTIVE"
-    ]
-    if nic >= 0:
-        return found[nic] if nic < len(found) else None
-    return min(found, key=lambda port: port.near is not True, default=None)
-
-
-def _is_near(node: int | None, numa: int | None) -> bool | None:
-    return None if node is None or node < 0 or numa is None else node == numa
-
-
-def _find_gid(root: Path, device: str, port: int) -> int | None:
-    """Return the address of RoCE that routers pass on: version 2 with IPv4, if there is one.
-
-    The program's own default is the first one, mostly of version 1, which stays in its subnet.
-    """
-    folder = root / "sys/class/infiniband" / device / "ports" / str(port)
-    return next(
-        (
-            index
-            for index, kind in list_numbered(folder / "gid_attrs/types", "")
-            if read_word(kind) == "RoCE v2"
-            and (read_word(folder / "gids" / str(index)) or "").startswith(
-                "0000:0000:0000:0000:0000:ffff:"
-            )
-        ),
-        None,
-    )
 
 
 def _draw_port() -> int:

@@ -31,11 +31,10 @@ from bench.measure.axes import (
     with_default,
     word,
 )
-from bench.measure.moves import DIRECTION, ENGINE, Move, verify_moves
+from bench.measure.moves import DIRECTION, ENGINE, PATTERN, Move, verify_moves
 from bench.record import Axis, Case, Work
 from bench.schedule import ANY_DIRECTION, COPY_FUNCTION, SYNCHRONIZE_FUNCTION, DeviceCopies
 
-PATTERNS = ("pair", "one_to_all", "all_to_one")
 _OVERHEAD_SAMPLES = 101
 
 
@@ -51,14 +50,7 @@ class Copy:
         NUMA,
         DIRECTION,
         ENGINE,
-        AxisSpec(
-            name="pattern",
-            kind=str,
-            default=("pair",),
-            choices=PATTERNS,
-            in_id=True,
-            advice="two buffers, or one and several others",
-        ),
+        PATTERN,
         AxisSpec(
             name="others",
             kind=int,

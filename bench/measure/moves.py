@@ -21,6 +21,14 @@ ENGINE = AxisSpec(
     advice="what copies: the driver's choice, which is an engine of its own where one can, or a "
     "kernel on all multiprocessors",
 )
+PATTERN = AxisSpec(
+    name="pattern",
+    kind=str,
+    default=("pair",),
+    choices=("pair", "one_to_all", "all_to_one"),
+    in_id=True,
+    advice="two, or one and several others: buffers of copy, GPUs of peer_copy",
+)
 
 
 class Move(NamedTuple):

@@ -4,6 +4,7 @@ from bench.contracts import (
     Buffer,
     Checked,
     Context,
+    KnowsSlot,
     Peer,
     Seconds,
     one_sample,
@@ -100,6 +101,8 @@ class PairOperation:
         self._chunk = whole(case, "chunk") if word(case, "path") == "pipelined" else None
         kind = end_memories(case)[not self.peer.leads]
         self._memory = context.memories["host" if self.idle else memory_key(case, kind)]
+        slot = self._memory.pci_address if isinstance(self._memory, KnowsSlot) else None
+        self.gpus = () if slot is None else (slot,)
         key = None if self.idle else staging_key(case, kind)
         self._host = context.memories[key] if key else None
 

@@ -11,15 +11,15 @@ from bench.contracts import (
     Checked,
     Context,
     DrivesGpus,
+    KnowsSlot,
     Operation,
     Seconds,
     one_sample,
 )
 from bench.measure.axes import BYTES, EACH, MEMORY, whole, with_default, word
-from bench.measure.moves import DIRECTION, ENGINE, Move, verify_moves
+from bench.measure.moves import DIRECTION, ENGINE, PATTERN, Move, verify_moves
 from bench.record import Axis, Case, Work
 
-PATTERNS = ("pair", "one_to_all", "all_to_one")
 MOST_GPUS = 64
 
 
@@ -32,14 +32,7 @@ class PeerCopy:
         with_default(BYTES, 2**26),
         DIRECTION,
         ENGINE,
-        AxisSpec(
-            name="pattern",
-            kind=str,
-            default=("pair",),
-            choices=PATTERNS,
-            in_id=True,
-            advice="two GPUs, or one and all others; each is a case",
-        ),
+        PATTERN,
         AxisSpec(
             name="access",
             kind=str,
@@ -133,6 +126,8 @@ class _PeerCopies:
         sources = {
             gpu: device.on_gpu(gpu).allocate(nbytes) for gpu in {source for source, _ in ways}
         }
+        used = (device.on_gpu(gpu) for gpu in sorted({gpu for way in ways for gpu in way}))
+        self.gpus = tuple(memory.pci_address for memory in used if isinstance(memory, KnowsSlot))
         self._moves = [
             Move(
                 device.on_gpu(target).allocate(nbytes),

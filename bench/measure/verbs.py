@@ -31,12 +31,11 @@ from bench.schedule import Schedule
 TESTS = ("write_bw", "send_bw", "write_lat", "send_lat")
 MOST_BYTES = 2**23
 """Largest message of perftest's own range."""
-ITERATIONS = 5000
-LEAST_ITERATIONS = 100
+LEAST_MESSAGES, MOST_MESSAGES = 100, 5000
 SENT_BYTES = 2**29
-"""In one sample, as far as the iterations allow: at 10 GB/s that takes 50 ms."""
-TRIAL = 5
-"""Iterations that show whether the programs reach each other; perftest takes no fewer."""
+"""In one sample, as far as the messages allow: at 10 GB/s that takes 50 ms."""
+PROBE = 5
+"""Messages that show whether the programs reach each other; perftest takes no fewer."""
 TEXT_BYTES = 4096
 MOST_REASON = 400
 """Characters; JSON writes some as six bytes."""
@@ -107,7 +106,7 @@ class VerbsMessages:
             return own or other
         context.alive()
         try:
-            ends.measure(TRIAL)
+            ends.measure(PROBE)
         except VerbsError as error:
             return str(error)
         return None
@@ -148,12 +147,10 @@ class _Messages:
         if self.idle or verbs is None:
             return
         self._ends = _Ends(case, context)
-        self._iterations = max(
-            LEAST_ITERATIONS, min(ITERATIONS, SENT_BYTES // whole(case, "bytes"))
-        )
+        self._messages = max(LEAST_MESSAGES, min(MOST_MESSAGES, SENT_BYTES // whole(case, "bytes")))
         self._alive = context.alive
         self.params = {
-            "iterations": self._iterations,
+            "messages": self._messages,
             "device": verbs.said_device(self._ends.asked),
         }
 
@@ -162,7 +159,7 @@ class _Messages:
         del loops  # each start has many messages of its own
         for sample in range(len(seconds)):
             self._alive()
-            seconds[sample] = self._ends.measure(self._iterations)
+            seconds[sample] = self._ends.measure(self._messages)
 
     def verify(self, seed: int) -> Checked:
         """Nothing: perftest does not show what arrived."""
@@ -186,21 +183,21 @@ class _Ends:
         memory = context.memories["host"]
         self._said, self._heard = memory.allocate(TEXT_BYTES), memory.allocate(TEXT_BYTES)
 
-    def measure(self, iterations: int) -> float:
+    def measure(self, messages: int) -> float:
         """Return the seconds of one message, on both ranks.
 
         Raises:
             VerbsError: with the reason of either end, on both.
         """
-        told = self._connect(iterations) if self._peer.leads else self._wait(iterations)
+        told = self._connect(messages) if self._peer.leads else self._wait(messages)
         if told.reason is not None:
             raise VerbsError(told.reason)
         return told.seconds
 
-    def _wait(self, iterations: int) -> _Told:
+    def _wait(self, messages: int) -> _Told:
         """Start the end that waits, say where it is, and hear what came of it."""
         try:
-            server = self._verbs.serve(self.asked, iterations)
+            server = self._verbs.serve(self.asked, messages)
         except VerbsError as error:
             told = _Told(reason=str(error)[:MOST_REASON])
             self._say(told)
@@ -210,13 +207,13 @@ class _Ends:
         server.finish()
         return self._hear()
 
-    def _connect(self, iterations: int) -> _Told:
+    def _connect(self, messages: int) -> _Told:
         """Hear where the other end is, run the one that measures, and say what came of it."""
         there = self._hear()
         if there.reason is not None:
             return there
         try:
-            seconds = self._verbs.measure(self.asked, iterations, there.host, there.number)
+            seconds = self._verbs.measure(self.asked, messages, there.host, there.number)
             told = _Told(seconds=seconds)
         except VerbsError as error:
             told = _Told(reason=str(error)[:MOST_REASON])

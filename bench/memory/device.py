@@ -13,11 +13,6 @@ from bench.memory.product import GpuProduct, count_sets, lacks_type
 class WorkingDevice(DeviceMemory):
     """Memory of this rank's GPU, which multiplies and copies what lies there and times it."""
 
-    @property
-    def pci_address(self) -> str:
-        """Where the GPU sits."""
-        return self.gpu.pci_address
-
     @cached_property
     def _peers(self) -> Peers:
         return Peers(self.gpu)

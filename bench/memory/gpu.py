@@ -144,6 +144,11 @@ class DeviceMemory:
         self.maker: Literal["cuda", "hip"] = "hip" if gpu.runtime.is_hip else "cuda"
         self.copies = gpu.copies
 
+    @property
+    def pci_address(self) -> str:
+        """Where the GPU sits."""
+        return self.gpu.pci_address
+
     def allocate(self, nbytes: int) -> DeviceBuffer:
         """Return a touched buffer."""
         return DeviceBuffer(nbytes, self.gpu)

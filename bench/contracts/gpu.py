@@ -1,0 +1,183 @@
+"""What GPUs do beside holding memory: copies, products, and calls of NCCL or RCCL."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+from bench.contracts.loops import FollowsSteps, Seconds
+from bench.contracts.memory import Memory
+from bench.record import Axis
+
+
+@runtime_checkable
+class Multiplies(Protocol):
+    """A kind of memory whose device multiplies matrices that lie in it."""
+
+    def open_product(self, m: int, n: int, k: int, dtype: str, cold: bool) -> "DeviceProduct":
+        """Return one product C[m, n] = A[m, k] W[k, n] with random factors.
+
+        Args:
+            cold: take another set of matrices each time, out of twice the last-level cache.
+
+        Raises:
+            MemoryError: where there is not enough.
+        """
+
+    def lacks_type(self, dtype: str) -> str | None:
+        """Return why the device multiplies no such numbers, or None."""
+
+
+class DeviceProduct(Protocol):
+    """A product on a device."""
+
+    sets: int
+    """Of matrices that take turns."""
+    cache_bytes: int
+    """What the device holds outside its memory, in its last cache."""
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        """Fill `seconds` with the time of one product, by the device's own clock."""
+
+    def poison(self) -> None:
+        """Fill the next product with NaN."""
+
+    def fetch(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return the product that was made last, and its factors, as the host's numbers."""
+
+
+class Transfer(NamedTuple):
+    """One copy by a device, from address to address."""
+
+    target: int
+    source: int
+    nbytes: int
+    gpu: int | None = None
+    """The GPU whose stream it is queued on; None for the rank's own."""
+
+
+class TimedCopies(Protocol):
+    """Copies that a device makes at once, by its own clock."""
+
+    def time(self, times: int) -> float:
+        """Return the seconds of one copy of each, of so many one after another."""
+
+
+@runtime_checkable
+class CopiesAtOnce(Protocol):
+    """A kind of memory whose device copies in several streams at once, and times it."""
+
+    def open_copies(self, transfers: Sequence[Transfer], engine: str) -> TimedCopies:
+        """Return copies that begin together, each on a stream of its own.
+
+        Args:
+            transfers: of memory that the GPU reaches by itself.
+            engine: `copy-engine` or `kernel`.
+        """
+
+
+@runtime_checkable
+class DrivesGpus(CopiesAtOnce, Protocol):
+    """Memory of a GPU whose process drives the others of its node as well."""
+
+    def lacks_gpus(self, count: int) -> str | None:
+        """Return why this process cannot drive the first so many GPUs, or None."""
+
+    def on_gpu(self, number: int) -> Memory:
+        """Return the memory of one of them."""
+
+    def let_reach(self, one: int, other: int) -> bool:
+        """Return whether two GPUs reach each other's memory; from here on they may."""
+
+
+@runtime_checkable
+class KnowsSlot(Protocol):
+    """A kind of memory that belongs to one GPU."""
+
+    @property
+    def pci_address(self) -> str:
+        """Where the GPU sits, as its driver spells it."""
+
+
+@runtime_checkable
+class NamesGpus(Protocol):
+    """An operation that says which GPUs it uses; of others it is the rank's own."""
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Where they sit, as their driver spells it."""
+
+
+@runtime_checkable
+class OnGpu(Protocol):
+    """A kind of memory that a GPU's runtime gives out."""
+
+    maker: Literal["cuda", "hip"]
+    """Whose runtime."""
+
+
+class TakesDevice(NamedTuple):
+    """Whether an MPI may be handed addresses of a GPU; None is not known."""
+
+    answer: bool | None
+    why: str
+    """Why not, and what helps, or why it is not known."""
+
+
+class GpuCalls(Protocol):
+    """Calls of a library that joins the GPUs of a job's ranks, such as NCCL.
+
+    Each is queued on a stream of this rank's GPU. Addresses are of device memory; `count` counts
+    numbers of a type of `bench.schedule.TYPES`.
+    """
+
+    def begin_group(self) -> None:
+        """Hold back what follows: it is queued as one, and no part waits for another."""
+
+    def end_group(self) -> None:
+        """Queue what was held back."""
+
+    def send(self, address: int, nbytes: int, peer: int) -> None:
+        """Send to a rank, which receives as many bytes."""
+
+    def receive(self, address: int, nbytes: int, peer: int) -> None:
+        """Receive from a rank."""
+
+    def allreduce(self, send: int, receive: int, count: int, dtype: str) -> None:
+        """Sum `count` numbers over all ranks, for all of them."""
+
+    def reduce_scatter(self, send: int, receive: int, count: int, dtype: str) -> None:
+        """Sum ranks times `count` numbers; every rank receives `count` of them."""
+
+    def allgather(self, send: int, receive: int, nbytes: int) -> None:
+        """Give `nbytes` of every rank to all of them."""
+
+    def broadcast(self, address: int, nbytes: int, root: int) -> None:
+        """Give the root's bytes to all ranks."""
+
+    def synchronize(self) -> None:
+        """Wait until all that was queued is done."""
+
+    def check(self) -> None:
+        """Raise the error that the library met since, if any."""
+
+
+class GpuLibrary(Protocol):
+    """NCCL or RCCL between the ranks of a job: nothing is opened before a case asks for it.
+
+    Every rank has to ask, since the answer is that of all of them.
+    """
+
+    def lacks(self) -> str | None:
+        """Return why these ranks cannot use it, and what it needs; None where they can."""
+
+    def open(self) -> FollowsSteps:
+        """Return what follows schedules by its calls.
+
+        Raises:
+            UnpreparedError: where the ranks could not be joined.
+        """
+
+    @property
+    def facts(self) -> dict[str, Axis]:
+        """What a row tells of it in `params`, once it is open."""

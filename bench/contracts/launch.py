@@ -1,0 +1,25 @@
+"""What turns a job into the command that starts it."""
+
+from typing import Protocol
+
+import msgspec
+
+from bench.record import Job
+
+
+class LaunchCommand(msgspec.Struct, frozen=True):
+    """What starts a job: tokens, never a shell string, and additions to the environment."""
+
+    tokens: tuple[str, ...]
+    env: dict[str, str]
+
+
+class Launcher(Protocol):
+    """Turns a job into the command that starts it; touches nothing."""
+
+    name: str
+    most_ranks: int | None
+    """Largest world size that it can start; None where there is no limit."""
+
+    def command(self, job: Job) -> LaunchCommand:
+        """Return the command whose standard input is the job and whose output is its events."""
