@@ -1,4 +1,9 @@
-"""How long a job may be silent before it counts as hanging."""
+"""How long a job may be silent before it counts as hanging.
+
+Rank 0 alone is heard, and says that a case goes on while it takes part itself. Where it sleeps, as
+between ranks 1 and 2, it cannot know that the others move: such a case has to end by its deadline.
+A message to it would tell, and might reach it in the midst of a sample of its own.
+"""
 
 from bench.record import Case, Sampling
 
