@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bench.errors import printable
 from bench.links import host_findings
 from bench.record import Finding, Row, parse_params
-from bench.units import format_seconds
+from bench.units import format_bytes, format_seconds
 
 # Name, the key in `params` that marks a row, what it means after the count of rows, and advice.
 _MARKS = (
@@ -41,6 +41,12 @@ MOST_FRACTION = 1.02
 """A measurement may be so much better than its bound: rates of links and clocks are off by less."""
 
 
+IN_TURN = "in-turn"
+LEAST_IN_TURN = 1.5
+"""Both ways at once over one way: a link that carries both takes 1, messages in turn 2 and more."""
+_LARGE_BYTES = 65536
+
+
 def row_findings(rows: Sequence[Row]) -> list[Finding]:
     """Return a warning for each host that stands out, and each kind of disturbance of rows."""
     marked = [set(parse_params(row.params)) for row in rows]
@@ -51,7 +57,7 @@ def row_findings(rows: Sequence[Row]) -> list[Finding]:
             findings.append(
                 Finding(name=name, level="warning", text=f"{count} {text}", advice=advice)
             )
-    findings += _throttled_findings(rows) + _bound_findings(rows)
+    findings += _throttled_findings(rows) + _bound_findings(rows) + _in_turn_findings(rows)
     if any(row.timing_layer == "mpi4py" for row in rows):
         findings.append(
             Finding(
@@ -109,3 +115,42 @@ def _bound_findings(rows: Sequence[Row]) -> list[Finding]:
             "not done; look at the source of the bound first",
         )
     ]
+
+
+def _in_turn_findings(rows: Sequence[Row]) -> list[Finding]:
+    """Return one warning where messages between hosts that cross wait for each other.
+
+    Inside a host they share cores and memory, and may well take twice the time.
+    """
+    apart = [
+        row
+        for row in rows
+        if row.src and row.dst and row.src.partition(":")[0] != row.dst.partition(":")[0]
+    ]
+    one_way_s = {_ends(row): row.t_median_s for row in apart if row.benchmark == "bandwidth"}
+    ratios = [
+        (row.t_median_s / alone_s, row.bytes)
+        for row in apart
+        if row.benchmark == "bibandwidth" and row.t_median_s
+        if row.bytes and row.bytes >= _LARGE_BYTES
+        if (alone_s := one_way_s.get(_ends(row)))
+    ]
+    held = [pair for pair in ratios if pair[0] >= LEAST_IN_TURN]
+    if not held:
+        return []
+    ratio, size = max(held)
+    return [
+        Finding(
+            name=IN_TURN,
+            level="warning",
+            text=f"messages both ways at once took up to {ratio:.2g} times as long as one way "
+            f"({format_bytes(size)}), at {len(held)} of {len(ratios)} sizes of 64 KiB and more at "
+            "least 1.5 times: they wait for each other, and so does whatever exchanges data",
+            advice="over TCP with Open MPI set OMPI_MCA_btl_tcp_flags=send and measure again; "
+            "else look for a link that is half duplex (docs/exchange.md)",
+        )
+    ]
+
+
+def _ends(row: Row) -> tuple[object, ...]:
+    return row.bytes, row.window, row.src, row.dst, row.path

@@ -65,6 +65,16 @@ def test_time_rises_with_size_and_senders_and_never_beats_the_link(size, senders
     assert seconds >= senders * size / SHARED * (1 - 0.01)
 
 
+def test_first_bytes_that_pass_at_once_do_not_tilt_the_rate():
+    burst = 11_000.0
+    seconds = [ALPHA_S + max(size / INSIDE, (size - burst) / OWN) for size in SIZES]
+    together = ALPHA_S + (3 * 2**20 - burst) / OWN
+    fitted = fit_path(SIZES, seconds, Point(3, 2**20, together))
+    assert fitted.own_rate == pytest.approx(OWN, rel=0.002)
+    assert fitted.seconds(2**19, 2) == pytest.approx((2 * 2**19 - burst) / OWN, rel=0.01)
+    assert any("no latency above 0" in alarm for alarm in alarms(fitted))
+
+
 def test_nothing_to_send_takes_no_time():
     assert path(ALPHA_S, OWN, SHARED).seconds(0, 3) == 0
     assert path(ALPHA_S, OWN, SHARED).seconds(8, 0) == 0

@@ -8,6 +8,7 @@ measured curve takes beyond m / R_1, so that one sender takes what was measured,
 import math
 
 import msgspec
+import numpy as np
 
 from bench.model.interpolation import Interpolation, join_sizes
 from bench.units import format_rate
@@ -16,6 +17,10 @@ BEYOND_BOUND = 1.02
 """A rate that much above the hardware's says that something else was measured."""
 LEAST_MOVING = 0.1
 """Share of the largest message's time that must grow with its size, or there is no rate to tell."""
+
+
+LEAST_LINE, MOST_LINE = 3, 5
+"""Largest messages that tell the rate: a line through two has no scatter to see."""
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -58,7 +63,7 @@ def fit_path(sizes: list[float], seconds: list[float], together: Point | None = 
             their time to tell a rate.
     """
     curve = join_sizes(sizes, seconds)
-    s_per_byte = curve.explained.segments[-1].s_per_byte
+    s_per_byte = _slope(curve)
     if s_per_byte * sizes[-1] < LEAST_MOVING * seconds[-1]:
         raise ValueError("the largest messages hardly take longer than smaller ones: no rate")
     own_rate = 1 / s_per_byte
@@ -72,6 +77,21 @@ def fit_path(sizes: list[float], seconds: list[float], together: Point | None = 
     shared = together.senders * together.size / moving_s
     # More than they can send cannot be seen: then the link is wider than this point tells.
     return Path(curve, own_rate, min(shared, together.senders * own_rate))
+
+
+def _slope(curve: Interpolation) -> float:
+    """Return seconds per byte of the largest messages.
+
+    A segment's latency is kept from going below 0, which tilts it where a link lets the first bytes
+    of a message pass at once; a line that may go below does not care.
+    """
+    last = curve.explained.segments[-1]
+    points = [(m, t) for m, t in zip(curve.sizes, curve.points_s, strict=True) if m > last.low]
+    if len(points) < LEAST_LINE:
+        return last.s_per_byte
+    m, t = np.array(points[-MOST_LINE:]).T
+    slope = float(np.polyfit(m, t, 1, w=1 / t)[0])
+    return slope if slope > 0 else last.s_per_byte
 
 
 def alarms(path: Path, fastest: float | None = None) -> list[str]:

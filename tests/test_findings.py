@@ -1,0 +1,62 @@
+"""What rows of a run say together: links that carry one way at a time."""
+
+import pytest
+
+from bench.findings import IN_TURN, row_findings
+from bench.record import Origin, Row, Status
+
+RATE = 25e6
+
+
+def row(benchmark: str, size: int, seconds: float, dst: str = "h2:rank1") -> Row:
+    return Row(
+        run="r",
+        origin=Origin.MEASURED,
+        job="j",
+        attempt=0,
+        launch=0,
+        order=0,
+        case=f"{benchmark}/bytes={size}",
+        benchmark=benchmark,
+        status=Status.OK,
+        src="h1:rank0",
+        dst=dst,
+        bytes=size,
+        window=1,
+        path="direct",
+        t_median_s=seconds,
+    )
+
+
+def both(ratio: float, size: int = 2**18, dst: str = "h2:rank1") -> list[Row]:
+    alone_s = size / RATE
+    return [
+        row("bandwidth", size, alone_s, dst),
+        row("bibandwidth", size, ratio * alone_s, dst),
+    ]
+
+
+def found(rows: list[Row]) -> list[str]:
+    return [finding.text for finding in row_findings(rows) if finding.name == IN_TURN]
+
+
+@pytest.mark.parametrize("ratio", [2.0, 2.9])
+def test_messages_that_wait_for_each_other_are_a_finding(ratio):
+    (text,) = found([*both(ratio), *both(1.01, 2**20)])
+    assert f"up to {ratio:.2g} times" in text
+    assert "256 KiB" in text
+    assert "at 1 of 2 sizes" in text
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        both(1.02),
+        both(3.0, size=1024),  # latency rules
+        both(2.0, dst="h1:rank1"),  # cores and memory are shared
+        both(3.0)[1:],  # nothing to hold it against
+        [],
+    ],
+)
+def test_nothing_is_said_of_links_that_carry_both_ways_or_where_nobody_knows(rows):
+    assert found(rows) == []
