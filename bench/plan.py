@@ -123,8 +123,18 @@ def _calibration(suite: Suite, cases: Iterable[Case]) -> frozenset[str]:
                  for case in expand(block)}
         for wanted in (True, False)
     }  # fmt: skip
+    _refuse_too_many_sizes(case for case in cases if case.id in told[True])
     open_cases = (case for case in cases if case.id not in told[True] | told[False])
     return choose_calibration(open_cases) | told[True]
+
+
+def _refuse_too_many_sizes(cases: Iterable[Case]) -> None:
+    for (benchmark, *_), members in _by_size(cases).items():
+        if len(members) > MOST_CALIBRATION:
+            raise SuiteError(
+                f"{benchmark} with calibrate = true has {len(members)} sizes; models are fitted on "
+                f"up to {MOST_CALIBRATION}: name fewer, or leave calibrate out"
+            )
 
 
 def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:
@@ -135,6 +145,18 @@ def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:
     largest. Fewer than two tell nothing about a curve, and then there is no
     calibration.
     """
+    chosen: set[str] = set()
+    for (benchmark, *_), members in _by_size(cases).items():
+        wanted = min(MOST_CALIBRATION, len(members) // 3)
+        if benchmark == "matmul":
+            wanted = min(MOST_MATMUL_CALIBRATION, len(members) // 2)
+        if wanted >= LEAST_CALIBRATION:
+            chosen.update(_spread(sorted(members), wanted))
+    return frozenset(chosen)
+
+
+def _by_size(cases: Iterable[Case]) -> dict[tuple[object, ...], list[tuple[float, str]]]:
+    """Return the places and ids of cases that differ in size alone."""
     groups: dict[tuple[object, ...], list[tuple[float, str]]] = {}
     for case in cases:
         axis = MEASUREMENTS[case.benchmark].size_axis
@@ -142,14 +164,7 @@ def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:
         size = float(case.axes[axis])
         place = _octaves(size) if axis == "bytes" else math.log2(size)
         groups.setdefault((case.benchmark, *rest), []).append((place, case.id))
-    chosen: set[str] = set()
-    for (benchmark, *_), members in groups.items():
-        wanted = min(MOST_CALIBRATION, len(members) // 3)
-        if benchmark == "matmul":
-            wanted = min(MOST_MATMUL_CALIBRATION, len(members) // 2)
-        if wanted >= LEAST_CALIBRATION:
-            chosen.update(_spread(sorted(members), wanted))
-    return frozenset(chosen)
+    return groups
 
 
 def _octaves(size: float) -> float:

@@ -168,7 +168,12 @@ def test_messages_that_cross_take_what_crossing_messages_were_measured_to_take()
         (block("exchange", strategy="one-bit", bytes=1024, ranks=6), 2, "encoding"),
         (block("multi_pair", pairs=2, window=8, bytes=1024, ranks=6), 2, "window = 8"),
         (block("multi_pair", pairs=2, window=4, bytes=1024, ranks=6), 3, "one node to one other"),
-        (block("allreduce", library="nccl", bytes=1024, ranks=6), 2, "library"),
+        (block("allreduce", library="nccl", bytes=1024, ranks=6), 2, "only messages by MPI"),
+        (block("allreduce", memory="device", bytes=1024, ranks=6), 2, "only messages by MPI"),
+        (block("exchange", memory="pinned", bytes=1024, ranks=6), 2, "only messages by MPI"),
+        (block("allreduce", mode="throughput", bytes=1024, ranks=6), 2, "back to back"),
+        (block("multi_pair", pairs=2, window=4, bytes=1024, ranks=7), 1, "one node to one other"),
+        (block("allreduce", bytes=1024, ranks=4096), 2, "4096 ranks"),
         (block("overlap", bytes=1024), 2, "too few sizes"),
     ],
 )
@@ -177,6 +182,53 @@ def test_what_cannot_be_composed_says_what_is_missing(targets, hosts, missing):
         assert found.seconds is None
         assert found.formula.startswith("none: ")
         assert missing in found.formula
+
+
+OTHERS = """
+[[benchmark]]
+name = "multi_pair"
+calibrate = true
+bytes = 1048576
+window = 4
+pairs = 3
+ranks = 6
+memory = "standin"
+
+[[benchmark]]
+name = "pairs_latency"
+calibrate = true
+bytes = [8, 4096, 1048576]
+ranks = 6
+at_once = "round"
+
+[[benchmark]]
+name = "bibandwidth"
+calibrate = true
+bytes = [8, 4096, 1048576]
+window = 64
+ranks = 6
+"""
+
+
+def test_messages_of_other_memory_or_beside_others_are_no_part():
+    senders = block("multi_pair", pairs=2, window=4, bytes=2**20, ranks=6)
+    ring = block("exchange", strategy="ring", bytes=2**22, ranks=6)
+    expected = [one.seconds for one in predict(senders + ring)]
+
+    def disturbed(case: Case, across: bool) -> float:
+        other = case.axes.get("memory") == "standin" or case.axes.get("at_once") == "round"
+        many = case.benchmark == "bibandwidth" and case.axes["window"] == 64
+        return (9 if other or many else 1) * free_both_ways(case, across)
+
+    found = predict(OTHERS + senders + ring, disturbed)
+    assert [one.seconds for one in found] == pytest.approx(expected)
+
+
+def test_messages_that_tell_no_rate_are_named_as_such():
+    ring = block("exchange", strategy="ring", bytes=2**20, ranks=6)
+    (found,) = predict(ring, lambda _case, _across: 1e-5)
+    assert "no rate" in found.formula
+    assert "add latency" not in found.formula
 
 
 def test_without_messages_inside_a_node_it_says_how_to_measure_them():
@@ -223,6 +275,14 @@ def test_a_step_that_overlaps_or_has_no_products_is_not_composed():
     assert "none: how far" in found.formula
     (found,) = predict(block("training_step", **axes))
     assert "add matmul" in found.formula
+    (found,) = predict(PRODUCTS + block("training_step", **{**axes, "threads": 0}))
+    assert "name the threads" in found.formula
+    # Three ranks of a node take memory's bandwidth from each other; one alone was measured.
+    (found,) = predict(PRODUCTS + block("training_step", **{**axes, "ranks": 6}))
+    assert "products of 3 ranks a node" in found.formula
+    twins = PRODUCTS + PRODUCTS.replace("k = 1000", "k = 500").replace("n = 500", "n = 1000")
+    (found,) = predict(twins + block("training_step", **axes))
+    assert "sizes of weights" in found.formula
 
 
 def test_a_case_with_a_curve_of_its_own_keeps_it():

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.cli import run_command
+from bench.errors import SuiteError
 from bench.machine.mpi import MpiInstall
 from bench.measure import MEASUREMENTS
 from bench.plan import choose_calibration, expand, make_plan
@@ -139,6 +140,18 @@ bytes = [8, 16, 32, 64, 128, 256, 512, 1024, 2048]
     found = [job for job in plan.jobs if job.stage is Stage.CALIBRATE]
     assert sum(len(job.cases) for job in found) == calibrated
     assert plan.cases() == 9
+
+
+def test_more_sizes_than_a_fit_can_split_are_refused():
+    block = """[suite]
+name = "s"
+[[benchmark]]
+name = "latency"
+bytes = { from = "1 B", to = "64 MiB", per_octave = 1 }
+calibrate = true
+"""
+    with pytest.raises(SuiteError, match="27 sizes; models are fitted on up to 24"):
+        make_plan(parse_suite(block, "s"))
 
 
 @given(st.sets(st.integers(1, 2**20), min_size=1, max_size=60))
@@ -277,8 +290,8 @@ def test_ranks_on_the_command_line_beat_those_of_the_suite():
 
 
 def test_every_suite_that_comes_along_can_be_planned():
-    files = sorted((ROOT / "suites").glob("*.toml"))
-    assert [file.stem for file in files] == suite_names()
+    files = (ROOT / "suites").glob("*.toml")
+    assert sorted(file.stem for file in files) == suite_names()
     for file in files:
         assert make_plan(load_suite(str(file))).cases() > 0
 

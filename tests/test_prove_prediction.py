@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.composition import Fitted, Kind
+from bench.composition import Fitted, Kind, Messages
 from bench.model.composed.path import Point, fit_path
 from bench.plan import make_plan
 from bench.suite import parse_suite
@@ -21,7 +21,9 @@ LINK = fit_path(
 )
 KINDS = (Kind(False), Kind(True), Kind(True, lab.WINDOW))
 CASES = list(
-    lab.predict_cases({kind: Fitted(LINK, frozenset({"latency"})) for kind in KINDS}, RATE)
+    lab.predict_cases(
+        Messages({kind: Fitted(LINK, frozenset({"latency"})) for kind in KINDS}, {}), RATE
+    )
 )
 
 

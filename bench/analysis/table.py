@@ -56,7 +56,7 @@ NOT_MEASURED = "not measured"
 
 SIZE_AXES = ("bytes", "batch")
 """The axes that curves are drawn along."""
-_OWN_SIZE = {"matmul": ("batch",), "barrier": ("ranks",)}
+_OWN_SIZE = {"matmul": ("batch",), "training_step": ("batch",), "barrier": ("ranks",)}
 """The axes of benchmarks that have no message size."""
 
 EVIDENCE = ("path_observed", "path_level", "path_reason", "path_ratio")
@@ -303,8 +303,9 @@ def _case_name(record: Record) -> str:
     benchmark, label, size = printable(record["benchmark"]), record["label"], record["size"]
     if benchmark == "matmul":
         return f"matmul {'?' if size is None else size} x {label or '?'}"
-    if benchmark == "barrier":
-        return " ".join(filter(None, [benchmark, label, f"{size or '?'} ranks"]))
+    counted = {"barrier": f"{size or '?'} ranks", "training_step": f"batch {size or '?'}"}
+    if benchmark in counted:
+        return " ".join(filter(None, [benchmark, label, counted[benchmark]]))
     parts = [benchmark, label, None if size is None else format_bytes(size)]
     return " ".join(part for part in parts if part)
 

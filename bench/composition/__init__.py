@@ -1,13 +1,14 @@
 """Times composed of the messages and products that a run was calibrated on."""
 
 from bench.composition.cases import COMPOSED, Composition, Parts, compose_case, fit_parts
-from bench.composition.messages import Fitted, Kind, NotComposed, fit_messages, weave
+from bench.composition.messages import Fitted, Kind, Messages, NotComposed, fit_messages, weave
 
 __all__ = [
     "COMPOSED",
     "Composition",
     "Fitted",
     "Kind",
+    "Messages",
     "NotComposed",
     "Parts",
     "compose_case",

@@ -7,13 +7,14 @@ import msgspec
 from bench.composition.messages import (
     Fitted,
     Kind,
+    Messages,
     NotComposed,
+    between_hosts,
     fit_messages,
-    need,
     shares_a_link,
     weave,
 )
-from bench.composition.products import FittedProducts, fit_products
+from bench.composition.products import Crew, Products, fit_products
 from bench.measure.training.network import split_layers, widths_of
 from bench.model.composed.algorithms import CANDIDATES
 from bench.model.composed.exchange import Composed, compose, compose_library
@@ -25,13 +26,15 @@ from bench.record import Case, Row
 COMPOSED = frozenset({"multi_pair", "exchange", "training_step", *CANDIDATES})
 """Benchmarks whose times are composed."""
 
+MOST_RANKS = 1024
+"""Exchanges among all of a node's ranks, or of all, count their messages, which grow as squares."""
+
 
 class Parts(msgspec.Struct, frozen=True):
     """What times are composed of."""
 
-    messages: Mapping[Kind, Fitted]
-    products: Mapping[int, FittedProducts]
-    """By threads of a rank."""
+    messages: Messages
+    products: Products
 
 
 def fit_parts(cases: Mapping[str, Case], rows: Iterable[Row]) -> Parts:
@@ -65,6 +68,10 @@ def compose_case(case: Case, parts: Parts, hosts: int | None) -> Composition:
     Raises:
         NotComposed: where something is missing.
     """
+    if not between_hosts(case):
+        raise NotComposed("only messages by MPI between host memories are composed")
+    if case.axes.get("mode") == "throughput":
+        raise NotComposed("calls back to back may overlap, and how far was not measured")
     nodes = _place(int(case.axes["ranks"]), hosts)
     if case.benchmark == "multi_pair":
         return _compose_senders(case, nodes, parts.messages)
@@ -75,8 +82,6 @@ def compose_case(case: Case, parts: Parts, hosts: int | None) -> Composition:
         size = float(case.axes["bytes"])
         if case.benchmark == "exchange":
             found = _compose_sum(case, fabric, size)
-        elif case.axes.get("library", "mpi") != "mpi":
-            raise NotComposed("the messages of that library were not measured")
         else:
             found = compose_library(fabric, size, case.benchmark)
     except ValueError as error:
@@ -85,6 +90,8 @@ def compose_case(case: Case, parts: Parts, hosts: int | None) -> Composition:
 
 
 def _place(ranks: int, hosts: int | None) -> tuple[int, ...]:
+    if ranks > MOST_RANKS:
+        raise NotComposed(f"{ranks} ranks; messages of up to {MOST_RANKS} are followed one by one")
     if hosts is None:
         raise NotComposed("on which nodes its ranks will be is not known")
     used = min(ranks, hosts)
@@ -93,12 +100,10 @@ def _place(ranks: int, hosts: int | None) -> tuple[int, ...]:
     return tuple(rank // (ranks // used) for rank in range(ranks))
 
 
-def _compose_senders(
-    case: Case, nodes: tuple[int, ...], messages: Mapping[Kind, Fitted]
-) -> Composition:
+def _compose_senders(case: Case, nodes: tuple[int, ...], messages: Messages) -> Composition:
     if not shares_a_link(case, len(set(nodes))):
         raise NotComposed("its pairs do not all send from one node to one other")
-    fitted = need(messages, Kind(across=True, window=int(case.axes["window"])))
+    fitted = messages.need(Kind(across=True, window=int(case.axes["window"])))
     pairs, size = int(case.axes["pairs"]), float(case.axes["bytes"])
     formula = f"alpha + {pairs} m / B of all senders"
     return _composition(fitted.path.seconds(size, pairs), formula, [fitted])
@@ -119,7 +124,7 @@ def _compose_step(
     case: Case,
     fabric: Fabric,
     used: list[Fitted],
-    fitted_products: Mapping[int, FittedProducts],
+    measured: Products,
 ) -> Composition:
     """Return the time of a step whose messages and products follow each other."""
     axes, layers = case.axes, int(case.axes["layers"])
@@ -137,12 +142,7 @@ def _compose_step(
         seconds += found.seconds
     if axes["part"] == "exchange":
         return _composition(seconds, f"sums by {axes['strategy']}, stacks by a ring", used)
-    threads = int(axes["threads"])
-    if threads not in fitted_products:
-        raise NotComposed(
-            f"no products with threads = {threads} were calibrated on; add matmul of a few batches"
-        )
-    shapes, cases = fitted_products[threads]
+    shapes, cases = measured.need(Crew(fabric.per_node, int(axes["threads"])))
     seconds += sum(shapes.seconds(*product) for product in products(*step))
     formula = f"sums by {axes['strategy']}, stacks by a ring, and products; updates are left out"
     composed = _composition(seconds, formula, used)

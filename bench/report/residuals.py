@@ -31,10 +31,13 @@ def residuals(table: pd.DataFrame) -> Figure | None:
     """Draw predicted / measured - 1 in per cent; calibration cases are not shown."""
     points = summarise(table[(table["stage"] != Stage.CALIBRATE) & (table["tier"] == "C")])
     points = points[points["predicted_s"].notna() & (points["size"] > 0)]
-    is_product, is_barrier = (points["benchmark"] == name for name in ("matmul", "barrier"))
+    is_product, is_step, is_barrier = (
+        points["benchmark"] == name for name in ("matmul", "training_step", "barrier")
+    )
     kinds = (
-        (points[~is_product & ~is_barrier], "benchmark", None),
+        (points[~is_product & ~is_step & ~is_barrier], "benchmark", None),
         (points[is_barrier], "benchmark", "ranks"),
+        (points[is_step], "benchmark", "batch"),
         (points[is_product], "dtype", BATCH),
     )
     panels = [kind for kind in kinds if len(kind[0])]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from bench.analysis.accuracy import Miss
-from bench.composition import Fitted, Kind, fit_messages, weave
+from bench.composition import Kind, Messages, fit_messages, weave
 from bench.measure import MEASUREMENTS
 from bench.model.composed.exchange import compose
 from bench.model.composed.path import alarms
@@ -90,20 +90,20 @@ def calibration_suite() -> str:
     return _HEAD + "\n".join(f"[[benchmark]]\n{block}" for block in blocks)
 
 
-def _calibrate(lab: Lab, payload: float) -> dict[Kind, Fitted]:
+def _calibrate(lab: Lab, payload: float) -> Messages:
     """Measure messages, and return what they cost by kind."""
     text = calibration_suite()
     plan = make_plan(parse_suite(text, "the calibration"))
     cases = {case.id: case for job in plan.jobs for case in job.cases}
     messages = fit_messages(cases, lab.run(text).rows)
-    for kind, fitted in messages.items():
+    for kind, fitted in messages.fitted.items():
         if kind.across:
             for alarm in alarms(fitted.path, payload):
                 print(f"alarm: {kind.words}: {alarm}")
     return messages
 
 
-def predict_cases(messages: Mapping[Kind, Fitted], payload: float) -> Iterator[Case]:
+def predict_cases(messages: Messages, payload: float) -> Iterator[Case]:
     """Yield every case with its prediction.
 
     Args:
@@ -131,7 +131,7 @@ def predict_cases(messages: Mapping[Kind, Fitted], payload: float) -> Iterator[C
                 yield Case("exchange", name, "exchange", size, axes, seconds, limit_s)
     for pairs in (1, 2):
         for size in (SMALLEST, *LARGE):
-            seconds = messages[Kind(across=True, window=WINDOW)].path.seconds(size, pairs)
+            seconds = messages.need(Kind(across=True, window=WINDOW)).path.seconds(size, pairs)
             name = f"multi_pair {pairs} pairs {format_bytes(size)}"
             axes = {"pairs": pairs, "ranks": RANKS}
             limit_s = pairs * size / payload
