@@ -9,8 +9,8 @@ from bench.composition.messages import (
     Kind,
     Messages,
     NotComposed,
-    between_hosts,
     fit_messages,
+    moves_host_memory,
     shares_a_link,
     weave,
 )
@@ -68,7 +68,7 @@ def compose_case(case: Case, parts: Parts, hosts: int | None) -> Composition:
     Raises:
         NotComposed: where something is missing.
     """
-    if not between_hosts(case):
+    if not moves_host_memory(case):
         raise NotComposed("only messages by MPI between host memories are composed")
     if case.axes.get("mode") == "throughput":
         raise NotComposed("calls back to back may overlap, and how far was not measured")

@@ -80,7 +80,11 @@ def fit_messages(cases: Mapping[str, Case], rows: Iterable[Row]) -> Messages:
         case = cases.get(row.case)
         if case is None or row.status is not Status.OK or not row.t_median_s or not row.bytes:
             continue
-        if row.benchmark == "multi_pair" and between_hosts(case) and shares_a_link(case, row.nodes):
+        if (
+            row.benchmark == "multi_pair"
+            and moves_host_memory(case)
+            and shares_a_link(case, row.nodes)
+        ):
             point = Point(int(case.axes["pairs"]), float(row.bytes), row.t_median_s)
             together.setdefault(int(case.axes["window"]), []).append(_Together(point, case.id))
         elif (kind := _kind(row, case)) is not None:
@@ -122,7 +126,7 @@ def _most_senders(kind: Kind, together: Mapping[int, list[_Together]]) -> _Toget
 def _kind(row: Row, case: Case) -> Kind | None:
     """Return the kind of messages that a row measured alone, or None."""
     axes = case.axes
-    if not between_hosts(case) or row.src is None or row.dst is None:
+    if not moves_host_memory(case) or row.src is None or row.dst is None:
         return None
     if axes.get("at_once") == "round":  # other pairs may share the link
         return None
@@ -136,7 +140,7 @@ def _kind(row: Row, case: Case) -> Kind | None:
     return None
 
 
-def between_hosts(case: Case) -> bool:
+def moves_host_memory(case: Case) -> bool:
     """Return whether a case passes messages by MPI from host memory to host memory."""
     axes = case.axes
     ends = {axes.get("memory", "host"), axes.get("dst_memory", "host")} - {"same"}
