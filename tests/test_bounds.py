@@ -10,6 +10,7 @@ from bench.bounds import add_bound, bound_again, foresee
 from bench.bounds.known import Hardware, Unbounded
 from bench.bounds.question import NONE, Bound, Seats
 from bench.bounds.rules import RULES, find_bound
+from bench.errors import RequestError
 from bench.events import Facts, RankFacts
 from bench.findings import BEATS_BOUND, row_findings
 from bench.machine.cpu import Cache, CpuFacts
@@ -20,11 +21,11 @@ from bench.machine.nic import NicFacts, RdmaFacts, RdmaPort
 from bench.machine.nominal import Nominal
 from bench.machine.pci import PciDevice, PcieLink
 from bench.measure import MEASUREMENTS
-from bench.plan import Plan, expand
+from bench.plan import Plan, expand, make_plan
 from bench.record import Axis, Case, Job, Origin, Prediction, Row, Stage, Status
 from bench.results import PREDICTIONS_FILE, csv_header, csv_lines, csv_text
 from bench.resume import predict_rest
-from bench.suite import Block, load_suite
+from bench.suite import Block, load_suite, override_ranks, suite_names
 
 TWO = Seats(("h1", "h2"))
 ONE = Seats(("h1", "h1"))
@@ -522,3 +523,20 @@ def test_a_run_that_was_stopped_early_still_gets_its_calibrated_predictions(tmp_
 def test_hosts_that_nobody_knows_are_said_to_be_unknown():
     with pytest.raises(Unbounded, match="facts of its host are not known"):
         Hardware().facts("h1")
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+@pytest.mark.parametrize("name", suite_names())
+def test_every_suite_is_foreseen_on_any_number_of_ranks(name, ranks):
+    try:
+        plan = make_plan(override_ranks(load_suite(name), ranks))
+    except RequestError:
+        return  # a benchmark of it cannot run on so many, and the command line says so
+    hosts = ("h1", "h2")
+    found = foresee(
+        plan.jobs,
+        lambda job: [hosts[rank * 2 // job.ranks] for rank in range(job.ranks)],
+        LAB,
+        "now",
+    )
+    assert all((prediction.seconds or 0) > 0 for prediction in found)

@@ -100,7 +100,10 @@ def _routes(asked: Question) -> Bound:
     measurement = MEASUREMENTS[case.benchmark]
     if not isinstance(measurement, Transfers):
         raise Unbounded("it does not tell who sends to whom")
-    ends = [(hosts[source], hosts[target]) for source, target in measurement.routes(case)]
+    routes = measurement.routes(case)
+    if not all(0 <= rank < len(hosts) for route in routes for rank in route):
+        raise Unbounded("it needs more ranks than there are")
+    ends = [(hosts[source], hosts[target]) for source, target in routes]
     crossing_ends = [(source, target) for source, target in ends if source != target]
     if not crossing_ends:
         raise Unbounded(_INSIDE)
