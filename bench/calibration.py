@@ -7,7 +7,7 @@ from statistics import median
 
 import msgspec
 
-from bench.composition import COMPOSED, NotComposed, Parts, compose_case, fit_parts
+from bench.composition import COMPOSED, Composition, NotComposed, compose_case, fit_parts
 from bench.measure import MEASUREMENTS
 from bench.model import family, fit_of
 from bench.model.conformal import conformal_quantile, difficulty
@@ -65,7 +65,6 @@ def predict_targets(
     calibration = _calibration_cases(plan)
     curves = _fit_groups(calibration, rows)
     widths = _widths(curves)
-    parts = fit_parts(calibration, rows)
     targets = [
         (case, job.launch)
         for job in plan.jobs
@@ -73,13 +72,17 @@ def predict_targets(
         for case in job.cases
         if CONTROL not in case.axes
     ]
+    fitted = {case.id: curves.get(_group(case), _TOO_FEW) for case, _ in targets}
+    # Once for all launches, and no fits for a plan whose cases all have curves.
+    without = {case.id: case for case, _ in targets if isinstance(fitted[case.id], str)}
+    composed = _compose_all(without.values(), calibration, rows, hosts)
     predictions = []
     for case, launch in targets:
-        fitted = curves.get(_group(case), _TOO_FEW)
-        if isinstance(fitted, Calibrated):
-            made = _predict(case, launch, fitted, widths, frozen_at)
+        found = fitted[case.id]
+        if isinstance(found, Calibrated):
+            made = _predict(case, launch, found, widths, frozen_at)
         else:
-            made = _compose(case, launch, fitted, parts, hosts, frozen_at)
+            made = _told(case, launch, composed.get(case.id, found), frozen_at)
         predictions.append(made)
     return predictions
 
@@ -160,30 +163,36 @@ def _misses(benchmark: str, points: Sequence[Point]) -> Iterator[float]:
         yield from (abs(math.log(seconds / time)) / hard for time in points[i].times)
 
 
-def _compose(
-    case: Case,
-    launch: int,
-    why_no_curve: str,
-    parts: Parts,
-    hosts: int | None,
-    frozen_at: str,
-) -> Prediction:
-    """Return what is composed of others, or why there is neither a curve nor that."""
-    none = Prediction(
-        case=case.id, launch=launch, tier="C", formula=why_no_curve, frozen_at=frozen_at
-    )
-    if case.benchmark not in COMPOSED:
-        return none
-    try:
-        composed = compose_case(case, parts, hosts)
-    except NotComposed as missing:
-        return msgspec.structs.replace(none, formula=f"none: {missing}")
-    return msgspec.structs.replace(
-        none,
-        formula=composed.formula,
-        seconds=composed.seconds,
-        parameters_hash=_hash(composed.parameters),
-        calibration_cases=" ".join(sorted(composed.cases)),
+def _compose_all(
+    cases: Iterable[Case], calibration: dict[str, Case], rows: Sequence[Row], hosts: int | None
+) -> dict[str, Composition | str]:
+    """Return what cases are composed of, or why not; nothing of benchmarks that never are."""
+    composable = [case for case in cases if case.benchmark in COMPOSED]
+    if not composable:
+        return {}
+    parts = fit_parts(calibration, rows)
+    found: dict[str, Composition | str] = {}
+    for case in composable:
+        try:
+            found[case.id] = compose_case(case, parts, hosts)
+        except NotComposed as missing:
+            found[case.id] = f"none: {missing}"
+    return found
+
+
+def _told(case: Case, launch: int, found: Composition | str, frozen_at: str) -> Prediction:
+    """Return a composed prediction, or an empty one with the reason."""
+    if isinstance(found, str):
+        return Prediction(case=case.id, launch=launch, tier="C", formula=found, frozen_at=frozen_at)
+    return Prediction(
+        case=case.id,
+        launch=launch,
+        tier="C",
+        formula=found.formula,
+        seconds=found.seconds,
+        parameters_hash=_hash(found.parameters),
+        calibration_cases=" ".join(sorted(found.cases)),
+        frozen_at=frozen_at,
     )
 
 

@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from test_calibration import row as calibration_row
 
 from bench.calibration import predict_targets
-from bench.composition import COMPOSED
+from bench.composition import COMPOSED, Composition, compose_case
 from bench.measure import MEASUREMENTS
 from bench.plan import Plan, make_plan
-from bench.record import Case, Job, Origin, Prediction, Row, Stage, Status
+from bench.record import Case, Job, Prediction, Row, Stage
 from bench.suite import load_suite, parse_suite
 
 FROZEN = "2026-11-20T09:00:00.000000Z"
@@ -88,23 +91,14 @@ def measure(plan: Plan, truth: Truth, sigma: float = 0.0) -> list[Row]:
 
 def row(job: Job, case: Case, seconds: float, across: bool) -> Row:
     window = case.axes.get("window")
-    return Row(
-        run="r",
-        origin=Origin.MEASURED,
-        job=job.id,
-        attempt=0,
-        launch=job.launch,
-        order=0,
-        case=case.id,
-        benchmark=case.benchmark,
-        status=Status.OK,
+    return msgspec.structs.replace(
+        calibration_row(job, case, seconds),
         nodes=HOSTS,
         ranks=job.ranks,
         src="h1:rank0",
         dst=f"h2:rank{job.ranks - 1}" if across else "h1:rank1",
         bytes=int(case.axes["bytes"]) if "bytes" in case.axes else None,
         window=None if window is None else int(window),
-        t_median_s=seconds,
     )
 
 
@@ -292,6 +286,28 @@ def test_a_case_with_a_curve_of_its_own_keeps_it():
     predictions = predict_targets(plan, measure(plan, free_both_ways), FROZEN, HOSTS)
     assert len(predictions) > 8
     assert not any("composed" in found.formula for found in predictions)
+
+
+def test_nothing_is_composed_where_all_cases_have_curves_and_once_for_all_launches(monkeypatch):
+    composed: list[str] = []
+
+    def counted(case: Case, *rest: Any) -> Composition:
+        composed.append(case.id)
+        return compose_case(case, *rest)
+
+    monkeypatch.setattr("bench.calibration.compose_case", counted)
+    text = MESSAGES.format(targets=block("exchange", strategy="ring", bytes=2**20, ranks=6))
+    plan = make_plan(parse_suite(text, "messages"), launches=3)
+    found = predict_targets(plan, measure(plan, free_both_ways), FROZEN, HOSTS)
+    assert len(found) == 3
+    assert len({one.seconds for one in found}) == 1
+    assert len(composed) == 1
+    monkeypatch.setattr("bench.calibration.fit_parts", lambda *_: pytest.fail("nothing needs it"))
+    sizes = 'bytes = { from = "8 B", to = "1 MiB", per_octave = 1 }'
+    plan = make_plan(
+        parse_suite(f'[suite]\nname = "s"\n[[benchmark]]\nname = "latency"\n{sizes}', "s")
+    )
+    assert predict_targets(plan, measure(plan, free_both_ways), FROZEN, HOSTS)
 
 
 def test_a_link_that_beats_itself_is_an_alarm():

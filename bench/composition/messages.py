@@ -117,7 +117,7 @@ def _most_senders(kind: Kind, together: Mapping[int, list[_Together]]) -> _Toget
         return None
     points = (
         [point for every in together.values() for point in every]
-        if kind.window is None or kind.crossing
+        if kind.window is None
         else together.get(kind.window, [])
     )
     return max(points, key=lambda one: (one.point.senders, one.point.size), default=None)

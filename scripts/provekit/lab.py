@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from bench.analysis.accuracy import Miss
 from bench.composition import Kind, Messages, fit_messages, weave
-from bench.measure import MEASUREMENTS
 from bench.model.composed.exchange import compose
 from bench.model.composed.path import alarms
 from bench.model.datasheet.collectives import Cluster, bound
@@ -139,14 +138,13 @@ def predict_cases(messages: Messages, payload: float) -> Iterator[Case]:
 
 
 def _measure(lab: Lab, cases: list[Case]) -> dict[str, float]:
-    """Run all cases that there is a benchmark for, the library's algorithms one after the other."""
+    """Run all cases, the library's algorithms one after the other."""
     found: dict[str, float] = {}
-    known = [case for case in cases if case.benchmark in MEASUREMENTS]
-    plain = [case for case in known if "algorithm" not in case.axes]
+    plain = [case for case in cases if "algorithm" not in case.axes]
     times = _run(lab, [write_block(case) for case in plain])
     found |= {case.name: t for case in plain if (t := times.get(_key(case))) is not None}
     for algorithm, number in ALGORITHMS.items():
-        forced = [case for case in known if case.axes.get("algorithm") == algorithm]
+        forced = [case for case in cases if case.axes.get("algorithm") == algorithm]
         settings = {
             "OMPI_MCA_coll": "^han,xhc,acoll",
             "OMPI_MCA_coll_tuned_use_dynamic_rules": "1",

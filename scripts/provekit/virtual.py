@@ -16,7 +16,6 @@ from bench.record import Row
 from bench.results import JOURNAL_FILE, open_run
 
 STATE = Path("/run/clusterbench-lab")
-HOSTFILE = ("--hostfile", str(STATE / "hostfile"))
 ONE_LINK = {"OMPI_MCA_btl_tcp_if_include": "10.78.1.0/24"}
 CROWDED = {
     **ONE_LINK,
@@ -60,19 +59,17 @@ class Lab:
         """Return what a command printed on the first host."""
         return self._call("exec", "h1", *tokens)
 
-    def run(
-        self,
-        suite_text: str,
-        where: tuple[str, ...] = HOSTFILE,
-        settings: Mapping[str, str] | None = None,
-    ) -> Ran:
-        """Run a suite, started on the first host, with further settings of MPI."""
+    def run(self, suite_text: str, settings: Mapping[str, str] | None = None) -> Ran:
+        """Run a suite on all hosts, started on the first, with further settings of MPI."""
         with tempfile.TemporaryDirectory(prefix="clusterbench-proof-") as folder:
             suite = Path(folder, "proof.toml")
             suite.write_text(suite_text, encoding="utf-8")
-            command = (sys.executable, "-m", "bench", "run", str(suite), "--bind", "none", *where)
+            command = (sys.executable, "-m", "bench", "run", str(suite), "--bind", "none")
             output = ("-o", folder, "--no-report")
-            said = self._call("exec", "h1", *command, *output, settings=settings, fails=True)
+            where = ("--hostfile", str(STATE / "hostfile"))
+            said = self._call(
+                "exec", "h1", *command, *where, *output, settings=settings, fails=True
+            )
             try:
                 run = open_run(Path(folder, "latest"))
                 return Ran(run.rows(), (run.path / JOURNAL_FILE).read_text(encoding="utf-8"))
