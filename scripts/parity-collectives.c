@@ -9,7 +9,7 @@
 #include "parity.c"
 #undef main
 
-static void meet(int rank, int size) { /* as Schedule.meet of bench/schedule.py */
+static void meet(int rank, int size) { /* as Schedule.meet of bench/core/schedule.py */
     for (int distance = 1; distance < size; distance *= 2) {
         MPI_Request requests[2];
         MPI_Irecv(NULL, 0, MPI_BYTE, (rank - distance + size) % size, 7, MPI_COMM_WORLD, requests);

@@ -6,10 +6,10 @@
  * REPEATS of the seconds of one operation: half a round trip, or one message of a window that
  * ends with one empty reply. Every message in flight has a buffer of its own, at page boundaries
  * and touched, as in the harness. First the ranks block and wake each other through two named pipes,
- * as in bench/state.py: a virtual machine's host then puts their cores near each other.
+ * as in bench/rank/core_probe.py: a virtual machine's host then puts their cores near each other.
  *
  * staged is the ping-pong between devices made of host memory, by way of the host: copy,
- * synchronise, message, copy, synchronise. Like the stand-in of bench/timing/queue.py, a copy is
+ * synchronise, message, copy, synchronise. Like the stand-in of bench/rank/timing/queue.py, a copy is
  * queued, its target poisoned in every page, and executed at synchronise; both are called by address.
  */
 #include <fcntl.h>

@@ -16,10 +16,10 @@ import numpy as np
 from meeting import TIMEOUT_S, Loops, Meeting, Rank, at
 
 from bench.contracts import Context, Measurement, Memories, Memory, Operation
-from bench.memory.host import HostMemory
-from bench.memory.nccl import Nccl
-from bench.record import Case
-from bench.timing.queued import QueuedLoops
+from bench.core.records import Case
+from bench.rank.memory.host import HostMemory
+from bench.rank.memory.nccl import Nccl
+from bench.rank.timing.queued import QueuedLoops
 
 Spoil = Callable[[str, int, np.ndarray[Any, Any]], None]
 """Changes what a call put into a rank's buffer: spoil(call, rank, elements)."""

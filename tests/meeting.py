@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contracts import Context, Measurement, Operation, Seconds
-from bench.record import Case
-from bench.schedule import TYPES, Code, Steps
-from bench.world import SoloWorld
+from bench.core.records import Case
+from bench.core.schedule import TYPES, Code, Steps
+from bench.rank.world import SoloWorld
 
 TIMEOUT_S = 20
 Spoil = Callable[[Code, int, NDArray[Any]], None]

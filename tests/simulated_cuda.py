@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.memory.gpu import Gpu
-from bench.memory.product import decode, encode
-from bench.schedule import DeviceCopies
+from bench.core.schedule import DeviceCopies
+from bench.rank.memory.gpu import Gpu
+from bench.rank.memory.product import decode, encode
 
 GEMM_TYPES = {
     # cudaDataType_t and cublasComputeType_t: what lies in memory, and what alpha and beta are.
@@ -355,6 +355,6 @@ class SimulatedGpu(Gpu):
 def simulate(monkeypatch: pytest.MonkeyPatch, gpus: int, peers: bool = True) -> Simulated:
     """Put a simulated machine in the place of GPUs, and return it."""
     SimulatedGpu.machine = Simulated(gpus, peers)
-    monkeypatch.setattr("bench.memory.Gpu", SimulatedGpu)
-    monkeypatch.setattr("bench.memory.peers.Gpu", SimulatedGpu)
+    monkeypatch.setattr("bench.rank.memory.Gpu", SimulatedGpu)
+    monkeypatch.setattr("bench.rank.memory.peers.Gpu", SimulatedGpu)
     return SimulatedGpu.machine

@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bench import rates
-from bench.record import (
+from bench.core.records import (
     Axis,
     Case,
     Finding,
@@ -25,7 +24,8 @@ from bench.record import (
     Work,
     params_text,
 )
-from bench.results import (
+from bench.measure import rates
+from bench.store.folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
     SAMPLES_FILE,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.analysis.accuracy import judge
-from bench.analysis.alternate import Curve, hold_out
+from bench.judge.accuracy import judge
+from bench.judge.alternate import Curve, hold_out
 
 PROVE = Path(__file__).parent.parent / "scripts" / "prove-prediction"
 SIZES = tuple(float(2**power) for power in range(3, 31))

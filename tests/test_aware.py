@@ -14,16 +14,16 @@ import msgspec
 import pytest
 from test_mpi import by_case, run
 
-from bench.context import open_context
 from bench.contracts import Context, Memory, TakesDevice
+from bench.core.records import Case, Status
 from bench.machine.aware import Maker, MpiStack, judge_stack, read_stack
 from bench.machine.mpi import find_mpi
 from bench.measure import MEASUREMENTS
 from bench.measure.handed import hands_device, refuse_device
-from bench.plan import make_plan
-from bench.record import Case, Status
-from bench.suite import parse_suite
-from bench.world import SoloWorld
+from bench.plan.plan import make_plan
+from bench.plan.suite import parse_suite
+from bench.rank.context import open_context
+from bench.rank.world import SoloWorld
 
 ROOT = Path(__file__).parent.parent
 MPI = find_mpi()
@@ -107,9 +107,9 @@ def test_a_library_that_is_none_says_nothing(tmp_path):
 ASK = """
 from mpi4py import MPI
 import os, msgspec
-from bench.context import _judge_mpi
+from bench.rank.context import _judge_mpi
 from bench.machine.aware import read_stack
-from bench.timing.layers import loaded_library
+from bench.rank.timing.layers import loaded_library
 maps = open("/proc/self/maps").read()
 stack = read_stack(MPI.Get_library_version(), loaded_library(maps), maps, os.environ)
 told = msgspec.structs.replace(stack, libraries=frozenset())
@@ -301,9 +301,9 @@ class cuda:
 RUNTIME = "int cudaMemcpyAsync(void){return 0;} int cudaStreamSynchronize(void){return 0;}\n"
 SAYS_NOTHING = """
 import sys
-import bench.context
+import bench.rank.context
 from bench.contracts import TakesDevice
-bench.context.judge_stack = lambda *_: TakesDevice(None, "it does not say")
+bench.rank.context.judge_stack = lambda *_: TakesDevice(None, "it does not say")
 """
 JOB = """
 [suite]

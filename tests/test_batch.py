@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from test_plan import golden
 
 from bench.cli import run_command
-from bench.errors import RequestError
+from bench.core.errors import RequestError
+from bench.core.records import Case, Job, Sampling, Stage
 from bench.launch import open_launcher
-from bench.launch.batch import EXIT_MARKER, Phase, batch_files, spread_ranks, time_limit
-from bench.launch.pbs import Pbs, PbsLauncher
-from bench.launch.script import directive, quote
-from bench.launch.slurm import SbatchLauncher, Slurm, SrunLauncher
-from bench.launch.submit import Follower
+from bench.launch.batch.pbs import Pbs, PbsLauncher
+from bench.launch.batch.queue import EXIT_MARKER, Phase, batch_files, spread_ranks, time_limit
+from bench.launch.batch.script import directive, quote
+from bench.launch.batch.slurm import SbatchLauncher, Slurm, SrunLauncher
+from bench.launch.batch.submit import Follower
+from bench.launch.site import Container, Site
 from bench.machine.mpi import MpiInstall
-from bench.record import Case, Job, Sampling, Stage
-from bench.site import Container, Site
 
 OPEN_MPI = MpiInstall(family="openmpi", name="Open MPI", version=(5, 0, 11), mpirun="/o5/mpirun")
 MPICH = MpiInstall(family="mpich", name="MPICH", version=(5, 0, 2), mpirun="/m5/mpiexec")
@@ -107,15 +107,15 @@ def test_a_shell_understands_the_script(name, tmp_path):
 def test_what_is_submitted_is_the_last_token(make):
     launcher = make()
     command = launcher.command(job())
-    assert command.tokens[1:3] == ("-m", "bench.launch.submit")
+    assert command.tokens[1:3] == ("-m", "bench.launch.batch.submit")
     assert command.tokens[-2:] == (str(FOLDER), launcher.script(job()))
     assert command == launcher.command(job())
 
 
 @pytest.mark.parametrize("launcher", ["sbatch", "pbs"])
 def test_a_plan_prints_the_script_word_for_word(launcher, capsys, monkeypatch):
-    monkeypatch.setattr("bench.session.find_mpi", lambda _: OPEN_MPI)
-    monkeypatch.setattr("bench.session._library_under", lambda _: OPEN_MPI)
+    monkeypatch.setattr("bench.run.session.find_mpi", lambda _: OPEN_MPI)
+    monkeypatch.setattr("bench.run.session._library_under", lambda _: OPEN_MPI)
     flags = ["plan", "quick", "--launcher", launcher, "--nodes", "2"]
     assert run_command([*flags, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["jobs"]
@@ -159,7 +159,13 @@ def test_srun_is_given_these_tokens(mpi, asked, hosts, nodes, options):
     common = "--distribution=block --cpu-bind={} --kill-on-bad-exit=1 --export=ALL --unbuffered "
     common += "--overlap --input=0"
     text = options.replace("CORES", common.format("cores")).replace("NONE", common.format("none"))
-    assert command.tokens == ("srun", *text.split(), "/opt/bench/bin/python", "-m", "bench.worker")
+    assert command.tokens == (
+        "srun",
+        *text.split(),
+        "/opt/bench/bin/python",
+        "-m",
+        "bench.rank",
+    )
     assert command.env == {}
 
 
@@ -178,20 +184,20 @@ def test_a_container_comes_before_the_worker():
     inside = ("--bind", "/scratch:/data", "/images/bench.sif", "/opt/bench/bin/python")
     assert tokens[tokens.index("apptainer") :] == (
         *("apptainer", "exec", "--nv", *inside),
-        *("-m", "bench.worker"),
+        *("-m", "bench.rank"),
     )
     tokens = SrunLauncher(OPEN_MPI, (), None, "auto", PYXIS).command(job()).tokens
     assert tokens[-6:] == (
         "--container-image=nvcr.io#x:1",
         "--container-mounts=/data:/data",
         "--container-env=UCX_TLS",
-        *("python3", "-m", "bench.worker"),
+        *("python3", "-m", "bench.rank"),
     )
 
 
 def test_srun_outside_of_an_allocation_is_told_where_to_go(monkeypatch, capsys):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    monkeypatch.setattr("bench.session._library_under", lambda _: OPEN_MPI)
+    monkeypatch.setattr("bench.run.session._library_under", lambda _: OPEN_MPI)
     assert run_command(["plan", "quick", "--launcher", "srun"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -215,7 +221,7 @@ def test_srun_outside_of_an_allocation_is_told_where_to_go(monkeypatch, capsys):
     ],
 )
 def test_what_would_not_be_heeded_is_refused(flags, said, capsys, monkeypatch):
-    monkeypatch.setattr("bench.session._library_under", lambda _: OPEN_MPI)
+    monkeypatch.setattr("bench.run.session._library_under", lambda _: OPEN_MPI)
     assert run_command(["plan", "quick", *flags]) == 2
     err = capsys.readouterr().err
     assert said in err
@@ -432,7 +438,7 @@ def test_a_last_line_without_its_end_is_passed_on_too(tmp_path):
 
 def submit(folder: Path, told: bytes, **env: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [PYTHON, "-m", "bench.launch.submit", "slurm", folder, "#!/bin/bash\n"],
+        [PYTHON, "-m", "bench.launch.batch.submit", "slurm", folder, "#!/bin/bash\n"],
         input=told,
         capture_output=True,
         timeout=60,
@@ -466,7 +472,7 @@ def test_without_a_runner_nothing_is_submitted(tmp_path):
 
 
 def test_a_run_says_at_once_that_its_scheduler_is_missing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("bench.session._library_under", lambda _: OPEN_MPI)
+    monkeypatch.setattr("bench.run.session._library_under", lambda _: OPEN_MPI)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert run_command(["run", "quick", "--launcher", "sbatch", "-o", str(tmp_path)]) == 4
     assert "sbatch was not found" in capsys.readouterr().err

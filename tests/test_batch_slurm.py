@@ -16,8 +16,8 @@ from test_lab import LAB, STATE, lab, lab_possible, lab_up, on
 from test_lab_slurm import eventually, start_slurm
 from test_other_mpis import mpich
 
-from bench.record import Row, Status
-from bench.results import JOURNAL_FILE, RunFolder, open_run
+from bench.core.records import Row, Status
+from bench.store.folder import JOURNAL_FILE, RunFolder, open_run
 
 __all__ = ["lab_possible", "mpich"]  # fixtures
 
@@ -313,7 +313,7 @@ NASTY = ["a b", "it's", '"', "\\", "a\\b", "#x", "$HOME", "`id`", "; id", "é"]
 @pytest.mark.parametrize("text", NASTY)
 def test_sbatch_reads_a_directive_as_it_was_meant(text: str, tmp_path: Path) -> None:
     """Its rules for quotes are its own: it is asked for a comment, which it keeps as it is."""
-    from bench.launch.script import directive
+    from bench.launch.batch.script import directive
 
     script = tmp_path / "script.sh"
     words = [f"--comment={text}", "--hold", "--output=/dev/null"]

@@ -6,13 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import write_run
 
-from bench.bounds import add_bound, bound_again, foresee
-from bench.bounds.known import Hardware, Unbounded
-from bench.bounds.question import NONE, Bound, Seats
-from bench.bounds.rules import RULES, find_bound
-from bench.errors import RequestError
-from bench.events import Facts, RankFacts
-from bench.findings import BEATS_BOUND, row_findings
+from bench.core.errors import RequestError
+from bench.core.events import Facts, RankFacts
+from bench.core.records import Axis, Case, Job, Origin, Prediction, Row, Stage, Status
+from bench.judge.findings import BEATS_BOUND, row_findings
 from bench.machine.cpu import Cache, CpuFacts
 from bench.machine.facts import NodeFacts
 from bench.machine.gpu import GpuFacts
@@ -21,11 +18,14 @@ from bench.machine.nic import NicFacts, RdmaFacts, RdmaPort
 from bench.machine.nominal import Nominal
 from bench.machine.pci import PciDevice, PcieLink
 from bench.measure import MEASUREMENTS
-from bench.plan import Plan, expand, make_plan
-from bench.record import Axis, Case, Job, Origin, Prediction, Row, Stage, Status
-from bench.results import PREDICTIONS_FILE, csv_header, csv_lines, csv_text
-from bench.resume import predict_rest
-from bench.suite import Block, load_suite, override_ranks, suite_names
+from bench.plan.plan import Plan, expand, make_plan
+from bench.plan.suite import Block, load_suite, override_ranks, suite_names
+from bench.predict.bounds import add_bound, bound_again, foresee
+from bench.predict.bounds.known import Hardware, Unbounded
+from bench.predict.bounds.question import NONE, Bound, Seats
+from bench.predict.bounds.rules import RULES, find_bound
+from bench.run.resume import predict_rest
+from bench.store.folder import PREDICTIONS_FILE, csv_header, csv_lines, csv_text
 
 TWO = Seats(("h1", "h2"))
 ONE = Seats(("h1", "h1"))

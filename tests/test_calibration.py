@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.calibration import predict_targets
+from bench.core.records import Case, Job, Origin, Prediction, Row, Stage, Status
 from bench.measure import MEASUREMENTS
-from bench.plan import Plan, make_plan
-from bench.record import Case, Job, Origin, Prediction, Row, Stage, Status
-from bench.suite import load_suite, parse_suite
+from bench.plan.plan import Plan, make_plan
+from bench.plan.suite import load_suite, parse_suite
+from bench.predict.fit import predict_targets
 
 FROZEN = "2026-11-20T09:00:00.000000Z"
 SWEEP = """[suite]

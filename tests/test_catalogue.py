@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.errors import RequestError
-from bench.hardware import link_hop, payload_rate, processor
+from bench.core.errors import RequestError
+from bench.core.units import parse_bytes, parse_rate
 from bench.machine.catalogue import FOLDER, Catalogue, Memory, Peak, find, load, read
-from bench.machine.catalogue_checks import contradictions, gpu_contradictions
-from bench.units import parse_bytes, parse_rate
+from bench.machine.catalogue.checks import contradictions, gpu_contradictions
+from bench.predict.hardware import link_hop, payload_rate, processor
 
 CATALOGUE = load()
 GPUS = sorted(CATALOGUE.gpus)

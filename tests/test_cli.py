@@ -12,11 +12,11 @@ import pytest
 from bench import __version__
 from bench.cli import commands, run_command
 from bench.contracts import LaunchCommand
+from bench.core.records import Origin, Status
 from bench.launch import LAUNCHERS
 from bench.measure import MEASUREMENTS
-from bench.record import Origin, Status
-from bench.results import RunFolder, open_run
-from bench.suite import suite_names
+from bench.plan.suite import suite_names
+from bench.store.folder import RunFolder, open_run
 
 ROOT = Path(__file__).parent.parent
 SUITE = """[suite]
@@ -268,7 +268,7 @@ class Interrupted(Broken):
 def test_a_run_that_goes_wrong_is_readable_and_its_exit_code_tells(
     launcher, code, outcome, words, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("bench.session.open_launcher", lambda *_, **__: launcher)
+    monkeypatch.setattr("bench.run.session.open_launcher", lambda *_, **__: launcher)
     (tmp_path / "mine.toml").write_text(SUITE, encoding="utf-8")
     arguments = ["run", str(tmp_path / "mine.toml"), "--launcher", "local", "--no-report"]
     assert run_command([*arguments, "--json", "-o", str(tmp_path / "out")]) == code

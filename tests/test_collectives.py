@@ -10,18 +10,18 @@ from meeting import Loops, Meeting, Rank
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.context import open_context
 from bench.contracts import Checked, Context, TellsApart
+from bench.core.records import Axis, Case, Row, Status, Work, parse_params
+from bench.core.schedule import Code
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import DTYPES
 from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, Kind
 from bench.measure.collectives import CALLS
-from bench.plan import expand
-from bench.rates import bus_factor, busbw_gbytes_per_s, gbytes_per_s
-from bench.record import Axis, Case, Row, Status, Work, parse_params
-from bench.schedule import Code
-from bench.suite import Block, load_suite
-from bench.world import SoloWorld
+from bench.measure.rates import bus_factor, busbw_gbytes_per_s, gbytes_per_s
+from bench.plan.plan import expand
+from bench.plan.suite import Block, load_suite
+from bench.rank.context import open_context
+from bench.rank.world import SoloWorld
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 Spoil = Callable[[Code, int, Numbers], None]

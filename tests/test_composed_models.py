@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.composed.algorithms import CANDIDATES
-from bench.model.composed.exchange import UNKNOWN, compose, compose_library
-from bench.model.composed.fabric import Fabric
-from bench.model.composed.path import Path, Point, alarms, fit_path
-from bench.model.datasheet.collectives import Cluster, bound, hierarchical, naive, ring
+from bench.predict.model.composed.algorithms import CANDIDATES
+from bench.predict.model.composed.exchange import UNKNOWN, compose, compose_library
+from bench.predict.model.composed.fabric import Fabric
+from bench.predict.model.composed.path import Path, Point, alarms, fit_path
+from bench.predict.model.datasheet.collectives import Cluster, bound, hierarchical, naive, ring
 
 ALPHA_S, OWN, SHARED, INSIDE = 20e-6, 4e7, 5e7, 5e9
 SIZES = [float(2**power) for power in range(0, 25, 2)]

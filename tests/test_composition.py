@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from test_calibration import row as calibration_row
 
-from bench.calibration import predict_targets
-from bench.composition import COMPOSED, Composition, compose_case
+from bench.core.records import Case, Job, Prediction, Row, Stage
 from bench.measure import MEASUREMENTS
-from bench.plan import Plan, make_plan
-from bench.record import Case, Job, Prediction, Row, Stage
-from bench.suite import load_suite, parse_suite
+from bench.plan.plan import Plan, make_plan
+from bench.plan.suite import load_suite, parse_suite
+from bench.predict.compose import COMPOSED, Composition, compose_case
+from bench.predict.fit import predict_targets
 
 FROZEN = "2026-11-20T09:00:00.000000Z"
 ALPHA_S, LINK, INSIDE = 30e-6, 25e6, 5e9
@@ -295,14 +295,14 @@ def test_nothing_is_composed_where_all_cases_have_curves_and_once_for_all_launch
         composed.append(case.id)
         return compose_case(case, *rest)
 
-    monkeypatch.setattr("bench.calibration.compose_case", counted)
+    monkeypatch.setattr("bench.predict.fit.compose_case", counted)
     text = MESSAGES.format(targets=block("exchange", strategy="ring", bytes=2**20, ranks=6))
     plan = make_plan(parse_suite(text, "messages"), launches=3)
     found = predict_targets(plan, measure(plan, free_both_ways), FROZEN, HOSTS)
     assert len(found) == 3
     assert len({one.seconds for one in found}) == 1
     assert len(composed) == 1
-    monkeypatch.setattr("bench.calibration.fit_parts", lambda *_: pytest.fail("nothing needs it"))
+    monkeypatch.setattr("bench.predict.fit.fit_parts", lambda *_: pytest.fail("nothing needs it"))
     sizes = 'bytes = { from = "8 B", to = "1 MiB", per_octave = 1 }'
     plan = make_plan(
         parse_suite(f'[suite]\nname = "s"\n[[benchmark]]\nname = "latency"\n{sizes}', "s")

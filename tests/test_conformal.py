@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.conformal import FLOOR, conformal_quantile, difficulty
+from bench.predict.model.conformal import FLOOR, conformal_quantile, difficulty
 
 SIZES = [float(2**power) for power in range(0, 24, 2)]
 

@@ -10,12 +10,12 @@ from simulated_cuda import simulate
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.context import open_context
 from bench.contracts import Context
+from bench.core.records import Axis, Case, Status, Work
 from bench.measure import MEASUREMENTS
 from bench.measure.moves import PATTERN
-from bench.record import Axis, Case, Status, Work
-from bench.world import SoloWorld
+from bench.rank.context import open_context
+from bench.rank.world import SoloWorld
 
 COPY = MEASUREMENTS["copy"]
 

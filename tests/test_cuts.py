@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.datasheet.collectives import ALGORITHMS, GATHERS, Cluster, bound
-from bench.model.datasheet.cores import flop_per_cycle, units_of
-from bench.model.datasheet.cuts import OPERATIONS, crossing, crossing_s
+from bench.predict.model.datasheet.collectives import ALGORITHMS, GATHERS, Cluster, bound
+from bench.predict.model.datasheet.cores import flop_per_cycle, units_of
+from bench.predict.model.datasheet.cuts import OPERATIONS, crossing, crossing_s
 
 COUNTS = st.lists(st.integers(1, 8), min_size=2, max_size=8)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.datasheet.collectives import (
+from bench.predict.model.datasheet.collectives import (
     ALGORITHMS,
     GATHERS,
     Cluster,

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.hardware import Packets, link_hop, payload_rate
 from bench.machine.catalogue import load
-from bench.model.datasheet.links import (
+from bench.predict.hardware import Packets, link_hop, payload_rate
+from bench.predict.model.datasheet.links import (
     infiniband_span,
     pcie_flit_span,
     pcie_rate,
@@ -15,7 +15,7 @@ from bench.model.datasheet.links import (
     roce_span,
     tcp_span,
 )
-from bench.model.datasheet.paths import Hop, staged, streamed
+from bench.predict.model.datasheet.paths import Hop, staged, streamed
 
 rates = st.floats(1e6, 1e12)
 sizes = st.floats(0, 1e12)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.hardware import processor
 from bench.machine.catalogue import load
-from bench.model.datasheet.products import Processor, product, tile_waves
+from bench.predict.hardware import processor
+from bench.predict.model.datasheet.products import Processor, product, tile_waves
 
 TITAN = processor(load().gpus["gtx-titan"], "fp32")
 sides = st.integers(1, 5000)

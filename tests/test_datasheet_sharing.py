@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.datasheet.sharing import (
+from bench.predict.model.datasheet.sharing import (
     Flow,
     Resource,
     fair_rates,

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.datasheet.collectives import Cluster, ring
-from bench.model.datasheet.products import Processor, product
-from bench.model.datasheet.splits import split_layer
-from bench.model.datasheet.step import (
+from bench.predict.model.datasheet.collectives import Cluster, ring
+from bench.predict.model.datasheet.products import Processor, product
+from bench.predict.model.datasheet.splits import split_layer
+from bench.predict.model.datasheet.step import (
     STATES,
     Layer,
     Training,

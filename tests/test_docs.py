@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.records import COLUMNS, parse_params
 from bench.measure import MEASUREMENTS
-from bench.record import COLUMNS, parse_params
 
 ROOT = Path(__file__).parent.parent
 IN_COLUMNS = {*COLUMNS, "memory", "threads"}

@@ -8,17 +8,18 @@ import msgspec
 import pytest
 from trees import DOWN_PORT, NARROW_NIC, gpu_node, laptop, vm, write_tree
 
-from bench.machine.checks_gpu_mpi import SETTINGS, check_gpu_mpi
-from bench.machine.checks_host import (
+from bench.core.records import Finding
+from bench.machine.cpu import CpuFacts
+from bench.machine.doctor import Diagnosis, diagnose, examine
+from bench.machine.doctor.gpu_mpi import SETTINGS, check_gpu_mpi
+from bench.machine.doctor.host import (
     check_load,
     check_platform,
     check_shm,
     read_load,
     read_shm,
 )
-from bench.machine.checks_mpi import check_mpi, check_wheels
-from bench.machine.cpu import CpuFacts
-from bench.machine.doctor import Diagnosis, diagnose, examine
+from bench.machine.doctor.mpi import check_mpi, check_wheels
 from bench.machine.facts import NodeFacts
 from bench.machine.gpu import GpuFacts
 from bench.machine.host import HostFacts
@@ -26,7 +27,6 @@ from bench.machine.memory import MemoryFacts
 from bench.machine.mpi import MpiInstall
 from bench.machine.nic import NicFacts, RdmaFacts, RdmaPort
 from bench.machine.pci import PciDevice, PcieLink
-from bench.record import Finding
 
 GIB = 2**30
 MIB = 2**20

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import (
+from bench.core.errors import (
     BenchError,
     LaunchError,
     RequestError,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.contracts import LaunchCommand
-from bench.events import (
+from bench.core.events import (
     MARKER,
     CaseEnded,
     CaseStarted,
@@ -22,12 +22,12 @@ from bench.events import (
     decode,
     encode,
 )
-from bench.plan import make_plan
-from bench.record import Case, Job, Origin, Row, Status
-from bench.recorder import Recorder
-from bench.results import LOGS_FOLDER, RunMeta, open_run
-from bench.runner import MOST_ATTEMPTS, Runner
-from bench.suite import parse_suite
+from bench.core.records import Case, Job, Origin, Row, Status
+from bench.plan.plan import make_plan
+from bench.plan.suite import parse_suite
+from bench.run.runner import MOST_ATTEMPTS, Runner
+from bench.store.folder import LOGS_FOLDER, RunMeta, open_run
+from bench.store.recorder import Recorder
 
 EVENTS = [
     Hello("j", 1, "0.1", 2),

@@ -22,17 +22,17 @@ from trees import (
     write_tree,
 )
 
-from bench.events import Counter
-from bench.evidence import nccl, ucx
-from bench.evidence.counters import count_between, read_counters
-from bench.evidence.judge import Clues, Level, judge
-from bench.evidence.judge import Path as Seen
-from bench.evidence.static import gather_paths, say_paths
-from bench.evidence.topology import find_gpus, read_acs, relate
+from bench.core.events import Counter
+from bench.judge.path import nccl, ucx
+from bench.judge.path.verdict import Clues, Level, judge
+from bench.judge.path.verdict import Path as Seen
+from bench.machine.direct_path import gather_paths, say_paths
 from bench.machine.gpu import GpuFacts
-from bench.machine.gpu_counters import ask_gpu_bytes
 from bench.machine.mpi import find_mpi
 from bench.machine.nic import read_rdma
+from bench.machine.topology import find_gpus, read_acs, relate
+from bench.rank.counters import count_between, read_counters
+from bench.rank.gpu_counters import ask_gpu_bytes
 
 LINK = ["32.0 GT/s PCIe", "16", "32.0 GT/s PCIe", "16"]
 

@@ -12,28 +12,38 @@ import psutil
 import pytest
 import traces
 
-from bench.analysis.table import load
-from bench.calibration import predict_targets
 from bench.contracts import Seconds
-from bench.errors import SuiteError
-from bench.events import CaseEnded, Counter, Traffic
-from bench.evidence import account
-from bench.evidence.account import Account
-from bench.evidence.collect import collect_evidence
-from bench.evidence.hog import ARRAY_BYTES, HOG_SHARED, Stall, choose_stall, hogging
-from bench.evidence.static import PathFacts
+from bench.core.errors import SuiteError
+from bench.core.events import CaseEnded, Counter, Traffic
+from bench.core.records import (
+    CONTROL,
+    Case,
+    Job,
+    Origin,
+    Row,
+    Stage,
+    Status,
+    params_text,
+    parse_params,
+)
+from bench.judge.path.collect import collect_evidence
+from bench.judge.table import load
+from bench.launch.batch.pbs import PbsLauncher
+from bench.launch.batch.slurm import SbatchLauncher, SrunLauncher
 from bench.launch.local import LocalLauncher
 from bench.launch.mpirun import MpirunLauncher
-from bench.launch.pbs import PbsLauncher
-from bench.launch.slurm import SbatchLauncher, SrunLauncher
+from bench.launch.site import Container, Site
+from bench.machine.direct_path import PathFacts
 from bench.machine.mpi import MpiInstall, find_mpi
-from bench.plan import Plan, make_plan
-from bench.record import CONTROL, Case, Job, Origin, Row, Stage, Status, params_text, parse_params
-from bench.recorder import Recorder
+from bench.plan.plan import Plan, make_plan
+from bench.plan.suite import parse_suite
+from bench.predict.fit import predict_targets
+from bench.rank import account
+from bench.rank.account import Account
+from bench.rank.hog import ARRAY_BYTES, HOG_SHARED, Stall, choose_stall, hogging
 from bench.report import build
-from bench.results import LOGS_FOLDER, RunMeta, open_run
-from bench.site import Container, Site
-from bench.suite import parse_suite
+from bench.store.folder import LOGS_FOLDER, RunMeta, open_run
+from bench.store.recorder import Recorder
 
 SUITE = """
 [suite]
@@ -154,7 +164,7 @@ def test_a_hog_takes_no_core_from_ranks_or_says_so(usable, ranks, close, stall):
 def test_a_hog_runs_meanwhile_and_no_longer():
     core = min(os.sched_getaffinity(0))
     with hogging(Stall(1, (core,), True)):
-        (hog,) = [p for p in psutil.Process().children() if "bench.evidence.hog" in p.cmdline()]
+        (hog,) = [p for p in psutil.Process().children() if "bench.rank.hog" in p.cmdline()]
         assert hog.cpu_affinity() == [core]
         assert hog.memory_info().rss > ARRAY_BYTES
     assert not hog.is_running()

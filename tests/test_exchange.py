@@ -12,17 +12,17 @@ from meeting import Loops, Meeting
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.context import open_context
 from bench.contracts import Checked, Context
+from bench.core.records import Axis, Case, Status, parse_params
+from bench.core.schedule import Code, Schedule, Steps
 from bench.measure import MEASUREMENTS
 from bench.measure.exchange import one_bit
 from bench.measure.exchange.gradient import MOST_RANKS, NOWHERE, STRATEGIES, choose
 from bench.measure.exchange.parts import Place, exact_sum, terms
 from bench.measure.exchange.traffic import Traffic, count_traffic
-from bench.model.datasheet.collectives import Cluster, hierarchical, naive, ring
-from bench.record import Axis, Case, Status, parse_params
-from bench.schedule import Code, Schedule, Steps
-from bench.world import SoloWorld
+from bench.predict.model.datasheet.collectives import Cluster, hierarchical, naive, ring
+from bench.rank.context import open_context
+from bench.rank.world import SoloWorld
 
 SUM = MEASUREMENTS["exchange"]
 WAYS = [*((name, "at-once") for name in STRATEGIES), ("naive", "rounds")]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.findings import IN_TURN, row_findings
-from bench.record import Origin, Row, Status
+from bench.core.records import Origin, Row, Status
+from bench.judge.findings import IN_TURN, row_findings
 
 RATE = 25e6
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.gemm import Rows, fit_rows
+from bench.predict.model.gemm import Rows, fit_rows
 
 
 def test_between_two_batches_time_is_linear_in_rows():

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from simulated_cuda import RATE, CudaError, Simulated, SimulatedGpu, simulate
 
 from bench.contracts import CopiesAtOnce, DrivesGpus, KnowsSlot, Multiplies, Transfer
-from bench.memory import copies
-from bench.memory.device import WorkingDevice
-from bench.memory.gpu import PinnedMemory
-from bench.memory.held import MOST_QUEUED, GpuStream, HeldStreams
+from bench.rank.memory import copies
+from bench.rank.memory.device import WorkingDevice
+from bench.rank.memory.gpu import PinnedMemory
+from bench.rank.memory.held import MOST_QUEUED, GpuStream, HeldStreams
 
 SIZE = 100_000
 

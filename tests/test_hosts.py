@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.cli import run_command
-from bench.errors import RequestError
-from bench.hosts import parse_hosts, read_hostfile
+from bench.core.errors import RequestError
+from bench.core.hostnames import parse_hosts, read_hostfile
+from bench.core.records import Job, Stage
 from bench.launch.mpirun import MpirunLauncher
 from bench.machine.mpi import MpiInstall
-from bench.record import Job, Stage
 
 OPEN_MPI = MpiInstall(family="openmpi", name="Open MPI", version=(5, 0, 11), mpirun="/o5/mpirun")
 MPICH = MpiInstall(family="mpich", name="MPICH", version=(5, 0, 2), mpirun="/m5/mpiexec")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.interpolation import join_sizes
+from bench.predict.model.interpolation import join_sizes
 
 SIZES = [float(2**power) for power in range(0, 24, 2)]
 

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
+from bench.core.records import Row, Status
 from bench.machine.mpi import find_mpi
-from bench.record import Row, Status
-from bench.results import JOURNAL_FILE, RESULTS_FILE, open_run, read_csv
+from bench.store.folder import JOURNAL_FILE, RESULTS_FILE, open_run, read_csv
 
 pytestmark = [
     pytest.mark.mpi,
@@ -88,7 +88,7 @@ class Running:
                 (
                     child
                     for child in psutil.Process(self.process.pid).children()
-                    if child.is_running() and "bench.worker" in child.cmdline()
+                    if child.is_running() and "bench.rank" in child.cmdline()
                 ),
                 None,
             )

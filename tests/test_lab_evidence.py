@@ -12,12 +12,12 @@ import msgspec
 import pytest
 from test_lab import STATE, lab, lab_possible, lab_up
 
-from bench.events import CaseEnded, Traffic
-from bench.evidence.hog import HOG_SHARED
-from bench.evidence.payload import sent_per_operation
+from bench.core.events import CaseEnded, Traffic
+from bench.core.records import CONTROL, Case, Row, Status, parse_params
 from bench.machine.mpi import find_mpi
-from bench.record import CONTROL, Case, Row, Status, parse_params
-from bench.results import JOURNAL_FILE, RunFolder, open_run
+from bench.measure.payload import sent_per_operation
+from bench.rank.hog import HOG_SHARED
+from bench.store.folder import JOURNAL_FILE, RunFolder, open_run
 
 __all__ = ["lab_possible"]  # fixture
 

@@ -8,17 +8,17 @@ import msgspec
 import pytest
 
 from bench.contracts import LaunchCommand
-from bench.errors import LaunchError, RequestError
-from bench.events import CaseEnded, CaseStarted, Done, Event, decode
+from bench.core.errors import LaunchError, RequestError
+from bench.core.events import CaseEnded, CaseStarted, Done, Event, decode
+from bench.core.records import Job, Origin, Stage, Status
 from bench.launch import LAUNCHERS, open_launcher
 from bench.launch.replay import stored_events
 from bench.machine.mpi import MpiInstall
-from bench.record import Job, Origin, Stage, Status
-from bench.recorder import Recorder
-from bench.results import JOURNAL_FILE, LOGS_FOLDER, RunMeta
+from bench.store.folder import JOURNAL_FILE, LOGS_FOLDER, RunMeta
+from bench.store.recorder import Recorder
 
 CORES = 4
-WORKER = (sys.executable, "-m", "bench.worker")
+WORKER = (sys.executable, "-m", "bench.rank")
 OPENMPI_5 = MpiInstall(family="openmpi", name="Open MPI", version=(5, 0, 11), mpirun="/o5/mpirun")
 OPENMPI_4 = MpiInstall(family="openmpi", name="Open MPI", version=(4, 1, 4), mpirun="/o4/mpirun")
 MPICH = MpiInstall(family="mpich", name="MPICH", version=(5, 0, 2), mpirun="/m5/mpiexec")

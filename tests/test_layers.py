@@ -174,4 +174,4 @@ def test_a_command_that_measures_nothing_loads_no_mpi_compiler_or_plots(argument
 def test_help_loads_next_to_nothing(command):
     modules = loaded_by(*command, "--help")
     assert libraries(modules) & {"numpy", "scipy", "msgspec", "psutil", "pynvml"} == set()
-    assert "bench.session" not in modules
+    assert "bench.run.session" not in modules

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.link import MOST_SEGMENTS, Segment, Segments, fit_segments
+from bench.predict.model.link import MOST_SEGMENTS, Segment, Segments, fit_segments
 
 SIZES = [float(2**power) for power in range(0, 25, 3)]  # 1 B to 16 MiB, nine sizes
 MANY = [float(2**power) for power in range(25)]

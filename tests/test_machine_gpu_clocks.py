@@ -12,20 +12,20 @@ from simulated_cuda import simulate
 from test_machine_gpu import Nvml
 from test_measure import make_case
 
-from bench.context import open_context
 from bench.contracts import NamesGpus
-from bench.execute import execute_case
-from bench.findings import THROTTLED, row_findings
-from bench.machine.gpu_clocks import (
+from bench.core.records import COLUMNS, Row, Sampling, Status
+from bench.judge.findings import THROTTLED, row_findings
+from bench.measure import MEASUREMENTS
+from bench.rank.case import execute_case
+from bench.rank.context import open_context
+from bench.rank.gpu_clocks import (
     ClockReading,
     GpuLoad,
     compare_readings,
     load_params,
     read_clocks,
 )
-from bench.measure import MEASUREMENTS
-from bench.record import COLUMNS, Row, Sampling, Status
-from bench.world import SoloWorld
+from bench.rank.world import SoloWorld
 
 NOTHING_TOLD = ClockReading(None, None, None, {})
 

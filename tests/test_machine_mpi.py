@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import RequestError
+from bench.core.errors import RequestError
 from bench.machine.mpi import (
     MpiLibrary,
     Release,

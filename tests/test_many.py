@@ -17,22 +17,22 @@ from meeting import TIMEOUT_S, Loops, Meeting
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.context import open_context
 from bench.contracts import Context, Peer, Seconds
-from bench.events import CaseEnded, Event, Samples
-from bench.execute import execute_at_once
-from bench.links import Line, make_matrices
+from bench.core.events import CaseEnded, Event, Samples
+from bench.core.records import Axis, Case, Sampling, Status, Work, parse_params
+from bench.core.schedule import Code, Schedule
+from bench.judge.hosts import Line, make_matrices
 from bench.measure import MEASUREMENTS
 from bench.measure.expansion import TAKES_PART, each_case, group_cases
 from bench.measure.multi_pair import completions, judge
 from bench.measure.pairs import round_number
 from bench.measure.transfers import Transfers
-from bench.plan import expand, make_plan
-from bench.record import Axis, Case, Sampling, Status, Work, parse_params
-from bench.results import RESULTS_FILE, open_run
-from bench.schedule import Code, Schedule
-from bench.suite import Block, override_ranks, parse_suite
-from bench.world import SoloWorld
+from bench.plan.plan import expand, make_plan
+from bench.plan.suite import Block, override_ranks, parse_suite
+from bench.rank.case import execute_at_once
+from bench.rank.context import open_context
+from bench.rank.world import SoloWorld
+from bench.store.folder import RESULTS_FILE, open_run
 
 AT_ONCE = ("multi_pair", "fan_in", "fan_out", "ring_shift")
 

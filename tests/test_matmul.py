@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from simulated_cuda import FLOP_RATE, simulate
 from test_measure import make_case, spoil_products
 
-from bench.context import open_context
 from bench.contracts import Context
+from bench.core.records import Axis, Case
 from bench.machine.cpu import last_cache_bytes
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import DTYPES
 from bench.measure.matmul import MOST_SETS
 from bench.measure.product import DEVICE_DTYPES
-from bench.memory.product import KINDS, decode, encode, lacks_type
-from bench.record import Axis, Case
-from bench.suite import parse_suite
-from bench.world import SoloWorld
+from bench.plan.suite import parse_suite
+from bench.rank.context import open_context
+from bench.rank.memory.product import KINDS, decode, encode, lacks_type
+from bench.rank.world import SoloWorld
 
 MATMUL = MEASUREMENTS["matmul"]
 SET_BYTES = 4 * (20 * 30 + 30 * 40 + 20 * 40)

@@ -11,19 +11,19 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench.context import open_context
 from bench.contracts import KERNELS, Checked, Context, MemoryLoops, Operation, Peer, Seconds
+from bench.core.records import COLUMNS, Axis, Case, Work
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import DTYPES
 from bench.measure.blocks import KINDS
 from bench.measure.expansion import TAKES_PART
 from bench.measure.pair import MOST_IN_FLIGHT, window_size
 from bench.measure.pairs import EVERY_PAIR
-from bench.plan import expand
-from bench.record import COLUMNS, Axis, Case, Work
-from bench.suite import Block
-from bench.timing.interpreted import NumpyMemoryLoops
-from bench.world import SoloWorld
+from bench.plan.plan import expand
+from bench.plan.suite import Block
+from bench.rank.context import open_context
+from bench.rank.timing.interpreted import NumpyMemoryLoops
+from bench.rank.world import SoloWorld
 
 ENDS = sorted(name for name, measurement in MEASUREMENTS.items() if measurement.pairwise)
 PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR) - {"overlap", "verbs"})

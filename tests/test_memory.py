@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.contracts import CopyQueue, Memories, Memory
-from bench.memory import KINDS, LazyMemories, Place
-from bench.memory.gpu import MissingMemoryError, find_runtime
-from bench.memory.host import HostMemory
-from bench.memory.place import work_on
-from bench.memory.standin import StandinMemory
-from bench.schedule import ANY_DIRECTION, MOST_QUEUED, POISON_BYTES, DeviceCopies
-from bench.timing.interpreted import InterpretedQueue
-from bench.timing.layers import open_copy_queue
-from bench.timing.queue import NativeQueue
+from bench.core.schedule import ANY_DIRECTION, MOST_QUEUED, POISON_BYTES, DeviceCopies
+from bench.rank.memory import KINDS, LazyMemories, Place
+from bench.rank.memory.gpu import MissingMemoryError, find_runtime
+from bench.rank.memory.host import HostMemory
+from bench.rank.memory.place import work_on
+from bench.rank.memory.standin import StandinMemory
+from bench.rank.timing.interpreted import InterpretedQueue
+from bench.rank.timing.layers import open_copy_queue
+from bench.rank.timing.queue import NativeQueue
 
 COPY = ctypes.CFUNCTYPE(
     ctypes.c_int,

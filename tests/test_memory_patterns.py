@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.memory.host import HostMemory
-from bench.memory.pattern import pattern
+from bench.rank.memory.host import HostMemory
+from bench.rank.memory.pattern import pattern
 
 sizes = st.integers(1, 5000)
 seeds = st.integers(0, 2**40)

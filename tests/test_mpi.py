@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.records import Row, Status, parse_params
 from bench.machine.mpi import find_mpi
-from bench.record import Row, Status, parse_params
-from bench.results import RunFolder, open_run
+from bench.store.folder import RunFolder, open_run
 
 MPI = find_mpi()
 pytestmark = [

@@ -19,20 +19,20 @@ from joined import Binding, Communicator, ThreadWorld, context_of, prepare
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.context import open_context
 from bench.contracts import Checked, Context, Operation, Seconds, UnpreparedError
-from bench.execute import execute_case
+from bench.core.records import Axis, Case, Sampling, Status, parse_params
+from bench.core.schedule import Schedule, Steps
 from bench.measure import MEASUREMENTS
 from bench.measure.blocks import KINDS
 from bench.measure.collectives import CALLS
-from bench.memory.gpu import MissingMemoryError
-from bench.memory.nccl import SHARING_VARIABLE, Nccl, NcclCalls, find_shared, version_text
-from bench.plan import expand, make_plan
-from bench.record import Axis, Case, Sampling, Status, parse_params
-from bench.schedule import Schedule, Steps
-from bench.suite import Block, load_suite
-from bench.timing.queued import QueuedLoops
-from bench.world import SoloWorld
+from bench.plan.plan import expand, make_plan
+from bench.plan.suite import Block, load_suite
+from bench.rank.case import execute_case
+from bench.rank.context import open_context
+from bench.rank.memory.gpu import MissingMemoryError
+from bench.rank.memory.nccl import SHARING_VARIABLE, Nccl, NcclCalls, find_shared, version_text
+from bench.rank.timing.queued import QueuedLoops
+from bench.rank.world import SoloWorld
 
 MOVING = [kind.name for kind in KINDS if kind.moves]
 ROOTED = [kind.name for kind in KINDS if kind.rooted]
@@ -825,7 +825,7 @@ def test_two_ranks_on_gpus_are_measured_or_told_that_they_share_one(
 def test_what_c_code_prints_reaches_the_log_line_by_line() -> None:
     program = (
         "import ctypes, os\n"
-        "from bench.worker import _take_standard_output\n"
+        "from bench.rank.__main__ import _take_standard_output\n"
         "_take_standard_output()\n"
         "ctypes.CDLL(None).puts(b'NCCL INFO Channel 00/0 : 0[0] -> 1[1] via NET/IB/0/GDRDMA')\n"
         "os.kill(os.getpid(), 9)\n"

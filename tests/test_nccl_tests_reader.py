@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import RequestError
+from bench.core.errors import RequestError
 from bench.imports.nccl_tests import read_log
 
 NEW = """# Collective test starting: all_reduce_perf

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import RequestError
+from bench.core.errors import RequestError
 from bench.machine.nominal import Nominal, parse_nominal, read_nominal
 
 LAB = Path(__file__).parent.parent / "scripts"

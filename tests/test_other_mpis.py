@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Status
-from bench.results import open_run
+from bench.core.records import Status
+from bench.store.folder import open_run
 
 ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.mpi, pytest.mark.slow, pytest.mark.timeout(900)]

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from bench.context import open_context
-from bench.events import CaseEnded, decode, encode
-from bench.execute import execute_case
-from bench.plan import make_plan
-from bench.record import Case, Job, Origin, Row, Sampling, Stage, Status
-from bench.results import Appender, csv_header, csv_lines, read_csv
-from bench.rows import Place, make_row
-from bench.suite import parse_suite
-from bench.world import SoloWorld
+from bench.core.events import CaseEnded, decode, encode
+from bench.core.records import Case, Job, Origin, Row, Sampling, Stage, Status
+from bench.plan.plan import make_plan
+from bench.plan.suite import parse_suite
+from bench.rank.case import execute_case
+from bench.rank.context import open_context
+from bench.rank.world import SoloWorld
+from bench.run.rows import Place, make_row
+from bench.store.folder import Appender, csv_header, csv_lines, read_csv
 
 ROWS = 100_000
 LARGE = """

@@ -12,13 +12,13 @@ from meeting import Loops, Meeting
 from test_measure import make_case, spoil_products
 from test_mpi import by_case, run
 
-from bench.context import open_context
 from bench.contracts import Checked, Context
+from bench.core.records import Axis, Case, Status, parse_params
+from bench.core.schedule import Code
 from bench.measure import MEASUREMENTS
 from bench.measure.overlap import EDGES, TEST_EVERY_S, overlaps
-from bench.record import Axis, Case, Status, parse_params
-from bench.schedule import Code
-from bench.world import SoloWorld
+from bench.rank.context import open_context
+from bench.rank.world import SoloWorld
 
 OVERLAP = MEASUREMENTS["overlap"]
 WIRE_S = 0.02

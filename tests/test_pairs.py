@@ -13,17 +13,19 @@ from test_measure import RECEIVED, Member, Wire, make_case, verify_pair
 from test_mpi import by_case, run
 from test_rows import facts, row_of
 
-from bench.context import open_context
 from bench.contracts import Context
-from bench.errors import SuiteError
-from bench.findings import row_findings
-from bench.links import STANDS_OUT, Line, compare_hosts, make_matrices
+from bench.core.errors import SuiteError
+from bench.core.records import Axis, Case, Origin, Row, Status, parse_params
+from bench.judge.findings import row_findings
+from bench.judge.hosts import STANDS_OUT, Line, compare_hosts, make_matrices
 from bench.measure import MEASUREMENTS
 from bench.measure.pairs import MOST_RANKS
-from bench.plan import expand, make_plan
-from bench.record import Axis, Case, Origin, Row, Status, parse_params
+from bench.plan.plan import expand, make_plan
+from bench.plan.suite import Block, load_suite, parse_suite
+from bench.rank.context import open_context
+from bench.rank.world import SoloWorld
 from bench.report import build
-from bench.results import (
+from bench.store.folder import (
     RESULTS_FILE,
     Appender,
     RunMeta,
@@ -32,8 +34,6 @@ from bench.results import (
     open_run,
     write_meta,
 )
-from bench.suite import Block, load_suite, parse_suite
-from bench.world import SoloWorld
 
 
 def cases_of(name: str, ranks: int, **axes: tuple[Axis, ...]) -> list[Case]:

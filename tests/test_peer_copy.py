@@ -9,15 +9,15 @@ import pytest
 from simulated_cuda import RATE, simulate
 from test_measure import make_case
 
-from bench.context import open_context
 from bench.contracts import Context
-from bench.execute import execute_case
+from bench.core.records import Axis, Case, Sampling, Status, Work
 from bench.measure import MEASUREMENTS
 from bench.measure.peer_copy import routes
-from bench.plan import make_plan
-from bench.record import Axis, Case, Sampling, Status, Work
-from bench.suite import parse_suite
-from bench.world import SoloWorld
+from bench.plan.plan import make_plan
+from bench.plan.suite import parse_suite
+from bench.rank.case import execute_case
+from bench.rank.context import open_context
+from bench.rank.world import SoloWorld
 
 PEER_COPY = MEASUREMENTS["peer_copy"]
 SIZE = 50_000

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.cli import run_command
-from bench.errors import SuiteError
+from bench.core.errors import SuiteError
+from bench.core.records import Case, Stage
 from bench.machine.mpi import MpiInstall
 from bench.measure import MEASUREMENTS
-from bench.plan import choose_calibration, expand, make_plan
-from bench.record import Case, Stage
-from bench.suite import load_suite, override_ranks, parse_suite, suite_names
+from bench.plan.plan import choose_calibration, expand, make_plan
+from bench.plan.suite import load_suite, override_ranks, parse_suite, suite_names
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
@@ -378,7 +378,7 @@ def test_the_printed_plan_is_what_was_agreed(tmp_path, monkeypatch, capsys):
         mpirun="/opt/mpi/bin/mpirun",
         agrees=True,
     )
-    monkeypatch.setattr("bench.session.find_mpi", lambda _mpirun: fake)
+    monkeypatch.setattr("bench.run.session.find_mpi", lambda _mpirun: fake)
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1, 2, 3})
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("sys.executable", "/opt/python/bin/python")

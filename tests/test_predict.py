@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.cli import run_command
-from bench.model.datasheet.collectives import ALGORITHMS as MODELS
-from bench.predict_cli import ALGORITHMS
-from bench.training import load_layers, load_machine
-from bench.units import format_seconds, parse_seconds
+from bench.cli.predict import ALGORITHMS
+from bench.core.units import format_seconds, parse_seconds
+from bench.predict.model.datasheet.collectives import ALGORITHMS as MODELS
+from bench.predict.step_files import load_layers, load_machine
 
 ROOT = Path(__file__).parent.parent
 MACHINE = """[machine]

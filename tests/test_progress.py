@@ -1,7 +1,7 @@
 """What is counted as done while rows wait for the end of their round."""
 
-from bench.progress import Tally
-from bench.record import Case, Origin, Row, Status
+from bench.core.records import Case, Origin, Row, Status
+from bench.run.progress import Tally
 
 
 def case(name: str) -> Case:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.composition import Fitted, Kind, Messages
-from bench.model.composed.path import Point, fit_path
-from bench.plan import make_plan
-from bench.suite import parse_suite
+from bench.plan.plan import make_plan
+from bench.plan.suite import parse_suite
+from bench.predict.compose import Fitted, Kind, Messages
+from bench.predict.model.composed.path import Point, fit_path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 lab = pytest.importorskip("provekit.lab")

@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 from synthetic import ALL, write_run
 
-from bench.analysis.table import load
-from bench.record import Finding, Origin, Row
+from bench.core.records import Finding, Origin, Row
+from bench.judge.table import load
 from bench.report import build
 from bench.report.curves import bandwidth, latency
 from bench.report.figures import FIGURES
 from bench.report.markdown import escape
 from bench.report.products import product_rate
 from bench.report.residuals import residuals
-from bench.results import (
+from bench.store.folder import (
     FIGURES_FOLDER,
     RESULTS_FILE,
     RunFolder,

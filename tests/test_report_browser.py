@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from synthetic import write_run
 
-from bench.record import Finding
+from bench.core.records import Finding
 from bench.report import build
 
 CHROMIUM = next(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import RequestError
-from bench.record import (
+from bench.core.errors import RequestError
+from bench.core.records import (
     COLUMNS,
     Case,
     Finding,
@@ -25,8 +25,7 @@ from bench.record import (
     params_text,
     parse_params,
 )
-from bench.recorder import Recorder, create_folder
-from bench.results import (
+from bench.store.folder import (
     EVIDENCE_FILE,
     JOURNAL_FILE,
     LOGS_FOLDER,
@@ -44,6 +43,7 @@ from bench.results import (
     read_meta,
     write_meta,
 )
+from bench.store.recorder import Recorder, create_folder
 
 RESULTS_HEADER = (
     "schema, run, origin, job, attempt, launch, order, case, benchmark, status, reason, nodes, "

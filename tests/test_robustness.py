@@ -19,22 +19,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import deadline
-from bench.analysis.score import score
-from bench.calibration import predict_targets
-from bench.clock import RunClock, earlier, utc_seconds, utc_text
 from bench.contracts import LaunchCommand, Launcher
-from bench.deadline import case_deadline_s
-from bench.errors import RequestError, StorageError
-from bench.events import Alive, CaseStarted, Done, RankFacts, encode
+from bench.core.clock import RunClock, earlier, utc_seconds, utc_text
+from bench.core.errors import RequestError, StorageError
+from bench.core.events import Alive, CaseStarted, Done, RankFacts, encode
+from bench.core.records import Case, Finding, Job, Origin, Prediction, Row, Sample, Sampling, Status
+from bench.judge.score import score
 from bench.launch.local import LocalLauncher
 from bench.launch.mpirun import MpirunLauncher
 from bench.machine.differences import difference_findings, find_differences
 from bench.machine.mpi import find_mpi
-from bench.plan import Plan, make_plan
-from bench.record import Case, Finding, Job, Origin, Prediction, Row, Sample, Sampling, Status
-from bench.recorder import Recorder, lock_run
-from bench.results import (
+from bench.plan.plan import Plan, make_plan
+from bench.plan.suite import parse_suite
+from bench.predict.fit import predict_targets
+from bench.run import deadline
+from bench.run.deadline import case_deadline_s
+from bench.run.resume import cut_back
+from bench.run.runner import Runner
+from bench.run.silence import ask_ranks, find_silent_hosts
+from bench.store.folder import (
     JOURNAL_FILE,
     LOGS_FOLDER,
     RESULTS_FILE,
@@ -42,10 +45,7 @@ from bench.results import (
     RunMeta,
     open_run,
 )
-from bench.resume import cut_back
-from bench.runner import Runner
-from bench.suite import parse_suite
-from bench.vitals import ask_ranks, find_silent_hosts
+from bench.store.recorder import Recorder, lock_run
 
 ROOT = Path(__file__).parent.parent
 LAB = [sys.executable, str(ROOT / "scripts" / "lab")]
@@ -552,7 +552,7 @@ def test_a_case_of_long_operations_may_outlast_its_deadline_as_long_as_it_tells(
 
 
 def test_a_job_that_has_told_everything_and_stays_is_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.attempt.END_DEADLINE_S", 1.0)
+    monkeypatch.setattr("bench.run.attempt.END_DEADLINE_S", 1.0)
     one = FEW_COPIES.replace('{ from = "64 B", to = "1 MiB", per_octave = 1 }', "[64]")
     begin_s = time.monotonic()
     (row,) = run_here(tmp_path / "r", one, Talker(encode(Done("j"))))

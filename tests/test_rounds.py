@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench import rounds
-from bench.context import open_context
-from bench.events import CaseEnded, CaseStarted, Event
-from bench.record import Case, Job, Sampling, Stage, Status
-from bench.state import Probe
-from bench.world import SoloWorld
+from bench.core.events import CaseEnded, CaseStarted, Event
+from bench.core.records import Case, Job, Sampling, Stage, Status
+from bench.rank import job as rounds
+from bench.rank.context import open_context
+from bench.rank.core_probe import Probe
+from bench.rank.world import SoloWorld
 
 FAST_S, SLOW_S = 150e-9, 370e-9
 

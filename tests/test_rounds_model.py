@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.rounds import Rounds, fit_rounds
+from bench.predict.model.rounds import Rounds, fit_rounds
 
 
 def test_a_round_is_added_for_every_doubling_of_ranks():

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.events import CaseEnded, Facts, RankFacts
+from bench.core.events import CaseEnded, Facts, RankFacts
+from bench.core.records import Axis, Case, Job, Origin, Row, Stage, Status, parse_params
 from bench.measure import MEASUREMENTS
-from bench.plan import expand
-from bench.rates import BUS_FACTORS
-from bench.record import Axis, Case, Job, Origin, Row, Stage, Status, parse_params
-from bench.rows import Place, aggregate, make_row
-from bench.runner import placement_findings
-from bench.suite import Block
+from bench.measure.rates import BUS_FACTORS
+from bench.plan.plan import expand
+from bench.plan.suite import Block
+from bench.run.rows import Place, aggregate, make_row
+from bench.run.runner import placement_findings
 
 STARTED = "2026-11-20T09:00:00.000000Z"
 TEN = tuple(i * 1e-6 for i in (7, 3, 1, 9, 5, 2, 10, 4, 8, 6))

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.contracts import Seconds
-from bench.record import Sampling
-from bench.timing.sampling import (
+from bench.core.orderstats import relative_half_width
+from bench.core.records import Sampling
+from bench.rank.timing.sampling import (
     CHECKPOINTS,
     LEAST_SAMPLE_S,
     LEAST_SAMPLES,
@@ -22,7 +23,6 @@ from bench.timing.sampling import (
     Sampled,
     sample,
 )
-from bench.timing.statistics import relative_half_width
 
 RULE = Sampling(cap_s=1000.0, warmup_s=0.05, warmup_cap_s=2.0)
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.core.records import Job, Stage
+from bench.core.schedule import Code, Schedule
 from bench.launch.mpirun import MpirunLauncher
 from bench.machine.mpi import find_mpi
-from bench.record import Job, Stage
-from bench.schedule import Code, Schedule
 
 PROGRAM = """
 import sys, numpy as np
 import mpi4py; mpi4py.rc.thread_level = "single"
 from mpi4py import MPI
-from bench.schedule import DeviceCopies, Schedule
-from bench.timing.interpreted import Mpi4pyMessageLoops
-from bench.timing.layers import open_message_loops
+from bench.core.schedule import DeviceCopies, Schedule
+from bench.rank.timing.interpreted import Mpi4pyMessageLoops
+from bench.rank.timing.layers import open_message_loops
 
 world = MPI.COMM_WORLD
 rank, ranks = world.rank, world.size

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from synthetic import instant, write_run
 
-from bench.analysis.baseline import log_log, straight_line
-from bench.analysis.noise import aggregate
-from bench.analysis.score import Score, score, score_text
-from bench.analysis.statistics import BETWEEN, WITHIN
-from bench.analysis.strata import Place, held_out_by, size_class
-from bench.analysis.table import load, load_samples
-from bench.record import Origin, Row, params_text, parse_params
-from bench.results import (
+from bench.core.records import Origin, Row, params_text, parse_params
+from bench.judge.baseline import log_log, straight_line
+from bench.judge.noise import aggregate
+from bench.judge.score import Score, score, score_text
+from bench.judge.statistics import BETWEEN, WITHIN
+from bench.judge.strata import Place, held_out_by, size_class
+from bench.judge.table import load, load_samples
+from bench.store.folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
     csv_header,

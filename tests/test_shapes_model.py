@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model.shapes import fit_shapes
+from bench.predict.model.shapes import fit_shapes
 
 BATCHES = (1.0, 8.0, 32.0, 128.0, 512.0)
 SHAPES = ((256, 256), (512, 512), (1024, 1024), (2048, 2048))

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.cli import run_command
-from bench.errors import RequestError
-from bench.request import make_request
-from bench.site import SITE_VARIABLE, Container, Site, load_site, parse_site
+from bench.core.errors import RequestError
+from bench.launch.site import SITE_VARIABLE, Container, Site, load_site, parse_site
+from bench.run.request import make_request
 
 WHOLE = """
 modules = ["module purge", "module load openmpi/5 # the newest"]

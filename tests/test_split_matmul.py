@@ -9,13 +9,13 @@ from meeting import Loops, Meeting, Rank
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.context import open_context
 from bench.contracts import Checked, Context
+from bench.core.records import Axis, Case, Status, Work, parse_params
+from bench.core.schedule import Code
 from bench.measure import MEASUREMENTS
-from bench.rates import tflops
-from bench.record import Axis, Case, Status, Work, parse_params
-from bench.schedule import Code
-from bench.world import SoloWorld
+from bench.measure.rates import tflops
+from bench.rank.context import open_context
+from bench.rank.world import SoloWorld
 
 SPLIT = MEASUREMENTS["split_matmul"]
 

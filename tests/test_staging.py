@@ -15,20 +15,20 @@ from meeting import Loops, Meeting, Rank
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.analysis.headline import headlines
-from bench.analysis.table import load
-from bench.context import open_context
 from bench.contracts import Checked, Context, Operation
+from bench.core.records import Axis, Case, Row, Status, parse_params
+from bench.core.schedule import Code, Steps
+from bench.judge.headline import headlines
+from bench.judge.table import load
 from bench.measure import MEASUREMENTS
 from bench.measure.staging import MOST_PIECES, cut
-from bench.memory import LazyMemories, Place
-from bench.plan import expand
-from bench.record import Axis, Case, Row, Status, parse_params
-from bench.schedule import Code, Steps
-from bench.suite import Block
-from bench.timing.interpreted import InterpretedQueue
-from bench.timing.queue import NativeQueue
-from bench.world import SoloWorld
+from bench.plan.plan import expand
+from bench.plan.suite import Block
+from bench.rank.context import open_context
+from bench.rank.memory import LazyMemories, Place
+from bench.rank.timing.interpreted import InterpretedQueue
+from bench.rank.timing.queue import NativeQueue
+from bench.rank.world import SoloWorld
 
 BENCHMARKS = ("latency", "bandwidth", "bibandwidth", "message_rate")
 CHUNK = 1000
@@ -361,8 +361,8 @@ def test_all_paths_are_measured_or_say_what_they_need(
 SPOILT = """
 # Python runs this file at the start of every process that finds it: a memory with a fault.
 import ctypes
-import bench.memory as memory
-from bench.memory.host import HostBuffer, HostMemory
+import bench.rank.memory as memory
+from bench.rank.memory.host import HostBuffer, HostMemory
 
 class SpoiltBuffer(HostBuffer):
     def poison(self, seed):

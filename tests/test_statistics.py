@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.timing.statistics import (
+from bench.core.orderstats import (
     CONFIDENCE,
     EXACT_BELOW,
     LEAST_FOR_INTERVAL,

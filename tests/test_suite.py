@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import RequestError, SuiteError
+from bench.core.errors import RequestError, SuiteError
 from bench.measure import MEASUREMENTS
-from bench.suite import (
+from bench.plan.suite import (
     Suite,
     load_suite,
     override_ranks,

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from synthetic import cases, true_seconds, write_run
 
-from bench.analysis.headline import headlines
-from bench.analysis.statistics import BETWEEN, WITHIN, summarise, wilson_bounds
-from bench.analysis.table import NOT_MEASURED, load, load_samples, measured
-from bench.errors import RequestError
-from bench.record import Origin
-from bench.results import RESULTS_FILE
+from bench.core.errors import RequestError
+from bench.core.records import Origin
+from bench.judge.headline import headlines
+from bench.judge.statistics import BETWEEN, WITHIN, summarise, wilson_bounds
+from bench.judge.table import NOT_MEASURED, load, load_samples, measured
+from bench.store.folder import RESULTS_FILE
 
 
 def test_every_planned_case_has_one_line_per_launch(tmp_path):

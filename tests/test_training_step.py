@@ -9,18 +9,18 @@ from meeting import Loops, Meeting
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.context import open_context
 from bench.contracts import Checked, Context
+from bench.core.records import Axis, Case, Status, parse_params
+from bench.core.schedule import Code, Schedule
 from bench.measure import MEASUREMENTS
 from bench.measure.exchange.parts import ITEM
 from bench.measure.exchange.phases import Phases
 from bench.measure.training.network import OVERLAPS, SPLITS, split_exchange
 from bench.measure.training.numbers import compute_truth, normal_values, whole_values
 from bench.measure.training.optimiser import OPTIMISERS, Update, update_in_double
-from bench.model.datasheet.splits import split_layer
-from bench.record import Axis, Case, Status, parse_params
-from bench.schedule import Code, Schedule
-from bench.world import SoloWorld
+from bench.predict.model.datasheet.splits import split_layer
+from bench.rank.context import open_context
+from bench.rank.world import SoloWorld
 
 STEP = MEASUREMENTS["training_step"]
 Numbers = np.ndarray[Any, np.dtype[Any]]

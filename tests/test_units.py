@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.units import (
+from bench.core.units import (
     format_bytes,
     format_number,
     format_rate,

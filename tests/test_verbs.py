@@ -22,18 +22,18 @@ from meeting import Loops, Meeting, Rank
 from test_mpi import by_case, run
 from trees import Link, Tree, write_tree
 
-from bench.context import open_context
 from bench.contracts import Context, Memories, Memory, VerbsError, VerbsTest
-from bench.machine import perftest
+from bench.core.records import Case, Status, parse_params
 from bench.machine.mpi import find_mpi
-from bench.machine.perftest import PROGRAMS, Perftest, is_listening
-from bench.machine.perftest_table import parse_result
-from bench.machine.rdma_port import Port, choose_port
 from bench.measure import MEASUREMENTS
-from bench.plan import make_plan
-from bench.record import Case, Status, parse_params
-from bench.suite import load_suite, parse_suite
-from bench.world import SoloWorld
+from bench.plan.plan import make_plan
+from bench.plan.suite import load_suite, parse_suite
+from bench.rank import perftest
+from bench.rank.context import open_context
+from bench.rank.perftest import PROGRAMS, Perftest, is_listening
+from bench.rank.perftest_table import parse_result
+from bench.rank.rdma_port import Port, choose_port
+from bench.rank.world import SoloWorld
 
 RULE = "-" * 87
 HEADS = {
@@ -426,7 +426,7 @@ SERVE = """
 import sys, time
 from pathlib import Path
 from bench.contracts import VerbsTest
-from bench.machine.perftest import Perftest
+from bench.rank.perftest import Perftest
 server = Perftest(0, Path(sys.argv[1]), {"PATH": sys.argv[1]}).serve(VerbsTest("write_bw", 8), 5)
 print(server.number, flush=True)
 time.sleep(60)
@@ -478,9 +478,9 @@ def test_the_suite_full_has_it():
 
 PRETENDED = """
 from pathlib import Path
-import bench.context
-from bench.machine.perftest import Perftest
-bench.context.Perftest = lambda numa: Perftest(numa, Path({root!r}))
+import bench.rank.context
+from bench.rank.perftest import Perftest
+bench.rank.context.Perftest = lambda numa: Perftest(numa, Path({root!r}))
 """
 RUN = """
 [suite]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bench.contracts.loops import FollowsSteps, Seconds
 from bench.contracts.memory import Memory
-from bench.record import Axis
+from bench.core.records import Axis
 
 
 @runtime_checkable
@@ -128,7 +128,7 @@ class GpuCalls(Protocol):
     """Calls of a library that joins the GPUs of a job's ranks, such as NCCL.
 
     Each is queued on a stream of this rank's GPU. Addresses are of device memory; `count` counts
-    numbers of a type of `bench.schedule.TYPES`.
+    numbers of a type of `bench.core.schedule.TYPES`.
     """
 
     def begin_group(self) -> None:

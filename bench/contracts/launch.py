@@ -4,7 +4,7 @@ from typing import Protocol
 
 import msgspec
 
-from bench.record import Job
+from bench.core.records import Job
 
 
 class LaunchCommand(msgspec.Struct, frozen=True):

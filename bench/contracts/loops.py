@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.schedule import Steps
+from bench.core.schedule import Steps
 
 Seconds = NDArray[np.float64]
 """One value per sample: the seconds that one operation took."""

@@ -9,7 +9,7 @@ from bench.contracts.gpu import GpuLibrary, TakesDevice
 from bench.contracts.loops import MemoryLoops, MessageLoops, Seconds
 from bench.contracts.memory import Memories
 from bench.contracts.verbs import Verbs
-from bench.record import Axis, Case, Work
+from bench.core.records import Axis, Case, Work
 
 
 class Clock(Protocol):

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.schedule import DeviceCopies
+from bench.core.schedule import DeviceCopies
 
 
 class Memory(Protocol):

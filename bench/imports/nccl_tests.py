@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.errors import RequestError, printable
+from bench.core.errors import RequestError, printable
 
 MOST_CHARACTERS = 2**26
 MOST_SECONDS = 1e6

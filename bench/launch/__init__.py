@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from bench.contracts import Launcher
-from bench.errors import LaunchError, RequestError, nearest, printable
+from bench.core.errors import LaunchError, RequestError, nearest, printable
+from bench.launch.batch.pbs import PbsLauncher
+from bench.launch.batch.slurm import SbatchLauncher, SrunLauncher
 from bench.launch.local import LocalLauncher
 from bench.launch.mpirun import MpirunLauncher
-from bench.launch.pbs import PbsLauncher
 from bench.launch.replay import ReplayLauncher
-from bench.launch.slurm import SbatchLauncher, SrunLauncher
+from bench.launch.site import Site
 from bench.machine.mpi import MpiInstall
-from bench.results import open_run
-from bench.site import Site
+from bench.store.folder import open_run
 
 LAUNCHERS: dict[str, str] = {
     "mpirun": "Open MPI's mpirun or MPICH's Hydra, here or on --hosts over SSH (the default)",

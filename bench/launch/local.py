@@ -3,7 +3,7 @@
 import sys
 
 from bench.contracts import LaunchCommand
-from bench.record import Job
+from bench.core.records import Job
 
 
 class LocalLauncher:
@@ -14,4 +14,4 @@ class LocalLauncher:
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command of one worker without MPI."""
-        return LaunchCommand((sys.executable, "-m", "bench.worker", "--solo"), dict(job.env))
+        return LaunchCommand((sys.executable, "-m", "bench.rank", "--solo"), dict(job.env))

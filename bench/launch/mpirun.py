@@ -4,8 +4,8 @@ import os
 import sys
 
 from bench.contracts import LaunchCommand
+from bench.core.records import Job
 from bench.machine.mpi import MpiInstall
-from bench.record import Job
 
 
 class MpirunLauncher:
@@ -40,7 +40,7 @@ class MpirunLauncher:
         else:
             options = _hydra_options(bind, self._block(job))
         tokens = (self._mpi.mpirun, "-n", str(job.ranks), *options)
-        return LaunchCommand((*tokens, sys.executable, "-m", "bench.worker"), _home() | job.env)
+        return LaunchCommand((*tokens, sys.executable, "-m", "bench.rank"), _home() | job.env)
 
     def _block(self, job: Job) -> dict[str, int]:
         """Return the ranks on each host: the first ones together, the last one on the last host."""

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from bench.contracts import LaunchCommand
-from bench.events import Event, encode
-from bench.record import Job
-from bench.results import JOURNAL_FILE
+from bench.core.events import Event, encode
+from bench.core.records import Job
+from bench.store.folder import JOURNAL_FILE
 
 
 class ReplayLauncher:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from bench.errors import printable
+from bench.core.errors import printable
+from bench.core.records import Finding
 from bench.machine.sysfs import list_folder
-from bench.record import Finding
 
 _KERNEL_THREAD = 0x00200000
 """PF_KTHREAD of include/linux/sched.h, in field 9 of /proc/PID/stat."""

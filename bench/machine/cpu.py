@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.core.units import format_bytes, format_rate
 from bench.machine.sysfs import (
     cpu_list_text,
     list_numbered,
@@ -16,8 +17,7 @@ from bench.machine.sysfs import (
     read_text,
     read_word,
 )
-from bench.machine.table import UNKNOWN, Rows, count, say
-from bench.units import format_bytes, format_rate
+from bench.machine.words import UNKNOWN, Rows, count, say
 
 _CPUS = "sys/devices/system/cpu"
 

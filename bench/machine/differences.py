@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from bench.errors import printable
-from bench.record import Finding
+from bench.core.errors import printable
+from bench.core.records import Finding
 
 _COMPARED = (
     "system.os",

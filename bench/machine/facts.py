@@ -25,7 +25,7 @@ from bench.machine.software import (
     select_environment,
     software_rows,
 )
-from bench.machine.table import Rows, say
+from bench.machine.words import Rows, say
 
 _HASH_DIGITS = 16
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from bench.core.units import format_rate
 from bench.machine.pci import PciDevice, PcieLink, read_pci_device, say_link
 from bench.machine.sysfs import list_folder, list_numbered, read_natural, read_word
-from bench.machine.table import Rows, say, say_memory
-from bench.units import format_rate
+from bench.machine.words import Rows, say, say_memory
 
 _PCI = "sys/bus/pci/devices"
 

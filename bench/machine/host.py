@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from bench.machine.sysfs import read_text, read_word
-from bench.machine.table import Rows, say
+from bench.machine.words import Rows, say
 
 _CONTAINER_FILES = {
     ".dockerenv": "docker",

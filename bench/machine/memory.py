@@ -12,7 +12,7 @@ from bench.machine.sysfs import (
     read_kib_lines,
     read_natural,
 )
-from bench.machine.table import Rows, say, say_memory
+from bench.machine.words import Rows, say, say_memory
 
 _NODES = "sys/devices/system/node"
 

@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-from bench.errors import RequestError, printable
+from bench.core.errors import RequestError, printable
 
 Family = Literal["openmpi", "mpich"]
 """How a launcher is spoken to; MPICH, Intel MPI, MVAPICH and Cray MPICH share Hydra's flags."""

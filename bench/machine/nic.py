@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from bench.core.units import format_rate
 from bench.machine.pci import PciDevice, read_pci_device, say_device
 from bench.machine.sysfs import link_target, list_folder, list_numbered, read_natural, read_word
-from bench.machine.table import UNKNOWN, Rows, say
-from bench.units import format_rate
+from bench.machine.words import UNKNOWN, Rows, say
 
 _SPEED_LIMIT = 1 << 31
 """Mb/s; old kernels print -1, their unknown, as an unsigned number of this size or more."""

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-from bench.errors import RequestError, printable
-from bench.keys import (
+from bench.core.errors import RequestError, printable
+from bench.core.toml import (
     as_integer,
     as_list,
     as_text,

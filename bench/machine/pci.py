@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from bench.machine.sysfs import read_natural, read_word
-from bench.machine.table import say
+from bench.machine.words import say
 
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _ID = re.compile(r"0x([0-9a-f]{4})")

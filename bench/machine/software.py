@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from bench.errors import printable
+from bench.core.errors import printable
 from bench.machine.sysfs import read_text
-from bench.machine.table import UNKNOWN, Rows, say
+from bench.machine.words import UNKNOWN, Rows, say
 
 DISTRIBUTIONS = (
     *("clusterbench", "numpy", "scipy", "numba", "llvmlite", "pandas", "matplotlib", "msgspec"),

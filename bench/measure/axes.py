@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 
 from bench.contracts import AxisSpec
-from bench.record import Axis, Case
+from bench.core.records import Axis, Case
 
 MOST_BYTES = 2**31 - 1
 """One MPI call counts bytes in a C int."""

@@ -1,10 +1,10 @@
 """A window of messages one way between two ranks, ended by one reply, per message."""
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds
+from bench.core.records import Axis, Case, Work
+from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole, with_default
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
-from bench.record import Axis, Case, Work
-from bench.schedule import Schedule, Steps
 
 
 class Bandwidth:

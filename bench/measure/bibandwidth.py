@@ -1,10 +1,10 @@
 """Windows of messages both ways at once between two ranks, per pair of messages."""
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds
+from bench.core.records import Axis, Case, Work
+from bench.core.schedule import Schedule
 from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole, with_default
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
-from bench.record import Axis, Case, Work
-from bench.schedule import Schedule
 
 
 class Bibandwidth:

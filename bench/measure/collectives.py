@@ -20,12 +20,12 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
+from bench.core.records import Axis, Case, Work
+from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BYTES, DTYPES, MEMBERS, MEMORY, four_digits, whole, word
 from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, Kind
 from bench.measure.library import LIBRARY, by_nccl, library_facts, open_library, refuse_nccl
-from bench.rates import bus_factor
-from bench.record import Axis, Case, Work
-from bench.schedule import Schedule, Steps
+from bench.measure.rates import bus_factor
 
 CALLS = 16
 """Calls between two looks at the clock of `coll_throughput`; in turns of all roots where they

@@ -19,6 +19,8 @@ from bench.contracts import (
     TimedCopies,
     one_sample,
 )
+from bench.core.records import Axis, Case, Work
+from bench.core.schedule import ANY_DIRECTION, COPY_FUNCTION, SYNCHRONIZE_FUNCTION, DeviceCopies
 from bench.measure.axes import (
     BYTES,
     DEVICE_KINDS,
@@ -32,8 +34,6 @@ from bench.measure.axes import (
     word,
 )
 from bench.measure.moves import DIRECTION, ENGINE, PATTERN, Move, verify_moves
-from bench.record import Axis, Case, Work
-from bench.schedule import ANY_DIRECTION, COPY_FUNCTION, SYNCHRONIZE_FUNCTION, DeviceCopies
 
 _OVERHEAD_SAMPLES = 101
 

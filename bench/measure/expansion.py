@@ -3,12 +3,12 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
+from bench.core.records import Axis, Case
 from bench.measure.fan import FanIn, FanOut
 from bench.measure.multi_pair import MultiPair
 from bench.measure.pairs import EVERY_PAIR, round_of
 from bench.measure.peer_copy import PeerCopy
 from bench.measure.ring_shift import RingShift
-from bench.record import Axis, Case
 
 TAKES_PART: dict[str, Callable[[dict[str, Axis]], int]] = {
     MultiPair.name: lambda axes: 2 * int(axes["pairs"]),

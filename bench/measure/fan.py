@@ -1,10 +1,10 @@
 """Several ranks that send to one, and one that sends to several."""
 
 from bench.contracts import AxisSpec, Context
+from bench.core.records import Case
 from bench.measure.axes import whole
 from bench.measure.library import LIBRARY
 from bench.measure.transfers import AXES, MOST_RANKS, Route, Transfers, ranks_axis
-from bench.record import Case
 
 PEERS = AxisSpec(
     name="peers",

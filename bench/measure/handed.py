@@ -1,9 +1,9 @@
 """Which cases hand MPI addresses of a GPU, and which of them this rank must not start."""
 
 from bench.contracts import Context, OnGpu
+from bench.core.records import Case
 from bench.measure.blocks import KINDS
 from bench.measure.pair import end_memories, pair_ranks
-from bench.record import Case
 
 _DEVICE = "device"
 _ALONE = frozenset({"copy", "peer_copy", "memcpy", "stream", "matmul", "verbs"})

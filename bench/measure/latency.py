@@ -1,10 +1,10 @@
 """Half a round trip of one message between two ranks (blocking send and receive)."""
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds
+from bench.core.records import Axis, Case, Work
+from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, whole
 from bench.measure.pair import PairOperation, unsupported_pair
-from bench.record import Axis, Case, Work
-from bench.schedule import Schedule, Steps
 
 
 class Latency:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from bench.contracts import AxisSpec, Context, FollowsSteps
-from bench.record import Axis, Case
+from bench.core.records import Axis, Case
 
 LIBRARY = AxisSpec(
     name="library",

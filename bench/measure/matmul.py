@@ -13,6 +13,7 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
+from bench.core.records import Axis, Case, Work
 from bench.measure.axes import DTYPES, EACH, MEMORY, THREADS, whole, word
 from bench.measure.product import (
     DEVICE_DTYPES,
@@ -21,7 +22,6 @@ from bench.measure.product import (
     check_product,
     spread,
 )
-from bench.record import Axis, Case, Work
 
 MOST_SETS = 4096
 """Sets of matrices that take turns; Python keeps a list of them."""

@@ -1,8 +1,8 @@
 """One copy of a buffer to another by the C library, inside one process."""
 
 from bench.contracts import Checked, Context, Operation, Seconds, one_sample
+from bench.core.records import Axis, Case, Work
 from bench.measure.axes import BYTES, DEVICE_KINDS, EACH, MEMORY, whole, with_default, word
-from bench.record import Axis, Case, Work
 
 
 class Memcpy:

@@ -1,8 +1,8 @@
 """Small messages per second one way between two ranks: the window of `bandwidth`, counted."""
 
+from bench.core.records import Case, Work
 from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole
 from bench.measure.bandwidth import Bandwidth
-from bench.record import Case, Work
 
 
 class MessageRate(Bandwidth):

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bench.contracts import AxisSpec, Context, Seconds
+from bench.core.records import Axis, Case
 from bench.measure.axes import four_digits, whole, word
 from bench.measure.library import LIBRARY
 from bench.measure.transfers import AXES, MOST_RANKS, Route, Transfers, ranks_axis
-from bench.record import Axis, Case
 
 MOST_TOLD = 8
 """Pairs up to which the moments at which they end stand in `completions`."""

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Peer, Seconds, one_sample
+from bench.core.records import Axis, Case, Work
+from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BYTES, MEMORY, PAIR, four_digits, whole, with_default, word
 from bench.measure.pair import pair_ranks
 from bench.measure.product import check_product, spread
-from bench.record import Axis, Case, Work
-from bench.schedule import Schedule, Steps
 
 EDGES = (16, 32, 64, 128)
 """Edges of the matrices that are multiplied: 3 to 200 KB, so that a core's own caches hold them."""

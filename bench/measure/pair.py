@@ -9,6 +9,8 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
+from bench.core.records import Axis, Case
+from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import DEVICE_KINDS, memory_key, whole, word
 from bench.measure.library import by_nccl, library_facts, open_library, refuse_nccl
 from bench.measure.staging import (
@@ -17,8 +19,6 @@ from bench.measure.staging import (
     carry_in_chunks,
     carry_whole,
 )
-from bench.record import Axis, Case
-from bench.schedule import Schedule, Steps
 
 MOST_IN_FLIGHT = 64 * 2**20
 """Bytes of one window; more in flight raises no rate, but needs its own buffers on both sides."""

@@ -9,11 +9,11 @@ their paths share: switches, and the cores and NICs of a host where it has sever
 import msgspec
 
 from bench.contracts import AxisSpec
+from bench.core.records import Axis, Case
 from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOW, whole, with_default, word
 from bench.measure.bandwidth import Bandwidth
 from bench.measure.bibandwidth import Bibandwidth
 from bench.measure.latency import Latency
-from bench.record import Axis, Case
 
 MOST_RANKS = 256
 """65,280 ordered pairs: some hours, one after the other."""

@@ -16,9 +16,9 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
+from bench.core.records import Axis, Case, Work
 from bench.measure.axes import BYTES, EACH, MEMORY, whole, with_default, word
 from bench.measure.moves import DIRECTION, ENGINE, PATTERN, Move, verify_moves
-from bench.record import Axis, Case, Work
 
 MOST_GPUS = 64
 

@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from bench.contracts import Seconds
+from bench.core.records import Axis, Case
 from bench.measure.axes import four_digits, whole
 from bench.measure.transfers import AXES, Route, Transfers, ranks_axis
-from bench.record import Axis, Case
 
 MOST_RANKS = 1024
 

@@ -22,6 +22,8 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
+from bench.core.records import Axis, Case, Work
+from bench.core.schedule import Schedule
 from bench.measure.axes import (
     DTYPES,
     MEMBERS,
@@ -34,8 +36,6 @@ from bench.measure.axes import (
 )
 from bench.measure.matmul import Matmul
 from bench.measure.product import call_overhead_s, check_product, spread
-from bench.record import Axis, Case, Work
-from bench.schedule import Schedule
 
 _NOTED = 400
 """Operations whose parts are kept: as many as there are samples at most."""

@@ -7,7 +7,7 @@ chunk is on its way the next one is copied, through two host buffers that take t
 from typing import NamedTuple
 
 from bench.contracts import Buffer, Memory
-from bench.schedule import DeviceCopies, Schedule
+from bench.core.schedule import DeviceCopies, Schedule
 
 MOST_PIECES = 2**14
 """Of all messages that are in flight; more steps than these are a waste of memory."""

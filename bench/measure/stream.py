@@ -20,8 +20,8 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
+from bench.core.records import Axis, Case, Work
 from bench.measure.axes import BYTES, EACH, whole, with_default, word
-from bench.record import Axis, Case, Work
 
 ARRAYS_MOVED = {"copy": 2, "scale": 2, "add": 3, "triad": 3}
 KERNEL = AxisSpec(

@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_sample
+from bench.core.records import Axis, Case, Work
+from bench.core.schedule import Schedule
 from bench.measure.axes import BYTES, MEMORY, WINDOW, whole, with_default, word
 from bench.measure.library import by_nccl, library_facts, open_library, refuse_nccl
 from bench.measure.pair import MOST_IN_FLIGHT
-from bench.record import Axis, Case, Work
-from bench.schedule import Schedule
 
 AXES = (with_default(BYTES, 2**20), MEMORY, WINDOW)
 MOST_RANKS = 4096

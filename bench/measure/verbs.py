@@ -24,9 +24,9 @@ from bench.contracts import (
     VerbsError,
     VerbsTest,
 )
+from bench.core.records import Axis, Case, Work
+from bench.core.schedule import Schedule
 from bench.measure.axes import BYTES, MEMORY, PAIR, whole, with_default, word
-from bench.record import Axis, Case, Work
-from bench.schedule import Schedule
 
 TESTS = ("write_bw", "send_bw", "write_lat", "send_lat")
 MOST_BYTES = 2**23

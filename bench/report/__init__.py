@@ -13,7 +13,7 @@ from bench.report.figures import FIGURES, draw_all
 from bench.report.html import render_html
 from bench.report.markdown import render_markdown
 from bench.report.page import Picture
-from bench.results import FIGURES_FOLDER, RunFolder, replace_file
+from bench.store.folder import FIGURES_FOLDER, RunFolder, replace_file
 
 PAGE_FILE = "report.html"
 MARKDOWN_FILE = "report.md"

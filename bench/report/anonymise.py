@@ -15,7 +15,7 @@ import msgspec
 import pandas as pd
 
 from bench.report.data import RunData
-from bench.results import RunMeta
+from bench.store.folder import RunMeta
 
 _DROPPED = re.compile(
     r"uuid|serial|guid|unique_id|mac_address|hw_address|machine_id", re.IGNORECASE

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from bench.analysis.score import format_percent
-from bench.analysis.table import NOT_MEASURED, measured
-from bench.findings import BEATS_BOUND, MOST_FRACTION
-from bench.record import Status
+from bench.core.records import Status
+from bench.judge.findings import BEATS_BOUND, MOST_FRACTION
+from bench.judge.score import format_percent
+from bench.judge.table import NOT_MEASURED, measured
 from bench.report.data import RunData
 from bench.report.page import Block, Item, Items, Paragraph
 

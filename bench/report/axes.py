@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from bench.record import Stage
+from bench.core.records import Stage
+from bench.core.units import format_bytes, format_number
 from bench.report.style import GREY, Series, Transform
-from bench.units import format_bytes, format_number
 
 MOST_ROOF = 2.5
 """Times the highest point that a bound may lie above it and still be drawn."""

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import msgspec
 import pandas as pd
 
-from bench.analysis.table import measured
-from bench.evidence.static import PathFacts, say_paths
+from bench.core.units import format_seconds
+from bench.judge.table import measured
+from bench.machine.direct_path import PathFacts, say_paths
 from bench.machine.facts import NodeFacts, facts_table
 from bench.report.data import RunData
 from bench.report.page import Block, Code, Fold, Paragraph, Table
-from bench.results import Command
-from bench.units import format_seconds
+from bench.store.folder import Command
 
 _STATISTICS = (
     "A sample is the time of one operation, averaged over as many as fill 20 µs. The time of a "

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bench.analysis.byhost import latencies, matrices
-from bench.links import HostRates, Matrix, Way, compare_hosts
+from bench.core.units import format_bytes, format_rate, format_seconds
+from bench.judge.byhost import latencies, matrices
+from bench.judge.hosts import HostRates, Matrix, Way, compare_hosts
 from bench.report.data import RunData
 from bench.report.page import Block, Paragraph, Table
 from bench.report.style import GREY, INK, WIDTH_IN, plain
-from bench.units import format_bytes, format_rate, format_seconds
 
 NAME = "hosts"
 """Stem of the figure's files, and anchor of the section."""

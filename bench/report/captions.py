@@ -5,15 +5,15 @@ Where a figure holds several runs, only what holds for all of them is said.
 
 import pandas as pd
 
-from bench.analysis.noise import aggregate
-from bench.analysis.score import format_percent
-from bench.analysis.statistics import summarise
-from bench.analysis.table import is_back_to_back, is_standin
-from bench.record import Stage
+from bench.core.records import Stage
+from bench.core.units import format_bytes, format_rate, format_seconds
+from bench.judge.noise import aggregate
+from bench.judge.score import format_percent
+from bench.judge.statistics import summarise
+from bench.judge.table import is_back_to_back, is_standin
 from bench.report.products import MOST_SHAPES
 from bench.report.residuals import BAND
 from bench.report.scatter import noisy_case
-from bench.units import format_bytes, format_rate, format_seconds
 
 
 def latency(table: pd.DataFrame) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 
-from bench.analysis.headline import Headline, headlines
-from bench.analysis.score import GroupScore, format_percent, headline_text, steady_lines
-from bench.analysis.statistics import BETWEEN, WITHIN, summarise
-from bench.analysis.table import is_oversubscribed
-from bench.model.conformal import COVERAGE
-from bench.record import Origin
+from bench.core.records import Origin
+from bench.core.units import format_seconds
+from bench.judge.headline import Headline, headlines
+from bench.judge.score import GroupScore, format_percent, headline_text, steady_lines
+from bench.judge.statistics import BETWEEN, WITHIN, summarise
+from bench.judge.table import is_oversubscribed
+from bench.predict.model.conformal import COVERAGE
 from bench.report import byhost
 from bench.report.attention import attention
 from bench.report.background import glossary, machine, method
@@ -17,7 +18,6 @@ from bench.report.data import RunData
 from bench.report.numbers import numbers
 from bench.report.page import Block, Fold, Page, Paragraph, Picture, Section, Table
 from bench.report.style import has_dots
-from bench.units import format_seconds
 
 _HEADLINE_NOTE = (
     "Each number is the median over launches of the case named beside it. The error is that of the "

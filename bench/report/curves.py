@@ -3,8 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.analysis.statistics import summarise
-from bench.analysis.table import ROOTED, UNROOTED, is_back_to_back
+from bench.judge.statistics import summarise
+from bench.judge.table import ROOTED, UNROOTED, is_back_to_back
 from bench.report.axes import set_linear_axis, set_log_axis, set_size_axis
 from bench.report.style import (
     Series,

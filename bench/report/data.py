@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bench.analysis.score import Score, score_table
-from bench.analysis.table import load, load_samples
-from bench.results import RunFolder, RunMeta
+from bench.judge.score import Score, score_table
+from bench.judge.table import load, load_samples
+from bench.store.folder import RunFolder, RunMeta
 
 
 class RunData(NamedTuple):

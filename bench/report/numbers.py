@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.score import format_percent
-from bench.analysis.statistics import summarise
-from bench.analysis.table import measured
-from bench.record import Stage
+from bench.core.records import Stage
+from bench.core.units import format_rate, format_seconds
+from bench.judge.score import format_percent
+from bench.judge.statistics import summarise
+from bench.judge.table import measured
 from bench.report.data import RunData
 from bench.report.page import Block, Fold, Table
 from bench.report.roofs import bounds
-from bench.units import format_rate, format_seconds
 
 _RATES = (("tflops", 1e12, "FLOP/s"), ("gbytes_per_s", 1e9, "B/s"))
 _HEADER = (

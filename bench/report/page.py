@@ -5,7 +5,7 @@ Every text in it is plain and unescaped; escaping belongs to the renderer, which
 
 import msgspec
 
-from bench.errors import printable
+from bench.core.errors import printable
 
 
 def clean(text: str) -> str:

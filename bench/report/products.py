@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from bench.analysis.statistics import summarise
+from bench.judge.statistics import summarise
 from bench.report.axes import set_count_axis, set_linear_axis, set_log_axis
 from bench.report.style import (
     GREY,

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from bench.analysis.statistics import summarise
-from bench.record import Stage
+from bench.core.records import Stage
+from bench.judge.statistics import summarise
 from bench.report.axes import BATCH, set_count_axis, set_size_axis
 from bench.report.style import (
     GREY,

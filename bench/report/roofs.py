@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from bench.analysis.score import format_percent
-from bench.analysis.statistics import summarise
+from bench.judge.score import format_percent
+from bench.judge.statistics import summarise
 from bench.report.data import RunData
 from bench.report.page import Block, Fold, Paragraph, Table
 

@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.analysis.noise import aggregate
-from bench.analysis.table import measured
 from bench.contracts import Seconds
+from bench.judge.noise import aggregate
+from bench.judge.table import measured
 from bench.report.axes import set_log_axis
 from bench.report.style import GREY, INK, PALETTE, new_figure, plain
 

@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.analysis.statistics import BETWEEN, WITHIN
-from bench.analysis.table import measured
-from bench.errors import printable
-from bench.record import Stage
+from bench.core.errors import printable
+from bench.core.records import Stage
+from bench.judge.statistics import BETWEEN, WITHIN
+from bench.judge.table import measured
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe and Ito, "Color Universal Design", 2008: told apart by colour-blind readers too."""

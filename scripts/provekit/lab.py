@@ -11,15 +11,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from bench.analysis.accuracy import Miss
-from bench.composition import Kind, Messages, fit_messages, weave
-from bench.model.composed.exchange import compose
-from bench.model.composed.path import alarms
-from bench.model.datasheet.collectives import Cluster, bound
-from bench.plan import make_plan
-from bench.record import Row, Status
-from bench.suite import parse_suite
-from bench.units import format_bytes
+from bench.core.records import Row, Status
+from bench.core.units import format_bytes
+from bench.judge.accuracy import Miss
+from bench.plan.plan import make_plan
+from bench.plan.suite import parse_suite
+from bench.predict.compose import Kind, Messages, fit_messages, weave
+from bench.predict.model.composed.exchange import compose
+from bench.predict.model.composed.path import alarms
+from bench.predict.model.datasheet.collectives import Cluster, bound
 from provekit.tables import print_error_verdict, print_errors
 from provekit.virtual import CROSSING, CROWDED, Lab, payload_rate
 

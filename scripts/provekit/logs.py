@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 
-from bench.analysis.alternate import LEAST_SIZES, Curve, hold_out
-from bench.analysis.score import format_percent
-from bench.errors import RequestError, printable
+from bench.core.errors import RequestError, printable
+from bench.core.units import parse_rate
 from bench.imports.nccl_tests import read_log
-from bench.model.conformal import COVERAGE
-from bench.units import parse_rate
+from bench.judge.alternate import LEAST_SIZES, Curve, hold_out
+from bench.judge.score import format_percent
+from bench.predict.model.conformal import COVERAGE
 from provekit.tables import print_error_verdict, print_errors, print_verdict
 
 MOST_ERROR = 0.04

@@ -12,12 +12,12 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.analysis.accuracy import Miss
-from bench.analysis.baseline import BASELINES
-from bench.errors import RequestError
-from bench.model.shapes import fit_shapes
-from bench.record import Status
-from bench.results import open_run
+from bench.core.errors import RequestError
+from bench.core.records import Status
+from bench.judge.accuracy import Miss
+from bench.judge.baseline import BASELINES
+from bench.predict.model.shapes import fit_shapes
+from bench.store.folder import open_run
 from provekit.tables import print_error_verdict, print_errors
 
 MEASURED = ((250, 250), (500, 500), (1000, 1000), (2000, 2000))

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from bench.analysis.accuracy import Accuracy, Miss, judge
-from bench.analysis.score import format_percent
+from bench.judge.accuracy import Accuracy, Miss, judge
+from bench.judge.score import format_percent
 
 
 def print_errors(what: str, groups: Mapping[str, Sequence[Miss]]) -> Accuracy:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.errors import RequestError
-from bench.record import Row
-from bench.results import JOURNAL_FILE, open_run
+from bench.core.errors import RequestError
+from bench.core.records import Row
+from bench.store.folder import JOURNAL_FILE, open_run
 
 STATE = Path("/run/clusterbench-lab")
 ONE_LINK = {"OMPI_MCA_btl_tcp_if_include": "10.78.1.0/24"}

@@ -19,6 +19,8 @@ from bench.contracts import (
     Seconds,
     one_sample,
 )
+from bench.core.records import Axis, Case, Work
+from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BYTES, MEMBERS, MEMORY, whole, word
 from bench.measure.exchange import hierarchical, naive, one_bit, ring
 from bench.measure.exchange.parts import (
@@ -32,8 +34,6 @@ from bench.measure.exchange.parts import (
 )
 from bench.measure.exchange.phases import Phases
 from bench.measure.exchange.traffic import count_traffic
-from bench.record import Axis, Case, Work
-from bench.schedule import Schedule, Steps
 
 MOST_RANKS = 512
 """Each rank counts the messages of all; and sums of `terms` are exact up to here."""

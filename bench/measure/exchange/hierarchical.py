@@ -7,9 +7,9 @@ Each NIC carries 2 (n - 1) / n m each way, the least of any exchange without sum
 
 from collections import Counter
 
+from bench.core.schedule import Schedule
 from bench.measure.exchange.parts import DTYPE, ITEM, Addresses, Place, cut_evenly, shift
 from bench.measure.exchange.ring import all_gather, reduce_scatter
-from bench.schedule import Schedule
 
 
 def room(place: Place, count: int) -> int:

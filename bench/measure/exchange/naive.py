@@ -4,8 +4,8 @@ The founding posts' exchange: g^2 (n - 1) m bytes through each NIC and direction
 `at-once`, all messages are on their way together; in `rounds`, rank i sends to i + r in round r.
 """
 
+from bench.core.schedule import Schedule
 from bench.measure.exchange.parts import DTYPE, ITEM, Addresses, Place
-from bench.schedule import Schedule
 
 POSTINGS = ("at-once", "rounds")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bench.contracts import MessageLoops, Seconds, one_sample
-from bench.schedule import Schedule, Steps
+from bench.core.schedule import Schedule, Steps
 
 Work = Callable[[], None]
 Phase = Steps | Work

@@ -5,8 +5,8 @@ p - 1 messages of m / p twice, all links at work at once (Patarasu and Yuan, JPD
 
 from collections.abc import Sequence
 
+from bench.core.schedule import Schedule
 from bench.measure.exchange.parts import DTYPE, ITEM, Addresses, Place, cut_evenly, shift
-from bench.schedule import Schedule
 
 
 def write(schedule: Schedule, place: Place, at: Addresses, count: int) -> None:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.core.records import Axis
+from bench.core.schedule import Code, Steps
 from bench.measure.exchange.parts import Place
-from bench.record import Axis
-from bench.schedule import Code, Steps
 
 
 class Traffic(NamedTuple):

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from bench.core.schedule import Code, Steps
 from bench.measure.exchange.phases import Phase
 from bench.measure.training.numbers import Truth, Values, Whole
 from bench.measure.training.optimiser import Update, update_in_double
@@ -17,7 +18,6 @@ from bench.measure.training.splits import (
     Site,
     StepsOf,
 )
-from bench.schedule import Code, Steps
 
 SPLITS = ("data", "row", "column", "hybrid")
 OVERLAPS = ("none", "backward", "optimiser")

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contracts import Buffer, Memory
+from bench.core.schedule import Schedule, Steps
 from bench.measure.exchange import one_bit, ring
 from bench.measure.exchange.gradient import choose, ring_of_bytes
 from bench.measure.exchange.parts import ITEM, Addresses, Place, cut_evenly, spread
 from bench.measure.exchange.phases import Phase
 from bench.measure.training.numbers import Whole
-from bench.schedule import Schedule, Steps
 
 Matrix = NDArray[np.float32]
 StepsOf = Callable[[Place], Steps]

@@ -6,6 +6,8 @@ import msgspec
 import numpy as np
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_sample
+from bench.core.records import Axis, Case, Work
+from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import MEMORY, THREADS, whole, word
 from bench.measure.exchange.gradient import POSTING, RANKS, STRATEGY, lacks_memory, refuse_posting
 from bench.measure.exchange.parts import DTYPE, ITEM, Place
@@ -22,8 +24,6 @@ from bench.measure.training.network import (
 from bench.measure.training.numbers import MOST_BATCH, compute_truth, normal_values, whole_values
 from bench.measure.training.optimiser import OPTIMISERS
 from bench.measure.training.splits import Site, StepsOf, Way
-from bench.record import Axis, Case, Work
-from bench.schedule import Schedule, Steps
 
 _ALONE_STEPS = 5
 _WIDEST = 2**20

@@ -1,0 +1,156 @@
+"""What the rows of a run together say about how far they can be trusted."""
+
+from collections.abc import Sequence
+
+from bench.core.errors import printable
+from bench.core.records import Finding, Row, parse_params
+from bench.core.units import format_bytes, format_seconds
+from bench.judge.hosts import host_findings
+
+# Name, the key in `params` that marks a row, what it means after the count of rows, and advice.
+_MARKS = (
+    (
+        "oversubscribed",
+        "oversubscribed",
+        "rows were measured with more ranks than cores: each rank waited while others ran",
+        "read them as a test that the job runs, or start fewer ranks with -n",
+    ),
+    (
+        "preempted",
+        "preempted_percent",
+        "rows were measured while other processes ran on the same cores (preempted_percent in the "
+        "rows)",
+        "end what else runs here, then measure again",
+    ),
+    (
+        "other-state",
+        "state_percent",
+        "rows were measured while messages between the cores took an eighth longer or shorter "
+        "than in the best state of the jobs before (state_percent in the rows)",
+        "measure again, with --launches 10; in a virtual machine its host moves the cores",
+    ),
+)
+
+
+THROTTLED = "throttled"
+_BY_CHOICE = {"none", "application-clocks", "sync-boost", "display-clocks"}
+"""Words of `throttle` that tell of no trouble: somebody set such clocks."""
+
+BEATS_BOUND = "beats-bound"
+MOST_FRACTION = 1.02
+"""A measurement may be so much better than its bound: rates of links and clocks are off by less."""
+
+
+IN_TURN = "in-turn"
+LEAST_IN_TURN = 1.5
+"""Both ways at once over one way: a link that carries both takes 1, messages in turn 2 and more."""
+_LARGE_BYTES = 65536
+
+
+def row_findings(rows: Sequence[Row]) -> list[Finding]:
+    """Return a warning for each host that stands out, and each kind of disturbance of rows."""
+    marked = [set(parse_params(row.params)) for row in rows]
+    findings = host_findings(rows)
+    for name, key, text, advice in _MARKS:
+        count = sum(key in keys for keys in marked)
+        if count:
+            findings.append(
+                Finding(name=name, level="warning", text=f"{count} {text}", advice=advice)
+            )
+    findings += _throttled_findings(rows) + _bound_findings(rows) + _in_turn_findings(rows)
+    if any(row.timing_layer == "mpi4py" for row in rows):
+        findings.append(
+            Finding(
+                name="interpreted-loops",
+                level="warning",
+                text="messages were timed by loops in Python, which add their own time to each "
+                "(overhead_ns in the rows)",
+                advice="install numba into this environment to compile the loops",
+            )
+        )
+    return findings
+
+
+def _throttled_findings(rows: Sequence[Row]) -> list[Finding]:
+    """Return one warning where power or heat held the clocks of GPUs down."""
+    told = [set(parse_params(row.params).get("throttle", "none").split("+")) for row in rows]
+    held = [words - _BY_CHOICE for words in told if words - _BY_CHOICE]
+    if not held:
+        return []
+    count = "1 row was" if len(held) == 1 else f"{len(held)} rows were"
+    reasons = ", ".join(printable(word, 60) for word in sorted(set().union(*held)))
+    return [
+        Finding(
+            name=THROTTLED,
+            level="warning",
+            text=f"{count} measured while a GPU held its clocks down: {reasons} (throttle, "
+            "sm_clock_mhz and power_watts in the rows)",
+            advice="look at its power limit and its cooling (nvidia-smi -q -d POWER,TEMPERATURE), "
+            "then measure again",
+        )
+    ]
+
+
+def _bound_findings(rows: Sequence[Row]) -> list[Finding]:
+    """Return one warning where rows are faster than their bound allows; their times stay."""
+    beyond = [
+        (row.fraction_of_bound, row)
+        for row in rows
+        if row.fraction_of_bound is not None and row.fraction_of_bound > MOST_FRACTION
+    ]
+    if not beyond:
+        return []
+    fraction, row = max(beyond, key=lambda pair: pair[0])
+    count = "1 row is" if len(beyond) == 1 else f"{len(beyond)} rows are"
+    whose = "its" if len(beyond) == 1 else "their"
+    return [
+        Finding(
+            name=BEATS_BOUND,
+            level="warning",
+            text=f"{count} faster than {whose} bound by over 2 %; the most is {row.case}: "
+            f"{format_seconds(row.t_median_s or 0.0)}, and its bound is "
+            f"{format_seconds(row.bound_s or 0.0)}, {fraction:.3g} times that "
+            f"({printable(row.bound_source, 300)})",
+            advice="a fact or the machine file is wrong, a cache was overlooked, or the work was "
+            "not done; look at the source of the bound first",
+        )
+    ]
+
+
+def _in_turn_findings(rows: Sequence[Row]) -> list[Finding]:
+    """Return one warning where messages between hosts that cross wait for each other.
+
+    Inside a host they share cores and memory, and may well take twice the time.
+    """
+    apart = [
+        row
+        for row in rows
+        if row.src and row.dst and row.src.partition(":")[0] != row.dst.partition(":")[0]
+    ]
+    one_way_s = {_ends(row): row.t_median_s for row in apart if row.benchmark == "bandwidth"}
+    ratios = [
+        (row.t_median_s / alone_s, row.bytes)
+        for row in apart
+        if row.benchmark == "bibandwidth" and row.t_median_s
+        if row.bytes and row.bytes >= _LARGE_BYTES
+        if (alone_s := one_way_s.get(_ends(row)))
+    ]
+    held = [pair for pair in ratios if pair[0] >= LEAST_IN_TURN]
+    if not held:
+        return []
+    ratio, size = max(held)
+    return [
+        Finding(
+            name=IN_TURN,
+            level="warning",
+            text=f"messages both ways at once took up to {ratio:.2g} times as long as one way "
+            f"({format_bytes(size)}), at {len(held)} of {len(ratios)} sizes of 64 KiB and more at "
+            "least 1.5 times: they wait for each other, and so does whatever exchanges data",
+            advice="over TCP with Open MPI set OMPI_MCA_btl_tcp_flags=send and measure again; "
+            "else look for a link that is half duplex (docs/exchange.md)",
+        )
+    ]
+
+
+def _ends(row: Row) -> tuple[object, ...]:
+    return row.bytes, row.window, row.src, row.dst, row.path

@@ -1,0 +1,189 @@
+"""What hosts send to each other and receive, and the hosts that stand out from the others.
+
+A host that is slow shows in all its pairs, and in one direction where only that is slow; a single
+slow pair makes neither of its hosts stand out.
+"""
+
+from collections.abc import Iterable, Sequence
+from statistics import median, median_high
+from typing import NamedTuple
+
+from bench.core.records import Finding, Row
+from bench.core.units import format_bytes, format_rate
+
+BENCHMARK = "pairs_bandwidth"
+STANDS_OUT = "host-stands-out"
+LEAST_HOSTS = 3
+"""Of two hosts nobody can say which one is slow."""
+LEAST_OFF = 0.1
+"""Share of the median that a host must be off, however little the others scatter."""
+MOST_MADS = 3.5
+"""Scaled median absolute deviations from the median that are no more than scatter, as for samples
+(Iglewicz and Hoaglin, 1993)."""
+_NORMAL = 1.4826
+"""Times the median absolute deviation, the standard deviation of a normal distribution."""
+
+
+class Line(NamedTuple):
+    """What was measured from one rank to another."""
+
+    src: str
+    """HOST:rankN, as `dst`."""
+    dst: str
+    size: float
+    """Bytes of one message."""
+    window: float
+    """Messages in flight."""
+    memory: str
+    """`host`, unless it was said otherwise."""
+    path: str
+    rate: float
+    """Bytes per second, one way."""
+    at_once: float = 1
+    """Pairs that were measured at a time."""
+
+
+class Matrix(NamedTuple):
+    """Bytes per second from host to host, in one kind of memory, at its largest messages."""
+
+    kind: str
+    """What was sent, for people."""
+    hosts: tuple[str, ...]
+    """In the order of their ranks."""
+    rates: dict[tuple[str, str], float]
+    """By source and target, the median over launches and pairs of ranks; pairs that were not
+    measured are missing."""
+    at_once: int
+    """Pairs that were measured at a time."""
+
+
+class Way(NamedTuple):
+    """One direction of a host, beside the same direction of the other ones."""
+
+    rate: float
+    """Bytes per second: the median over the other ends, the higher middle one of an even number.
+
+    Of two ends, one may be the slow host; the faster one tells what this host can do."""
+    others: float
+    """Median of the other hosts."""
+    stands_out: bool
+
+    @property
+    def share(self) -> float:
+        """What this host reaches of the others' median."""
+        return self.rate / self.others
+
+
+class HostRates(NamedTuple):
+    """What a host sends and receives; None where that was not measured, or is nobody else's."""
+
+    host: str
+    sends: Way | None
+    receives: Way | None
+
+    @property
+    def text(self) -> str:
+        """How it stands out, empty where it does not."""
+        parts = [
+            f"{verb} at {100 * way.share:.0f} % of the median of the others "
+            f"({format_rate(way.rate, 'B/s')}, theirs {format_rate(way.others, 'B/s')})"
+            for verb, way in (("sends", self.sends), ("receives", self.receives))
+            if way is not None and way.stands_out
+        ]
+        return " and ".join(parts)
+
+
+def make_matrices(lines: Iterable[Line]) -> list[Matrix]:
+    """Return a matrix for each memory, path and number of pairs at a time between hosts."""
+    kinds: dict[tuple[str, str, float], list[Line]] = {}
+    for line in lines:
+        if _host(line.src) != _host(line.dst):
+            kinds.setdefault((line.memory, line.path, line.at_once), []).append(line)
+    return [_matrix(members) for members in kinds.values()]
+
+
+def _matrix(lines: Sequence[Line]) -> Matrix:
+    """Keep the largest messages, and of those the largest window: the link decides there."""
+    size, window = max((line.size, line.window) for line in lines)
+    kept = [line for line in lines if (line.size, line.window) == (size, window)]
+    rates: dict[tuple[str, str], list[float]] = {}
+    ranks: dict[str, int] = {}
+    for line in kept:
+        rates.setdefault((_host(line.src), _host(line.dst)), []).append(line.rate)
+        for end in (line.src, line.dst):
+            ranks[_host(end)] = min(_rank(end), ranks.get(_host(end), _rank(end)))
+    kind = f"messages of {format_bytes(size)}, {window:.0f} in flight"
+    if (kept[0].memory, kept[0].path) != ("host", "direct"):
+        kind += f", {kept[0].memory} memory, {kept[0].path}"
+    at_once = round(kept[0].at_once)
+    if at_once > 1:
+        kind += f", {at_once} pairs at once"
+    hosts = tuple(sorted(ranks, key=lambda host: (ranks[host], host)))
+    return Matrix(kind, hosts, {ends: median(found) for ends, found in rates.items()}, at_once)
+
+
+def _host(end: str) -> str:
+    return end.partition(":")[0]
+
+
+def _rank(end: str) -> int:
+    digits = end.rpartition(":rank")[2]
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
+
+
+def compare_hosts(matrix: Matrix) -> list[HostRates]:
+    """Return what each host sends and receives beside the others, in the order of the matrix."""
+    sends = {host: _middle(matrix, host, 0) for host in matrix.hosts}
+    receives = {host: _middle(matrix, host, 1) for host in matrix.hosts}
+    return [HostRates(host, _way(host, sends), _way(host, receives)) for host in matrix.hosts]
+
+
+def _middle(matrix: Matrix, host: str, end: int) -> float | None:
+    rates = [rate for ends, rate in matrix.rates.items() if ends[end] == host]
+    return median_high(rates) if rates else None
+
+
+def _way(host: str, rates: dict[str, float | None]) -> Way | None:
+    """Return the direction of one host beside all; the spread is that of all hosts."""
+    own = rates[host]
+    every = [rate for rate in rates.values() if rate is not None]
+    others = [rate for other, rate in rates.items() if rate is not None and other != host]
+    if own is None or not others:
+        return None
+    centre = median(every)
+    scatter = _NORMAL * median(abs(rate - centre) for rate in every)
+    off = abs(own - centre)
+    stands_out = (
+        len(every) >= LEAST_HOSTS and off > LEAST_OFF * centre and off > MOST_MADS * scatter
+    )
+    return Way(own, median(others), stands_out)
+
+
+def host_findings(rows: Iterable[Row]) -> list[Finding]:
+    """Return a warning for each host that stands out in these rows."""
+    lines = [
+        Line(
+            row.src,
+            row.dst,
+            row.bytes or 0,
+            row.window or 1,
+            row.src_memory or "host",
+            row.path or "direct",
+            row.gbytes_per_s * 1e9,
+            row.pairs or 1,
+        )
+        for row in rows
+        if row.benchmark == BENCHMARK and row.src and row.dst and row.gbytes_per_s
+    ]
+    return [
+        Finding(
+            name=STANDS_OUT,
+            level="warning",
+            text=f"{rates.host} {rates.text}, {matrix.kind}",
+            advice=f"look at the link of {rates.host}: cable, port, rate, MTU, and what else runs "
+            "there; the matrix of hosts in the report shows all pairs",
+        )
+        for matrix in make_matrices(lines)
+        for rates in compare_hosts(matrix)
+        if rates.text
+    ]

@@ -1,0 +1,67 @@
+"""Statistics over launches: one median per launch, then the median of those.
+
+Samples inside one launch are not independent (the launch itself is a factor), so an interval for
+comparisons is one over launches, and it takes six of them.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from bench.contracts import Seconds
+from bench.core.orderstats import median_interval
+from bench.judge.table import measured
+
+WITHIN = "within one launch"
+BETWEEN = "over launches"
+
+_RATES = ["gbytes_per_s", "busbw_gbytes_per_s", "tflops", "messages_per_s"]
+_MEDIANS = ["t_median_s", "predicted_s", "low_s", "high_s", "bound_s"]
+_Z95 = 1.959963984540054
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one line per run and case that was measured, in the order of the table.
+
+    `t_s` is the median over launches of the medians of launches, `t_low_s` and `t_high_s` its
+    95 % order-statistics interval: over launches from six launches on, within the launch where
+    there is one launch alone, else missing. `interval` says which. `launches` counts them.
+    Predictions and bounds are medians over launches; rates belong to `t_s`.
+    """
+    lines = measured(table)
+    points = lines.drop_duplicates(["run", "case"]).reset_index(drop=True)
+    groups = lines.groupby(["run", "case"], sort=False)
+    # Work is the same in every launch: a rate scales with the inverse of time.
+    first_s = points["t_median_s"].to_numpy()
+    medians = groups[_MEDIANS].median().to_numpy()
+    points[_MEDIANS] = medians
+    points["t_s"] = medians[:, 0]
+    for rate in _RATES:
+        points[rate] = points[rate] * first_s / points["t_s"]
+    points["launches"] = groups.size().to_numpy()
+    times = [group.to_numpy() for _, group in groups["t_median_s"]]
+    ends = zip(points["t_ci_low_s"], points["t_ci_high_s"], strict=True)
+    intervals = [_interval(t, low, high) for t, (low, high) in zip(times, ends, strict=True)]
+    columns = ["t_low_s", "t_high_s", "interval"]
+    return points.join(pd.DataFrame(intervals, columns=columns, index=points.index))
+
+
+def _interval(times: Seconds, low: float, high: float) -> tuple[float, float, str | None]:
+    over_launches = median_interval(np.sort(times))
+    if over_launches is not None:
+        return *over_launches, BETWEEN
+    if len(times) == 1 and math.isfinite(low) and math.isfinite(high):
+        return low, high, WITHIN
+    return math.nan, math.nan, None
+
+
+def wilson_bounds(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % Wilson bounds of a share of `count` independent cases, at least one.
+
+    Unlike the normal approximation they stay within 0 and 1 for few cases (Wilson, 1927).
+    """
+    spread = _Z95**2 / count
+    centre = (share + spread / 2) / (1 + spread)
+    half = _Z95 / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,194 @@
+"""PBS Professional and OpenPBS: `qsub` for a batch job of each job, ranks started by mpirun."""
+
+import re
+import sys
+from itertools import groupby
+from pathlib import Path
+
+from bench.contracts import LaunchCommand
+from bench.core.errors import RequestError
+from bench.core.records import Job
+from bench.launch.batch.queue import (
+    Phase,
+    Standing,
+    batch_files,
+    choose_binding,
+    spread_ranks,
+    time_limit,
+)
+from bench.launch.batch.script import quote, script_text, with_environment, worker_tokens
+from bench.launch.site import Site
+from bench.machine.mpi import MpiInstall
+
+_NUMBER = re.compile(r"\d{1,18}(\[\])?(\.[A-Za-z0-9._-]{1,255})?", re.ASCII)
+_MOST_NAME = 15
+"""Characters in the name of a job, in the oldest versions."""
+_GONE = re.compile(r"has finished|unknown job", re.I)
+_STATES = {
+    "Q": "queued",
+    "H": "held",
+    "W": "waiting",
+    "T": "being moved",
+    "S": "suspended",
+    "U": "suspended",
+    "R": "running",
+    "E": "ending",
+    "B": "begun",
+    "F": "finished",
+    "C": "completed",
+    "X": "finished",
+}
+_QUEUED = frozenset("QHWTSU")
+_OVER = frozenset("FCX")
+
+
+class PbsLauncher:
+    """Submits each job as a batch job and waits for it.
+
+    Args:
+        mpi: whose mpirun starts the ranks, at the same path on every node.
+        hosts: the nodes to ask for by name.
+        nodes: how many to ask for; one if neither is given.
+        bind: `core`, `none`, or `auto` for a core each where that can be.
+        site: what the scheduler is to be told.
+        folder: shared with the nodes, absolute.
+
+    Raises:
+        RequestError: where a setting is none that a PBS script can hold.
+    """
+
+    name = "pbs"
+    most_ranks: int | None = None
+
+    def __init__(
+        self,
+        mpi: MpiInstall,
+        hosts: tuple[str, ...],
+        nodes: int | None,
+        bind: str,
+        site: Site,
+        folder: Path,
+    ) -> None:
+        _refuse_unsaid(site)
+        self._mpi = mpi
+        self._hosts = hosts
+        self._nodes = len(hosts) or nodes or 1
+        self._bind = bind
+        self._site = site
+        self._folder = folder
+
+    def command(self, job: Job) -> LaunchCommand:
+        """Return the command that submits a job; its last token is the script."""
+        program = (sys.executable, "-m", "bench.launch.batch.submit", "pbs")
+        return LaunchCommand((*program, str(self._folder), self.script(job)), {})
+
+    def script(self, job: Job) -> str:
+        """Return the script of a job.
+
+        Raises:
+            RequestError: where a value of it holds a line break or another control character.
+        """
+        site, files, folder = with_environment(self._site, job), batch_files(job), str(self._folder)
+        directives: list[tuple[str, ...]] = [
+            ("-N", f"cb-{job.id}"[:_MOST_NAME]),
+            ("-l", f"select={_select(job, self._hosts, self._nodes)}"),
+            # What others run on a node spoils a measurement; and a job that is started again
+            # would write over the events of the first start.
+            ("-l", "place=scatter:excl"),
+            ("-r", "n"),
+            ("-l", f"walltime={site.time or time_limit(job)}"),
+            ("-j", "oe"),
+            ("-o", files.log),
+        ]
+        if site.account:
+            directives.append(("-A", site.account))
+        if site.partition:
+            directives.append(("-q", site.partition))
+        if site.flags:
+            directives.append(site.flags)
+        before = (
+            f"cd {quote(folder)} || exit",
+            # PBS keeps the output of a job on its first node until the job ends.
+            f"exec > {quote(files.out)} 2> {quote(files.err)}",
+            f'cat "$PBS_NODEFILE" > {quote(files.nodes)}',
+        )
+        command = (
+            *_mpirun(self._mpi, job, choose_binding(job, self._bind), files.nodes, site),
+            *worker_tokens(site, f"{folder}/{files.job}"),
+        )
+        return script_text("#PBS", directives, site, command, before)
+
+
+class Pbs:
+    """PBS's commands and the states of its queue."""
+
+    name = "PBS"
+
+    def submit_command(self, script: str) -> tuple[str, ...]:
+        """Return the command that submits a script of the current folder."""
+        return ("qsub", script)
+
+    def number(self, said: str) -> str | None:
+        """Return the number of the batch job, such as `12.server`."""
+        number = said.strip().rpartition("\n")[2]
+        return number if _NUMBER.fullmatch(number) else None
+
+    def ask_command(self, number: str) -> tuple[str, ...]:
+        """Return the command that asks for the state."""
+        return ("qstat", number)
+
+    def standing(self, status: int | None, said: str, error: str) -> Standing:
+        """Return what qstat's answer means: its table has the state in the last column but one."""
+        if status != 0:
+            if _GONE.search(error):
+                return Standing(Phase.OVER, "gone from the queue")
+            return Standing(Phase.UNKNOWN, "no answer from qstat")
+        columns = said.strip().rpartition("\n")[2].split()
+        letter = columns[-2] if len(columns) >= 2 else ""
+        if letter not in _STATES:
+            return Standing(Phase.UNKNOWN, "an answer from qstat that is not understood")
+        words = f"{letter} ({_STATES[letter]})"
+        if letter in _OVER:
+            return Standing(Phase.OVER, words)
+        return Standing(Phase.QUEUED if letter in _QUEUED else Phase.RUNNING, words)
+
+    def cancel_command(self, number: str) -> tuple[str, ...]:
+        """Return the command that ends a batch job."""
+        return ("qdel", number)
+
+
+def _refuse_unsaid(site: Site) -> None:
+    """Refuse what a `#PBS` line cannot say, or what PBS does not have."""
+    named = [("account", site.account), ("partition", site.partition)]
+    named += [(f"flags[{i}]", flag) for i, flag in enumerate(site.flags)]
+    for path, value in named:
+        # PBS knows quotes in a directive, but its versions differ in what escapes one.
+        if value and set(value) & {'"', "\\"}:
+            raise RequestError(f"{path}: a #PBS line can hold no double quote and no backslash")
+    if site.container is not None and site.container.runtime == "pyxis":
+        raise RequestError(
+            'container.runtime: "pyxis" is a part of Slurm; take "apptainer" with --launcher pbs'
+        )
+
+
+def _select(job: Job, hosts: tuple[str, ...], nodes: int) -> str:
+    """Return PBS's chunks, a node each: blocks of ranks, the first ones the larger."""
+    used = spread_ranks(job.ranks, nodes).nodes
+    each, more = divmod(job.ranks, used)
+    counts = [each + (i < more) for i in range(used)]
+    chunks = [f"ncpus={count * max(1, job.threads)}:mpiprocs={count}" for count in counts]
+    if hosts:
+        return "+".join(
+            f"1:host={host}:{chunk}" for host, chunk in zip(hosts, chunks, strict=False)
+        )
+    return "+".join(f"{len(list(same))}:{chunk}" for chunk, same in groupby(chunks))
+
+
+def _mpirun(mpi: MpiInstall, job: Job, bind: str, node_file: str, site: Site) -> tuple[str, ...]:
+    """Return mpirun on the nodes of a file with one line for each rank."""
+    start = (mpi.mpirun, "-n", str(job.ranks))
+    if mpi.family == "openmpi":
+        # Hydra hands on every variable by itself.
+        variables = (token for name in site.environment for token in ("-x", name))
+        return (*start, "--bind-to", bind, "--hostfile", node_file, *variables)
+    return (*start, "-bind-to", bind, "-launcher", "ssh", "-f", node_file)

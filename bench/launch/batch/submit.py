@@ -1,0 +1,378 @@
+"""Carries a job through a batch system: submits it, waits, and passes its events on.
+
+As a program (`python -m bench.launch.batch.submit slurm|pbs FOLDER SCRIPT`) it is a child of
+the runner like any other started job: the job is the first line of its standard input, events come
+out on standard output, and it ends with the exit status of what started the ranks. The end of its
+input, or SIGTERM, means that nobody waits for results any more: the batch job is cancelled.
+
+FOLDER is shared with the nodes. The job file in it is taken away before a job is cancelled, so
+that one which starts all the same finds nothing to do.
+"""
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO, NamedTuple
+
+import msgspec
+
+from bench.core.errors import printable
+from bench.core.events import Queued, encode
+from bench.core.records import Job
+from bench.launch.batch.pbs import Pbs
+from bench.launch.batch.queue import (
+    EXIT_MARKER,
+    BatchFiles,
+    Phase,
+    Scheduler,
+    Standing,
+    batch_files,
+)
+from bench.launch.batch.slurm import Slurm
+
+SCHEDULERS: dict[str, Scheduler] = {"slurm": Slurm(), "pbs": Pbs()}
+
+LOOK_S = 0.25
+"""Between looks at the output, and at the lease."""
+ASK_S = 2.0
+"""Between questions to the scheduler, which serves everybody."""
+SAY_S = 30.0
+"""Longest silence of a job that waits in the queue; the runner gives up after some more."""
+ANSWER_S = 30.0
+"""For an answer of the scheduler, which may be busy."""
+SUBMIT_S = 120.0
+SILENCE_S = 900.0
+"""How long a scheduler may give no answer: its server may be started again in the meantime."""
+SETTLE_S = 10.0
+"""For the last output of a job that has ended to arrive over a network file system."""
+CANCEL_S = 3.0
+
+EXIT_REFUSED = 1
+EXIT_GIVEN_UP = 143
+"""As a shell says that SIGTERM ended a program."""
+
+_EXIT_LINE = re.compile(rb"(.*)" + re.escape(EXIT_MARKER.encode()) + rb"(\d{1,3})\s*")
+
+
+class Abandoned(Exception):  # noqa: N818 - what happened, not a mistake
+    """The runner is gone."""
+
+
+class Lease:
+    """The runner's hold on this program: an input that stays open, and no SIGTERM."""
+
+    def __init__(self) -> None:
+        self._ended = False
+        signal.signal(signal.SIGTERM, self._end)
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        self._ended = True
+
+    def read_line(self) -> bytes:
+        """Return the first line of the input; the rest is not read."""
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = os.read(0, 1 << 16)
+            if not byte:
+                raise Abandoned
+            line += byte
+        return line
+
+    def wait(self, seconds: float) -> None:
+        """Sleep.
+
+        Raises:
+            Abandoned: as soon as the lease has ended.
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(0, selectors.EVENT_READ)
+            if selector.select(seconds) and not os.read(0, 4096):
+                self._ended = True
+        if self._ended:
+            raise Abandoned
+
+
+class Answer(NamedTuple):
+    """What a command of the scheduler ended with; the status is None where it took too long."""
+
+    status: int | None
+    said: str
+    error: str
+
+
+class Question:
+    """A command of the scheduler that runs while other things go on.
+
+    It has a session of its own: what ends this program must not tear a submission in two, nor a
+    cancellation.
+    """
+
+    def __init__(self, tokens: tuple[str, ...], folder: Path, limit_s: float) -> None:
+        self._process = subprocess.Popen(
+            tokens,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            cwd=folder,
+            start_new_session=True,
+        )
+        self._deadline = time.monotonic() + limit_s
+
+    def running(self) -> bool:
+        """Return whether it has not ended."""
+        return self._process.poll() is None
+
+    def answer(self) -> Answer | None:
+        """Return the answer, or None where there is none yet."""
+        status = self._process.poll()
+        if status is None:
+            if time.monotonic() < self._deadline:
+                return None
+            self._process.kill()
+            status = None
+        said, error = self._process.communicate()
+        return Answer(status, said, error)
+
+
+class Follower:
+    """Passes on what is appended to a file, in whole lines."""
+
+    def __init__(self, path: Path, sink: BinaryIO) -> None:
+        self._path = path
+        self._sink = sink
+        self._place = 0
+        self._pending = b""
+        self.exit_status: int | None = None
+        """What the last line of the script told; None as long as it is not there."""
+
+    def look(self) -> None:
+        """Pass on what has come."""
+        data = b""
+        # Opened anew each time: that is when a network file system asks its server.
+        with contextlib.suppress(OSError), self._path.open("rb") as file:
+            file.seek(self._place)
+            data = file.read()
+        self._place += len(data)
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            self._take(line)
+        self._sink.flush()
+
+    def _take(self, line: bytes) -> None:
+        last = _EXIT_LINE.fullmatch(line)
+        if last:
+            self.exit_status = int(last[2])
+            line = last[1]
+        if line or not last:
+            self._sink.write(line + b"\n")
+
+    def finish(self) -> None:
+        """Pass on what has come, and a last line without its end."""
+        self.look()
+        if self._pending:
+            self._sink.write(self._pending + b"\n")
+            self._sink.flush()
+
+
+class Watch:
+    """Asks a scheduler every two seconds where a batch job is."""
+
+    def __init__(self, scheduler: Scheduler, number: str, folder: Path) -> None:
+        self._scheduler = scheduler
+        self._number = number
+        self._folder = folder
+        self._question: Question | None = None
+        self._ask_at = 0.0
+        self._heard_at = time.monotonic()
+
+    def look(self) -> Standing | None:
+        """Return where the job is, if an answer has just come."""
+        if self._question is None:
+            if time.monotonic() >= self._ask_at:
+                command = self._scheduler.ask_command(self._number)
+                self._question = Question(command, self._folder, ANSWER_S)
+            return None
+        answer = self._question.answer()
+        if answer is None:
+            return None
+        self._question = None
+        self._ask_at = time.monotonic() + ASK_S
+        standing = self._scheduler.standing(*answer)
+        if standing.phase is not Phase.UNKNOWN:
+            self._heard_at = time.monotonic()
+        return standing
+
+    def silent_s(self) -> float:
+        """Return the seconds since the scheduler's last answer."""
+        return time.monotonic() - self._heard_at
+
+
+class Carrier:
+    """Takes one job through the queue.
+
+    Args:
+        scheduler: the batch system.
+        folder: shared with the nodes.
+        job: what is carried.
+        lease: the runner's.
+    """
+
+    def __init__(self, scheduler: Scheduler, folder: Path, job: Job, lease: Lease) -> None:
+        self._scheduler = scheduler
+        self._folder = folder
+        self._job = job
+        self._lease = lease
+        self._files = batch_files(job)
+        self._out = Follower(folder / self._files.out, sys.stdout.buffer)
+        self._err = Follower(folder / self._files.err, sys.stderr.buffer)
+        self._submission: Question | None = None
+        self._number: str | None = None
+        self._over = False
+        self._queued = True
+        self._words = ""
+        self._said_at = 0.0
+
+    def carry(self, script: str) -> int:
+        """Submit the script, wait for its end, and return its exit status."""
+        try:
+            write_files(self._folder, self._files, self._job, script)
+        except OSError as error:
+            _complain(f"cannot write to {self._folder}: {error.strerror}; name another with --work")
+            return EXIT_REFUSED
+        try:
+            self._number = self._submit()
+            return EXIT_REFUSED if self._number is None else self._follow(self._number)
+        except (Abandoned, BrokenPipeError):
+            return EXIT_GIVEN_UP
+        finally:
+            if not self._over:
+                self._cancel()
+
+    def _submit(self) -> str | None:
+        """Return the number of the batch job, or None where it was refused."""
+        command = self._scheduler.submit_command(self._files.script)
+        try:
+            self._submission = Question(command, self._folder, SUBMIT_S)
+        except OSError as error:
+            self._over = True
+            _complain(f"cannot start {command[0]}: {error.strerror}")
+            return None
+        while (answer := self._submission.answer()) is None:
+            self._lease.wait(LOOK_S)
+        number = self._scheduler.number(answer.said) if answer.status == 0 else None
+        if number is None:
+            # No batch job, unless the answer took too long: then one may still come of it.
+            self._over = answer.status is not None
+            _complain(answer.error.strip() or answer.said.strip() or f"no answer from {command[0]}")
+        return number
+
+    def _follow(self, number: str) -> int:
+        """Return the exit status that the script told, or 1 where it could not tell."""
+        watch = Watch(self._scheduler, number, self._folder)
+        called = f"{self._scheduler.name} job {number}"
+        over_at: float | None = None
+        while True:
+            self._out.look()
+            self._err.look()
+            if self._out.exit_status is not None:
+                self._over = True
+                return self._finish(self._out.exit_status)
+            standing = watch.look() if over_at is None else None
+            if standing is not None:
+                self._tell(number, standing)
+                self._over = standing.phase is Phase.OVER
+                over_at = time.monotonic() if self._over else None
+            if over_at is not None and time.monotonic() - over_at > SETTLE_S:
+                return self._finish(EXIT_REFUSED, f"{called} ended early: {self._words}")
+            if watch.silent_s() > SILENCE_S and over_at is None:
+                why = f"no answer from {self._scheduler.name} for {SILENCE_S:.0f} s"
+                return self._finish(EXIT_REFUSED, f"{called} was given up: {why}")
+            self._lease.wait(LOOK_S)
+
+    def _tell(self, number: str, standing: Standing) -> None:
+        """Tell the runner where the job is, so that it does not take waiting for silence.
+
+        From the start of the job on its own events are the sign of life.
+        """
+        if standing.phase is not Phase.UNKNOWN:
+            begins = self._queued and standing.phase is Phase.RUNNING
+            self._queued = standing.phase is Phase.QUEUED
+        else:
+            begins = False
+        now = time.monotonic()
+        changed = standing.words != self._words
+        if begins or (self._queued and (changed or now - self._said_at > SAY_S)):
+            event = Queued(self._job.id, f"{self._scheduler.name} job {number}", standing.words)
+            sys.stdout.buffer.write(encode(event))
+            sys.stdout.buffer.flush()
+            self._said_at = now
+        self._words = standing.words
+
+    def _finish(self, status: int, words: str = "") -> int:
+        """Pass on the rest; a reason comes last, where the runner looks for it."""
+        if status != 0:
+            with contextlib.suppress(Abandoned):
+                # What a program says of its end arrives after the line with its status.
+                self._lease.wait(LOOK_S)
+        self._out.finish()
+        self._err.finish()
+        if words:
+            _complain(words)
+        return status
+
+    def _cancel(self) -> None:
+        """End the batch job, or the one that a submission under way may still make."""
+        (self._folder / self._files.job).unlink(missing_ok=True)
+        deadline = time.monotonic() + CANCEL_S
+        if self._number is None and self._submission is not None:
+            while (answer := self._submission.answer()) is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self._number = self._scheduler.number(answer.said) if answer else None
+        if self._number is None:
+            return
+        command = self._scheduler.cancel_command(self._number)
+        with contextlib.suppress(OSError):
+            cancellation = Question(command, self._folder, CANCEL_S)
+            # Where it takes longer it goes on without this program.
+            while cancellation.running() and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+
+def write_files(folder: Path, files: BatchFiles, job: Job, script: str) -> None:
+    """Write job and script, for nobody else to change."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in (
+        (files.job, msgspec.json.encode(job) + b"\n"),
+        (files.script, script.encode()),
+    ):
+        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+
+
+def _complain(words: str) -> None:
+    sys.stderr.write(printable(words, 2000) + "\n")
+    sys.stderr.flush()
+
+
+def main(scheduler: str, folder: str, script: str) -> None:
+    """Carry the job on standard input through a scheduler."""
+    lease = Lease()
+    try:
+        job = msgspec.json.decode(lease.read_line(), type=Job)
+    except Abandoned:
+        sys.exit(EXIT_GIVEN_UP)
+    sys.exit(Carrier(SCHEDULERS[scheduler], Path(folder), job, lease).carry(script))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

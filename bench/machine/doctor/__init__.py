@@ -1,0 +1,79 @@
+"""What is here, what it means for measuring, and what to fix first."""
+
+import os
+import platform
+from pathlib import Path
+
+import msgspec
+
+from bench.core.records import Finding
+from bench.machine.busy import BusyProcess, check_busy, foreign_busy
+from bench.machine.doctor import devices, gpu_mpi, host
+from bench.machine.doctor.mpi import check_mpi, check_wheels
+from bench.machine.facts import NodeFacts, gather_facts
+from bench.machine.mpi import MpiInstall, find_mpi, two_mpi_wheels
+from bench.machine.ucx import find_ucx_wheel
+
+__all__ = ["BusyProcess", "Diagnosis", "diagnose", "examine", "foreign_busy"]
+
+_ORDER = ("stop", "warning", "note")
+
+_FACT_CHECKS = (
+    host.check_cores,
+    host.check_affinity,
+    host.check_quota,
+    host.check_governor,
+    host.check_memory,
+    host.check_numba,
+    devices.check_gpu_software,
+    devices.check_gpu_links,
+    devices.check_gpu_state,
+    devices.check_nics,
+    devices.check_rdma_ports,
+    host.check_blas_threads,
+    host.check_smt,
+    host.check_hypervisor,
+)
+"""Checks that need the facts alone, those that cost a measurement most first."""
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """A node as found, and what was found wrong with it, gravest first."""
+
+    facts: NodeFacts
+    mpi: MpiInstall | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `run quick` would fail here."""
+        return any(finding.level == "stop" for finding in self.findings)
+
+
+def examine(root: Path = Path("/")) -> Diagnosis:
+    """Look at the node below `root` and at what runs on it now; takes about a second."""
+    wrong_platform = host.check_platform(platform.system())
+    if wrong_platform:
+        return Diagnosis(facts=NodeFacts(), mpi=None, findings=tuple(wrong_platform))
+    # Others' processes first: gathering and probing load this machine themselves.
+    busy = foreign_busy(root=root)
+    facts, mpi = gather_facts(root), find_mpi()
+    findings = [
+        *check_mpi(mpi),
+        *check_wheels(two_mpi_wheels()),
+        *gpu_mpi.check_gpu_mpi(facts, mpi, find_ucx_wheel(), os.environ),
+        *check_busy(busy),
+        *host.check_load(facts, host.read_load(root)),
+        *host.check_shm(host.read_shm(root)),
+        *diagnose(facts),
+    ]
+    return Diagnosis(facts=facts, mpi=mpi, findings=_by_gravity(findings))
+
+
+def diagnose(facts: NodeFacts) -> tuple[Finding, ...]:
+    """Return what the facts of a node alone say, gravest first; for nodes other than this one."""
+    return _by_gravity([finding for check in _FACT_CHECKS for finding in check(facts)])
+
+
+def _by_gravity(findings: list[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.level)))

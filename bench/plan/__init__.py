@@ -1,0 +1,1 @@
+"""From a suite file to the jobs of a run."""

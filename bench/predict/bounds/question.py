@@ -1,0 +1,49 @@
+"""What a bound is asked of: a case, where its ranks are, and what is known; and the answer."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from bench.core.records import Case
+from bench.predict.bounds.known import Hardware
+
+NONE = "none: "
+"""What `bound_source` begins with where there is no bound."""
+
+
+class Bound(NamedTuple):
+    """Seconds that one operation takes at least, and from what; None with the reason."""
+
+    seconds: float | None
+    source: str
+    usual_s: float | None = None
+    """What the same rates say without the burst of a shaped link; None without a bound."""
+
+
+class Seats(NamedTuple):
+    """Where the ranks of a case are."""
+
+    hosts: tuple[str, ...]
+    """Of each rank."""
+    cores: Mapping[str, int] = {}
+    """Logical CPUs of each host that its ranks may use; hosts are missing where unknown."""
+    threads: int | None = None
+    """BLAS threads of a rank."""
+    link_bytes: int | None = None
+    """Bytes through the busiest host, as counted on the schedules of all ranks."""
+    sets: int | None = None
+    """Of matrices that take turns."""
+    gpu_cache_bytes: int | None = None
+    """Of the last cache of a GPU."""
+
+
+class Question(NamedTuple):
+    """A case, where it runs, and what is known of the hardware."""
+
+    case: Case
+    seats: Seats
+    hardware: Hardware
+
+
+def memory_kind(case: Case) -> str:
+    """Return the kind of memory of a case, the host's where it has no such axis."""
+    return str(case.axes.get("memory", "host"))

@@ -1,0 +1,260 @@
+"""For each benchmark, the seconds that no run of it can beat, or why nobody can say.
+
+Only what must happen is counted: bytes that must cross between nodes, arithmetic that must be done,
+data that no cache can hold. So a bound is low rather than wrong, and a measurement below it means a
+wrong fact, a cache that was overlooked or work that was not done.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+from bench.core.records import Case
+from bench.measure import MEASUREMENTS
+from bench.measure.axes import STAGED_PATHS, whole, word
+from bench.measure.pair import pair_ranks, window_size
+from bench.measure.transfers import Transfers
+from bench.predict.bounds.inside import (
+    arithmetic,
+    copy,
+    device_copy,
+    flop_of,
+    matmul,
+    pass_memory,
+    stream,
+)
+from bench.predict.bounds.known import Hardware, Network, Unbounded
+from bench.predict.bounds.question import NONE, Bound, Question, Seats, memory_kind
+from bench.predict.hardware import ELEMENT_BYTES
+from bench.predict.model.datasheet.cuts import crossing, crossing_s
+
+
+def find_bound(case: Case, seats: Seats, hardware: Hardware) -> Bound:
+    """Return the bound of a case, or the reason why there is none."""
+    rule = RULES.get(case.benchmark)
+    if rule is None:
+        return Bound(None, f"{NONE}no formula is known for {case.benchmark}")
+    try:
+        return rule(Question(case, seats, hardware))
+    except Unbounded as reason:
+        return Bound(None, f"{NONE}{reason}")
+
+
+def _pair(asked: Question) -> Bound:
+    """Messages between two ranks: over the slower of their networks, or through memory."""
+    case, hosts = asked.case, asked.seats.hosts
+    first, last = pair_ranks(case, len(hosts))
+    window = window_size(case) if "window" in case.axes else 1
+    size = whole(case, "bytes")
+    if hosts[first] == hosts[last]:
+        return _within(asked, hosts[first], window * size, window)
+    slower = min((_way_out(asked, hosts[end]) for end in (first, last)), key=lambda way: way.rate)
+    return _through(slower, float(window * size), window, "bytes")
+
+
+def _verbs(asked: Question) -> Bound:
+    """Messages by verbs: over the slower network; a device that reaches itself has no such fact."""
+    if len(set(asked.seats.hosts)) < 2:
+        raise Unbounded("no fact states what an RDMA device does between ranks of its host")
+    return _pair(asked)
+
+
+def _way_out(asked: Question, host: str) -> Network:
+    """Return what a host sends: data of a GPU passes its PCIe link first."""
+    network = asked.hardware.network(host)
+    if memory_kind(asked.case) != "device":
+        return network
+    slot = max(asked.hardware.slots(host), key=lambda slot: slot.value)
+    return network if network.rate <= slot.value else Network(slot.value, slot.source)
+
+
+def _within(asked: Question, host: str, in_flight: int, window: int) -> Bound:
+    """Messages inside a host: read and written once, as far as caches cannot hold them."""
+    memory = memory_kind(asked.case)
+    if memory == "device" and asked.case.axes.get("path") in STAGED_PATHS:
+        slot = max(asked.hardware.slots(host), key=lambda slot: slot.value)
+        return _through(Network(slot.value, slot.source), float(in_flight), window, "bytes")
+    if memory != "host":
+        raise Unbounded(f"no fact states the rate between ranks of a host in {memory} memory")
+    # A ping-pong and an exchange use buffers both ways; the former is two messages.
+    ways = 1 if asked.case.benchmark in _ONE_WAY else 2
+    messages = 2 if asked.case.benchmark in _PING_PONG else window
+    return pass_memory(asked, host, 2 * ways * in_flight, messages)
+
+
+_ONE_WAY = ("bandwidth", "message_rate", "pairs_bandwidth")
+_PING_PONG = ("latency", "pairs_latency")
+
+
+def _through(network: Network, size: float, operations: int, formula: str) -> Bound:
+    """Bytes through one network, in one direction."""
+    seconds = max(size - network.burst, 0.0) / operations / network.rate
+    if not seconds:
+        raise Unbounded(_within_burst(network.burst))
+    text = f"{formula} / B, B = {network.source}"
+    return Bound(seconds, _with_burst(text, network.burst), size / operations / network.rate)
+
+
+def _within_burst(burst: float) -> str:
+    return f"a shaped link lets {burst:.0f} B pass at once after a pause, and this is no more"
+
+
+def _with_burst(text: str, burst: float) -> str:
+    return f"{text}, less {burst:.0f} B that pass at once" if burst else text
+
+
+def _routes(asked: Question) -> Bound:
+    """Windows at once: what leaves and what enters the busiest host."""
+    case, hosts = asked.case, asked.seats.hosts
+    measurement = MEASUREMENTS[case.benchmark]
+    if not isinstance(measurement, Transfers):
+        raise Unbounded("it does not tell who sends to whom")
+    routes = measurement.routes(case)
+    if not all(0 <= rank < len(hosts) for route in routes for rank in route):
+        raise Unbounded("it needs more ranks than there are")
+    ends = [(hosts[source], hosts[target]) for source, target in routes]
+    crossing_ends = [(source, target) for source, target in ends if source != target]
+    if not crossing_ends:
+        raise Unbounded(_INSIDE)
+    window = measurement.window(case)
+    size = float(window * whole(case, "bytes"))
+    bounds = [
+        _through(asked.hardware.network(host), count * size, window, f"{count} x bytes")
+        for side in zip(*crossing_ends, strict=True)
+        for host, count in Counter(side).items()
+    ]
+    return max(bounds, key=lambda bound: bound.seconds or 0.0)
+
+
+_INSIDE = "it stays inside a host, where no fact states the rate between ranks"
+
+
+def _collective(operation: str) -> Callable[[Question], Bound]:
+    """Return the rule of a collective: the cut around each host."""
+
+    def rule(asked: Question) -> Bound:
+        part = MEASUREMENTS[asked.case.benchmark].work(asked.case).bytes_per_rank or 0
+        rotating = asked.case.axes.get("root") == "rotating"
+        return _cut(asked, operation, part, rotating)
+
+    return rule
+
+
+def _cut(asked: Question, operation: str, part: float, rotating: bool = False) -> Bound:
+    ranks_on = Counter(asked.seats.hosts)
+    if len(ranks_on) < 2:
+        raise Unbounded(_INSIDE)
+    networks = [asked.hardware.network(host) for host in ranks_on]
+    in_switch = all(network.reduces for network in networks)
+    moved = crossing(operation, list(ranks_on.values()), part, in_switch, rotating)
+    rates = [network.rate for network in networks]
+    bursts = [network.burst for network in networks]
+    seconds = crossing_s(moved, rates, bursts)
+    if not seconds:
+        raise Unbounded(_within_burst(max(bursts)))
+    slowest = min(networks, key=lambda network: network.rate)
+    text = f"{moved.formula} / B on {len(ranks_on)} nodes, B = {slowest.source}"
+    if in_switch and operation == "all-reduce":
+        text += "; switches may add up"
+    return Bound(seconds, _with_burst(text, max(bursts)), crossing_s(moved, rates))
+
+
+def _no_bytes(asked: Question) -> Bound:
+    raise Unbounded(f"{asked.case.benchmark} moves no data, and no fact states a latency")
+
+
+def _between_gpus(asked: Question) -> Bound:
+    raise Unbounded(f"no fact states the rate of {asked.case.benchmark} between GPUs of a host")
+
+
+def _largest(*parts: Callable[[Question], Bound]) -> Callable[[Question], Bound]:
+    """Return the rule of what does several things: the largest bound that is known of them."""
+
+    def rule(asked: Question) -> Bound:
+        reasons, found = [], []
+        for part in parts:
+            try:
+                found.append(part(asked))
+            except Unbounded as reason:
+                reasons.append(str(reason))
+        if not found:
+            raise Unbounded("; ".join(dict.fromkeys(reasons)))
+        return max(found, key=lambda bound: bound.seconds or 0.0)
+
+    return rule
+
+
+def _shared_arithmetic(asked: Question) -> Bound:
+    """A product over all ranks."""
+    return arithmetic(asked, Counter(asked.seats.hosts), flop_of(asked.case))
+
+
+def _step_arithmetic(asked: Question) -> Bound:
+    flop = MEASUREMENTS[asked.case.benchmark].work(asked.case).flop
+    if not flop:
+        raise Unbounded("it computes nothing")
+    return arithmetic(asked, Counter(asked.seats.hosts), flop, "fp32")
+
+
+def _parts_crossing(asked: Question) -> Bound:
+    case = asked.case
+    product = whole(case, "batch") * whole(case, "n") * ELEMENT_BYTES[word(case, "dtype")]
+    if word(case, "split") == "row":
+        return _cut(asked, "all-reduce", product)
+    return _cut(asked, "all-gather", product / len(asked.seats.hosts))
+
+
+def _exchange(asked: Question) -> Bound:
+    """A gradient by a strategy: what its schedule sends, or before it runs what it must send."""
+    strategy = asked.case.axes.get("strategy")
+    if asked.seats.link_bytes or strategy == "one-bit":
+        return _counted(asked)
+    # Naive sends all to all, and whichever other strategy cannot send less than the cut.
+    operation = "all-to-all" if strategy == "naive" else "all-reduce"
+    return _cut(asked, operation, whole(asked.case, "bytes"))
+
+
+def _counted(asked: Question) -> Bound:
+    """Bytes through the busiest host, as counted on the schedules of all ranks.
+
+    Nobody says which host that is, so it may be the one with the fastest network.
+    """
+    size = asked.seats.link_bytes
+    if not size:
+        raise Unbounded("no bytes between hosts were counted on its schedule")
+    networks = (asked.hardware.network(host) for host in dict.fromkeys(asked.seats.hosts))
+    fastest = max(networks, key=lambda network: network.rate)
+    return _through(fastest, float(size), 1, "bytes counted on its schedule")
+
+
+RULES: dict[str, Callable[[Question], Bound]] = {
+    "latency": _pair,
+    "bandwidth": _pair,
+    "bibandwidth": _pair,
+    "message_rate": _pair,
+    "pairs_latency": _pair,
+    "pairs_bandwidth": _pair,
+    "pairs_bibandwidth": _pair,
+    "verbs": _verbs,
+    "overlap": _pair,
+    "multi_pair": _routes,
+    "fan_in": _routes,
+    "fan_out": _routes,
+    "ring_shift": _routes,
+    "allreduce": _collective("all-reduce"),
+    "reduce_scatter": _collective("reduce-scatter"),
+    "allgather": _collective("all-gather"),
+    "alltoall": _collective("all-to-all"),
+    "broadcast": _collective("broadcast"),
+    "scatter": _collective("scatter"),
+    "gather": _collective("gather"),
+    "barrier": _no_bytes,
+    "memcpy": copy,
+    "copy": device_copy,
+    "peer_copy": _between_gpus,
+    "stream": stream,
+    "matmul": matmul,
+    "split_matmul": _largest(_shared_arithmetic, _parts_crossing),
+    "exchange": _exchange,
+    "training_step": _largest(_step_arithmetic, _counted),
+}
+"""The rule of each benchmark."""

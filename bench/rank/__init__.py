@@ -1,0 +1,1 @@
+"""The program of every rank: `python -m bench.rank`."""

@@ -1,0 +1,207 @@
+"""The program that every rank executes: `python -m bench.rank [--solo] [--job FILE]`.
+
+The job is the first line of rank 0's standard input. That input stays open as long as the runner
+lives: its end means that nobody waits for results any more, and ends the job. A batch job has no
+such input: rank 0 reads the job from a file, and whoever submitted it cancels it.
+"""
+
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from bench import __version__
+from bench.core.errors import printable
+from bench.core.events import (
+    PROTOCOL,
+    Alive,
+    CaseStarted,
+    Event,
+    Facts,
+    Failure,
+    Hello,
+    RankFacts,
+    encode,
+)
+from bench.core.records import Job
+from bench.rank.world import MpiWorld, SoloWorld, World
+
+if TYPE_CHECKING:
+    from bench.machine.direct_path import PathFacts
+    from bench.machine.gpu import GpuFacts
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+)
+EXIT_FAILED = 3
+ALIVE_S = 5.0
+"""Between two signs of life of a case; well below the least deadline."""
+_PR_SET_PDEATHSIG = 1
+_BY_LINES = 1
+"""_IOLBF of the C library."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run the job; any exception on any rank is reported and ends them all."""
+    events = _take_standard_output()
+    _die_with_parent()
+    world: World = SoloWorld() if "--solo" in arguments else MpiWorld()
+    reporter = _Reporter(events if world.rank == 0 else None)
+    current: list[str | None] = [None]
+    try:
+        _run(world, reporter, current, _job_file(arguments))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks must not hang
+        traceback.print_exc()
+        reason = printable(f"{type(error).__name__}: {error}", 500)
+        failure = Failure(world.rank, socket.gethostname(), current[0], reason)
+        # Only rank 0's output is read as events; another rank's word reaches the log.
+        sys.stderr.write(f"rank {failure.rank} on {failure.host}: {reason}\n")
+        sys.stderr.flush()
+        reporter.say(failure)
+        world.abort(EXIT_FAILED)
+
+
+class _Reporter:
+    """Writes events to the runner on rank 0, and nothing elsewhere."""
+
+    def __init__(self, out: BinaryIO | None) -> None:
+        self._out = out
+        self._said_s = time.monotonic()
+
+    def say(self, event: Event) -> None:
+        if self._out is not None:
+            self._out.write(encode(event))
+            self._out.flush()
+            self._said_s = time.monotonic()
+
+    def alive(self, case: str | None) -> None:
+        """Say that a case goes on, now and then."""
+        if case is not None and time.monotonic() - self._said_s > ALIVE_S:
+            self.say(Alive(case))
+
+
+def _job_file(arguments: list[str]) -> Path | None:
+    return Path(arguments[arguments.index("--job") + 1]) if "--job" in arguments else None
+
+
+def _run(
+    world: World, reporter: _Reporter, current: list[str | None], job_file: Path | None
+) -> None:
+    told = _read_job(job_file) if world.rank == 0 else None
+    job = msgspec.convert(world.broadcast(told), Job)
+    reporter.say(Hello(job.id, PROTOCOL, __version__, world.size))
+    if world.size != job.ranks:
+        raise RuntimeError(
+            f"{job.ranks} ranks were asked for, but MPI sees {world.size}: the launcher and the "
+            "MPI library that mpi4py loads are not of the same MPI"
+        )
+    threads = _set_threads(job.threads, world.local_size)
+    # NumPy and its BLAS start here, after their threads are set.
+    from bench.rank.context import open_context
+    from bench.rank.job import execute_job
+
+    context = open_context(world, threads, lambda: reporter.alive(current[0]), job.died_in)
+    # A collector run inside a sample is not the network, and one between cases takes 40 ms.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    reporter.say(_gather_facts(world, context.message_loops, job))
+    for event in execute_job(job, world, context):
+        if isinstance(event, CaseStarted):
+            current[0] = event.case
+        reporter.say(event)
+
+
+def _read_job(job_file: Path | None) -> object:
+    if job_file is not None:
+        return msgspec.json.decode(job_file.read_bytes())
+    line = sys.stdin.buffer.readline()
+    threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
+    return msgspec.json.decode(line)
+
+
+def _exit_at_end_of_input() -> None:
+    """Block in a read, which costs the measurement nothing, until the runner is gone."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    os._exit(EXIT_FAILED)
+
+
+def _take_standard_output() -> BinaryIO:
+    """Keep standard output for events; what else is printed there goes to standard error.
+
+    Line by line: half a line of NCCL, torn off by another rank's, may name another path.
+    """
+    events = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    library = ctypes.CDLL(None)
+    library.setvbuf(ctypes.c_void_p.in_dll(library, "stdout"), None, _BY_LINES, 0)
+    return events
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this rank when the process that started it dies, however it dies."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(EXIT_FAILED)
+
+
+def _set_threads(threads: int, local_size: int) -> int:
+    chosen = threads or max(1, len(os.sched_getaffinity(0)) // local_size)
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(chosen)
+    return chosen
+
+
+def _gather_facts(world: World, loops: object, job: Job) -> Facts:
+    from bench.judge.path.collect import is_in_question
+    from bench.machine.facts import gather_facts
+
+    here = RankFacts(socket.gethostname(), os.getpid(), tuple(sorted(os.sched_getaffinity(0))))
+    ranks = world.gather(here)
+    first_on_node = next(r for r, other in enumerate(ranks) if other.host == here.host)
+    facts = gather_facts() if first_on_node == world.rank else None
+    paths = None
+    if facts is not None and any(is_in_question(job, case) for case in job.cases):
+        paths = _gather_paths(facts.gpus)
+    told = world.gather(
+        None if facts is None else (msgspec.to_builtins(facts), msgspec.to_builtins(paths))
+    )
+    nodes = {ranks[r].host: facts for r, facts in enumerate(told) if facts is not None}
+    return Facts(
+        ranks=tuple(ranks),
+        mpi_library=world.library,
+        thread_level=world.thread_level,
+        message_layer=getattr(loops, "name", None),
+        overhead_s=getattr(loops, "overhead_s", None),
+        nodes={host: facts for host, (facts, _) in nodes.items()},
+        paths={host: paths for host, (_, paths) in nodes.items() if paths is not None},
+    )
+
+
+def _gather_paths(gpus: "tuple[GpuFacts, ...]") -> "PathFacts":
+    from bench.machine.direct_path import gather_paths
+    from bench.rank.timing.layers import loaded_library
+
+    library = None
+    with contextlib.suppress(OSError):  # there is none without MPI
+        library = loaded_library()
+    return gather_paths(gpus=gpus, library=library)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,242 @@
+"""What every rank does with one case: agree, set up, verify, sample, verify again."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from bench.contracts import (
+    Checked,
+    Context,
+    KnowsSlot,
+    Measurement,
+    NamesGpus,
+    Operation,
+    Seconds,
+    Sleeps,
+    UnpreparedError,
+)
+from bench.core.events import CaseEnded, Event
+from bench.core.records import CONTROL, Axis, Case, Sampling, Status
+from bench.measure import MEASUREMENTS
+from bench.measure.handed import refuse_device
+from bench.measure.pair import pair_ranks
+from bench.plan.arms import HOG
+from bench.rank.account import Account
+from bench.rank.gpu_clocks import ClockWatch, GpuLoad
+from bench.rank.hog import HOG_SHARED, Stall, choose_stall, close_cores, hogging
+from bench.rank.outcome import MOST_PREEMPTED, Measured, Outcome, Pass, report_case
+from bench.rank.timing.sampling import Run, sample
+from bench.rank.world import World
+
+MOST_PASSES = 3
+"""A case is sampled again, so often at most, when others took its cores away."""
+PAUSE_S = 0.25
+
+
+class _Watch(NamedTuple):
+    """Whether the counters of hosts are read around the samples, and what of GPUs."""
+
+    counters: bool
+    gpus: bool
+    clocks: bool
+    """Of the GPUs that each rank uses."""
+
+
+def execute_case(case: Case, rule: Sampling, world: World, context: Context) -> Iterator[Event]:
+    """Run a case on all ranks; the events, its samples and its end, are complete on rank 0."""
+    (events,) = execute_at_once((case,), rule, world, context)
+    yield from events
+
+
+def execute_at_once(
+    cases: Sequence[Case], rule: Sampling, world: World, context: Context
+) -> list[list[Event]]:
+    """Run cases that no two share a rank of, at the same time; each samples as long as it needs.
+
+    Args:
+        cases: of one benchmark; they differ in the ranks that take part alone.
+
+    Returns:
+        For each case its samples and its end, complete on rank 0.
+    """
+    measurement = MEASUREMENTS[cases[0].benchmark]
+    own = _own_place(cases, world)
+    reason = measurement.unsupported(cases[own], context) or refuse_device(cases[own], context)
+    reason = _first(world, reason)
+    if reason is not None:
+        return [_ended(case, Status.SKIPPED, reason) for case in cases]
+    operation, error = _prepare(measurement, cases[own], context)
+    reason = _first(world, error)
+    if reason is not None or operation is None:
+        return [_ended(case, Status.FAILED, reason) for case in cases]
+    place = len(cases) if operation.idle else own
+    watch = _what_to_watch(cases, world)
+    stall, crowded = _choose_stall(cases[0], world)
+    with hogging(stall):
+        outcome = _measure(operation, place, measurement, rule, world, context, watch)
+    outcomes = world.gather(outcome)
+    shared: dict[str, Axis] = {"cases_at_once": len(cases)} if len(cases) > 1 else {}
+    if idle := sum(each.place == len(cases) for each in outcomes):
+        shared["idle_ranks"] = idle
+    if crowded:
+        shared[HOG_SHARED] = 1
+    return [
+        report_case(case, measurement, place, outcomes, shared, context.own_cores)
+        for place, case in enumerate(cases)
+    ]
+
+
+def _own_place(cases: Sequence[Case], world: World) -> int:
+    """Return which of several cases this rank is an end of; the first one where of none."""
+    ends = (pair_ranks(case, world.size) for case in cases) if len(cases) > 1 else ()
+    return next((place for place, both in enumerate(ends) if world.rank in both), 0)
+
+
+def _what_to_watch(cases: Sequence[Case], world: World) -> _Watch:
+    """Inside one host nothing leaves it, unless it is a GPU's business."""
+    device = cases[0].axes.get("memory", "host") != "host"
+    leaves = device or len(set(world.nodes)) > 1
+    # Of cases at once no counter of a host tells whose bytes it counted.
+    clocks = "device" in {cases[0].axes.get(end) for end in ("memory", "dst_memory")}
+    return _Watch(counters=leaves and len(cases) == 1, gpus=device, clocks=clocks)
+
+
+def _ended(case: Case, status: Status, reason: str | None) -> list[Event]:
+    return [CaseEnded(case=case.id, status=status, reason=reason)]
+
+
+def _choose_stall(case: Case, world: World) -> tuple[Stall | None, bool]:
+    """Return where this rank runs a hog, one on each host, and whether any shares ranks' cores."""
+    if case.axes.get(CONTROL) != HOG:
+        return None, False
+    told = world.gather((socket.gethostname(), tuple(os.sched_getaffinity(0))))
+    host, own = told[world.rank]
+    ranks = [cores for other, cores in told if other == host]
+    first = next(rank for rank, (other, _) in enumerate(told) if other == host)
+    stall = choose_stall(range(os.cpu_count() or 1), ranks, close_cores(min(own)))
+    return stall if first == world.rank else None, any(world.gather(stall.shared))
+
+
+def _first(world: World, reason: str | None) -> str | None:
+    """Return the first rank's reason on every rank, so that all go the same way."""
+    return next((said for said in world.gather(reason) if said is not None), None)
+
+
+def _prepare(
+    measurement: Measurement, case: Case, context: Context
+) -> tuple[Operation | None, str | None]:
+    """Return the operation, or the reason why this rank has none."""
+    try:
+        return measurement.prepare(case, context), None
+    except UnpreparedError as error:
+        return None, str(error)
+    except MemoryError as error:
+        return None, f"rank {context.communicator.rank}: not enough memory: {error}"
+
+
+def _measure(
+    operation: Operation,
+    place: int,
+    measurement: Measurement,
+    rule: Sampling,
+    world: World,
+    context: Context,
+    watch: _Watch,
+) -> Outcome:
+    """Verify, sample and verify with another pattern; ranks that take no part sleep."""
+    apart = len(set(world.gather(place))) > 1
+    active = world.split(place) if apart else world
+    told = Measured()
+    if not operation.idle:
+        told = _measure_among(active, operation, measurement, rule, context, watch)
+    world.sleep_until_all_arrive()
+    if apart:
+        active.free()
+    params: dict[str, Axis] = dict(operation.params)
+    if operation.overhead_s is not None:
+        params["overhead_ns"] = round(operation.overhead_s * 1e9)
+    return Outcome(place, told, operation.timing_layer, params)
+
+
+def _measure_among(
+    active: World,
+    operation: Operation,
+    measurement: Measurement,
+    rule: Sampling,
+    context: Context,
+    watch: _Watch,
+) -> Measured:
+    """Verify, sample and verify with another pattern, on ranks that all take part."""
+    before = operation.verify(seed=1)
+    context.alive()
+    measured = accounted = None
+    loads: list[GpuLoad | None] = []
+    # A wrong answer is not worth timing.
+    if not any(checked.bytes_wrong for checked in active.gather(before)):
+        account = _open_account(operation, active, watch) if watch.counters else None
+        run = account.run if account else operation.run
+        clocks = _open_clocks(operation, context) if watch.clocks else []
+        busy = not (isinstance(operation, Sleeps) and operation.sleeps)
+        measured = _sample_undisturbed(
+            _heard(run, context), measurement.tolerance, rule, active, context, busy
+        )
+        loads = [clock.close() for clock in clocks]
+        accounted = account.close() if account else None
+    after = operation.verify(seed=2)
+    checked = Checked(
+        before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
+    )
+    return Measured(measured, checked, accounted, tuple(load for load in loads if load))
+
+
+def _open_clocks(operation: Operation, context: Context) -> list[ClockWatch]:
+    """Watch the GPUs that the operation names, else that of this rank, where it has one."""
+    if isinstance(operation, NamesGpus):
+        return [ClockWatch(address) for address in operation.gpus]
+    device = context.memories.opened("device")
+    return [ClockWatch(device.pci_address)] if isinstance(device, KnowsSlot) else []
+
+
+def _heard(run: Run, context: Context) -> Run:
+    """Return the loop followed by a sign of life, which is outside its times."""
+
+    def run_and_tell(seconds: Seconds, loops: int) -> None:
+        run(seconds, loops)
+        context.alive()
+
+    return run_and_tell
+
+
+def _open_account(operation: Operation, active: World, watch: _Watch) -> Account:
+    """Have the first rank of every host read its counters."""
+    hosts = active.gather(socket.gethostname())
+    reads = hosts.index(hosts[active.rank]) == active.rank
+    return Account(operation.run, reads, watch.gpus)
+
+
+def _sample_undisturbed(
+    run: Run, tolerance: float, rule: Sampling, active: World, context: Context, busy: bool
+) -> Pass:
+    """Sample, and sample again while others run on our cores; keep the least disturbed pass.
+
+    The scheduler says which pass that is, not the times: choosing by those would flatter them.
+    """
+    best: Pass | None = None
+    for count in range(1, MOST_PASSES + 1):
+        if best is not None:
+            time.sleep(PAUSE_S)
+        begin_s, begin_running_s = time.perf_counter(), time.thread_time()
+        sampled = sample(run, active.broadcast, rule, tolerance, context.clock)
+        running_s = time.thread_time() - begin_running_s
+        away = 1 - running_s / (time.perf_counter() - begin_s)
+        preempted = max(active.gather(away if busy else 0.0))
+        if best is None or preempted < best.preempted:
+            best = Pass(sampled, max(0.0, preempted), count)
+        best = best._replace(passes=count)
+        if preempted <= MOST_PREEMPTED or not context.own_cores:
+            break
+    if best is None:
+        raise RuntimeError("a case was never sampled")
+    return best

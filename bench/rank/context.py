@@ -1,0 +1,98 @@
+"""Opens what a rank hands its measurements: loops, kinds of memory, threads, the BLAS."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from threadpoolctl import threadpool_info
+
+from bench.contracts import Context, FollowsSteps, GpuCalls, TakesDevice
+from bench.machine.aware import Maker, judge_stack, read_stack
+from bench.machine.cpu import last_cache_bytes
+from bench.machine.memory import read_numa
+from bench.machine.sysfs import parse_cpu_list
+from bench.rank.memory import LazyMemories, Place
+from bench.rank.memory.nccl import Nccl
+from bench.rank.perftest import Perftest
+from bench.rank.timing.layers import (
+    loaded_library,
+    open_copy_queue,
+    open_memory_loops,
+    open_message_loops,
+)
+from bench.rank.timing.queued import QueuedLoops
+from bench.rank.world import World
+
+
+def open_context(
+    world: World,
+    threads: int,
+    alive: Callable[[], None] = lambda: None,
+    died_in: str | None = None,
+) -> Context:
+    """Return the context of this rank; the loops are compiled when it returns.
+
+    Args:
+        world: of the job.
+        threads: of the BLAS.
+        alive: called between timed regions.
+        died_in: a case in which a job ended whose MPI was handed addresses of a GPU.
+    """
+    message_loops = None if world.mpi is None else open_message_loops(world.mpi)
+    place = Place(open_copy_queue, _local_rank(world), _numa_cpus())
+
+    def follow_by(calls: GpuCalls) -> FollowsSteps:
+        return QueuedLoops(calls, message_loops, world.rank, world.size)
+
+    return Context(
+        communicator=world,
+        memory_loops=open_memory_loops(),
+        message_loops=message_loops,
+        memories=LazyMemories(place),
+        gpu_library=Nccl(lambda: place.gpu, world, follow_by),
+        threads=threads,
+        blas=_blas_name(),
+        clock=time.perf_counter,
+        last_cache_bytes=last_cache_bytes(Path("/")),
+        alive=alive,
+        own_cores=world.local_size * threads <= (os.cpu_count() or 1),
+        takes_device=None if world.mpi is None else partial(_judge_mpi, world.library),
+        died_in=died_in,
+        verbs=None if world.mpi is None else Perftest(_own_numa()),
+    )
+
+
+def _judge_mpi(version: str | None, maker: Maker, collective: bool) -> TakesDevice:
+    """Return whether the MPI of this process takes addresses of a GPU."""
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    library = None
+    with contextlib.suppress(OSError):
+        library = loaded_library(maps)
+    stack = read_stack(version, library, maps, os.environ)
+    return judge_stack(stack, maker, collective)
+
+
+def _local_rank(world: World) -> int:
+    """Return the number of this rank among those of its node."""
+    return world.nodes[: world.rank].count(world.nodes[world.rank])
+
+
+def _own_numa() -> int | None:
+    """Return the NUMA node of all cores that this rank may use; None where there are several."""
+    own = os.sched_getaffinity(0)
+    return next((node for node, cpus in _numa_cpus().items() if own <= {*cpus}), None)
+
+
+def _numa_cpus() -> dict[int, tuple[int, ...]]:
+    return {node.node: parse_cpu_list(node.cpus or "") or () for node in read_numa(Path("/"))}
+
+
+def _blas_name() -> str:
+    """Return the BLAS that NumPy loaded, such as `openblas-0.3.30`, or `unknown`."""
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            return f"{library['internal_api']}-{library['version'] or 'unknown'}"
+    return "unknown"

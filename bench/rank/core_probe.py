@@ -1,0 +1,140 @@
+"""The state of the path between two ranks: probed, and brought back to its best.
+
+A virtual machine's host moves its cores: the latency between two of them was 130 and 355 ns, for
+seconds to minutes each, as they shared a cache or did not. A core that goes idle and is woken by
+the other one is put near it by the host's scheduler (Linux pulls a woken thread to its waker), so
+ranks that block and wake each other return to the fast state; spinning or sleeping does not.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from bench.contracts import Buffer, Context, Peer
+from bench.rank.world import World
+
+SLOW = 1.12
+"""A probe over so many times the best one says that the state is another."""
+APART = 1.5
+"""So many times the best one, and the cores share no cache; smaller changes are the clock's, and
+no wake-up mends them."""
+MOST_TRIES = 4
+"""Of wake-ups in a row before one case."""
+MOST_FRUITLESS = 32
+"""In a job: where they do not help, they only cost time."""
+_WAKES = 200
+_IDLE_S = 0.0005
+_PROBE_BYTES = 8
+_PROBE_LOOPS = 500
+_PROBES = 9
+
+
+class Probe:
+    """An 8-byte ping-pong of milliseconds, the same before and after every case.
+
+    Args:
+        world: two ranks.
+        context: with loops for messages.
+        reference_s: the best state that earlier jobs saw, None where this is the first.
+    """
+
+    def __init__(self, world: World, context: Context, reference_s: float | None) -> None:
+        self._world = world
+        self._loops = context.message_loops
+        self._peer = Peer(world.size - 1 if world.rank == 0 else 0, world.rank == 0)
+        host = context.memories["host"]
+        self._buffers: tuple[Buffer, Buffer] = (host.allocate(8), host.allocate(8))
+        self._wake = open_wake(world)
+        self._tries_left = MOST_FRUITLESS
+        self.reference_s = reference_s
+        self.best_s = np.inf if reference_s is None else reference_s
+        if reference_s is None and self._wake is not None:
+            self._wake()
+
+    def look(self) -> float:
+        """Return the state now, in seconds of a one-way message, and remember the best.
+
+        It is the same on both ranks.
+        """
+        times = np.empty(_PROBES)
+        if self._loops is not None:
+            send, receive = (buffer.address for buffer in self._buffers)
+            self._loops.pingpong(times, _PROBE_LOOPS, send, receive, _PROBE_BYTES, self._peer)
+        state: float = self._world.broadcast(float(np.median(times)))
+        self.best_s = min(self.best_s, state)
+        return state
+
+    def settle(self) -> float:
+        """Return the state now; where it is far off, the ranks first wake each other."""
+        state = self.look()
+        for _ in range(MOST_TRIES):
+            if self._wake is None or self._tries_left == 0 or not self._is_apart(state):
+                break
+            self._wake()
+            state = self.look()
+            self._tries_left -= self._is_apart(state)
+        return state
+
+    def _is_apart(self, state: float) -> bool:
+        return state > APART * self.best_s
+
+    def is_slow(self, state: float) -> bool:
+        """Return whether a state is worse than the best one."""
+        return state > SLOW * self.best_s
+
+    def moved_percent(self, state: float) -> int | None:
+        """Return a state in per cent of the earlier jobs' best, None where they are the same.
+
+        Models were calibrated there: a faster state is as foreign to them as a slower one.
+        """
+        ratio = state / (self.best_s if self.reference_s is None else self.reference_s)
+        return None if 1 / SLOW <= ratio <= SLOW else round(100 * ratio)
+
+
+def open_wake(world: World) -> Callable[[], None] | None:
+    """Return what lets two ranks of one node block and wake each other, a quarter of a second long.
+
+    None where they are on different nodes, or share no folder for the two pipes.
+    """
+    if world.size != 2 or world.local_size != 2:
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="clusterbench-")) if world.rank == 0 else None
+    ends = _open_pipes(Path(world.broadcast(folder)), world)
+    if not all(world.gather(ends is not None)) or ends is None:
+        return None
+    incoming, outgoing = ends if world.rank == 0 else ends[::-1]
+
+    def wake() -> None:
+        for _ in range(_WAKES):
+            if world.rank == 1:
+                os.read(incoming, 1)
+            time.sleep(_IDLE_S)
+            os.write(outgoing, b".")
+            if world.rank == 0:
+                os.read(incoming, 1)
+
+    return wake
+
+
+def _open_pipes(folder: Path, world: World) -> tuple[int, int] | None:
+    """Open two named pipes in a folder that rank 0 made, and remove them once both have them."""
+    paths = (folder / "to0", folder / "to1")
+    if world.rank == 0:
+        for path in paths:
+            os.mkfifo(path, 0o600)
+    world.gather(None)
+    try:
+        # For reading and writing: to open one end alone would wait for the other.
+        ends = (os.open(paths[0], os.O_RDWR), os.open(paths[1], os.O_RDWR))
+    except OSError:
+        ends = None
+    world.gather(None)
+    if world.rank == 0:
+        for path in paths:
+            path.unlink()
+        folder.rmdir()
+    return ends

@@ -1,0 +1,105 @@
+"""The cases of a job in order, and once more those that met the machine in a slow state.
+
+A probe before and after each case tells the state, the same for all cases. It decides, never the
+case's own result. Calibration cases wait for the end of their round, since only then the best state
+is known; a model fitted across two states predicts neither.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.contracts import Context
+from bench.core.events import CaseEnded, CaseStarted, Done, Event
+from bench.core.records import Case, Job, Stage
+from bench.measure.expansion import group_cases
+from bench.rank.case import execute_at_once, execute_case
+from bench.rank.core_probe import Probe
+from bench.rank.world import World
+
+MOST_ROUNDS = 4
+MOST_AGAIN_S = 10.0
+"""Time for measuring again in a job, and no more than its first round took: a quick look must stay
+quick."""
+
+
+class _Measured(NamedTuple):
+    """What a case yielded, when, and in which state."""
+
+    case: Case
+    events: list[Event]
+    begin_s: float
+    state: float
+
+
+def execute_job(job: Job, world: World, context: Context) -> Iterator[Event]:
+    """Measure every case of a job; the events are complete on rank 0.
+
+    Returns:
+        The events, in an order in which those of a case follow each other.
+    """
+    # More than two ranks sleep beside the pair, and more ranks than cores have no steady state.
+    if world.size != 2 or context.message_loops is None or not context.own_cores:
+        for cases in group_cases(job.cases):
+            yield from _at_once(cases, job, world, context)
+        yield Done(job.id, job.reference_s)
+        return
+    probe = Probe(world, context, job.reference_s)
+    yield from _in_rounds(job, world, context, probe)
+    yield Done(job.id, probe.best_s)
+
+
+def _at_once(cases: tuple[Case, ...], job: Job, world: World, context: Context) -> Iterator[Event]:
+    """Measure cases together; while they run, the first one of them is the one that is told of."""
+    begin_s = time.perf_counter()
+    yield CaseStarted(cases[0].id)
+    outcomes = execute_at_once(cases, job.sampling, world, context)
+    for case, events in zip(cases, outcomes, strict=True):
+        if case is not cases[0]:
+            yield CaseStarted(case.id, time.perf_counter() - begin_s)
+        yield from events
+
+
+def _in_rounds(job: Job, world: World, context: Context, probe: Probe) -> Iterator[Event]:
+    hold = job.stage is Stage.CALIBRATE
+    waiting: dict[str, _Measured] = {}
+    begin_s, again_until_s = time.perf_counter(), np.inf
+    queue = list(job.cases)
+    for round_number in range(MOST_ROUNDS):
+        for case in queue:
+            if world.broadcast(time.perf_counter() > again_until_s):
+                break
+            yield CaseStarted(case.id)
+            new = _measure(case, job, world, context, probe)
+            old = waiting.get(case.id)
+            waiting[case.id] = new if old is None or new.state < old.state else old
+            if not hold and not probe.is_slow(waiting[case.id].state):
+                yield from _tell(waiting.pop(case.id), probe)
+        steady = [name for name, one in waiting.items() if not probe.is_slow(one.state)]
+        for name in steady:
+            yield from _tell(waiting.pop(name), probe)
+        queue = [one.case for one in waiting.values()]
+        if round_number == 0:
+            now_s = time.perf_counter()
+            again_until_s = now_s + min(MOST_AGAIN_S, now_s - begin_s)
+    for one in waiting.values():
+        yield from _tell(one, probe)
+
+
+def _measure(case: Case, job: Job, world: World, context: Context, probe: Probe) -> _Measured:
+    begin_s = time.perf_counter()
+    before = probe.settle()
+    events = list(execute_case(case, job.sampling, world, context))
+    return _Measured(case, events, begin_s, max(before, probe.look()))
+
+
+def _tell(measured: _Measured, probe: Probe) -> Iterator[Event]:
+    """Return the events of a case that is over; where its state was another, the row says so."""
+    yield CaseStarted(measured.case.id, time.perf_counter() - measured.begin_s)
+    moved_percent = probe.moved_percent(measured.state)
+    for event in measured.events:
+        if isinstance(event, CaseEnded) and moved_percent is not None:
+            event.params["state_percent"] = moved_percent
+        yield event

@@ -1,0 +1,106 @@
+"""Kinds of memory by name: where the buffers of a case come from.
+
+A GPU is not touched, nor CuPy loaded, before a case asks for its memory: that takes seconds, and
+hundreds of megabytes on the GPU.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+
+from bench.contracts import CopyQueue, Memories, Memory
+from bench.rank.memory.device import WorkingDevice
+from bench.rank.memory.gpu import Gpu, MissingMemoryError, PinnedMemory
+from bench.rank.memory.host import HostMemory
+from bench.rank.memory.place import work_on
+from bench.rank.memory.standin import StandinMemory
+
+
+class Place:
+    """Where a rank is, as its memory sees it.
+
+    Args:
+        queue: makes the queue of the device that is made of host memory.
+        local_rank: number of this rank among those of its node.
+        numa: CPUs of each NUMA node.
+    """
+
+    def __init__(
+        self,
+        queue: Callable[[], CopyQueue],
+        local_rank: int = 0,
+        numa: Mapping[int, tuple[int, ...]] | None = None,
+    ) -> None:
+        self._open_queue = queue
+        self._local_rank = local_rank
+        self._numa = numa or {}
+
+    @cached_property
+    def gpu(self) -> Gpu:
+        """The GPU of this rank; raises MissingMemoryError where there is none."""
+        return Gpu(self._local_rank)
+
+    @cached_property
+    def queue(self) -> CopyQueue:
+        """The queue of the device that is made of host memory."""
+        return self._open_queue()
+
+    def cpus(self, node: str) -> tuple[int, ...]:
+        """Return the CPUs of a NUMA node, by its number in decimal; none for no node."""
+        if not node:
+            return ()
+        cpus = self._numa.get(int(node), ())
+        try:
+            return work_on(cpus, lambda: cpus) if cpus else _no_cpus(node)
+        except OSError as error:
+            raise MissingMemoryError(
+                f"it needs leave to run on NUMA node {node} ({error})"
+            ) from error
+
+
+def _no_cpus(node: str) -> tuple[int, ...]:
+    raise MissingMemoryError(f"it needs a NUMA node {node} with CPUs")
+
+
+KINDS: dict[str, Callable[[Place, str], Memory]] = {
+    "host": lambda place, node: HostMemory(place.cpus(node)),
+    "pinned": lambda place, node: PinnedMemory(place.gpu, place.cpus(node)),
+    "device": lambda place, _node: WorkingDevice(place.gpu),
+    "standin": lambda place, _node: StandinMemory(place.queue),
+}
+"""Opens each kind at a place, on a NUMA node that is named by its number; '' for any."""
+
+
+class LazyMemories(Memories):
+    """The kinds of memory at a place."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._opened: dict[str, Memory] = {}
+        self._reasons: dict[str, str] = {}
+
+    def lacks(self, name: str) -> str | None:
+        """Return why this rank has no such memory, and what it needs; None where it has."""
+        if name not in self._opened and name not in self._reasons:
+            kind, _, node = name.partition("@")
+            try:
+                self._opened[name] = KINDS[kind](self._place, node)
+            except MissingMemoryError as error:
+                where = f" on NUMA node {node}" if node else ""
+                self._reasons[name] = f"no {kind} memory{where} here: {error}"
+        return self._reasons.get(name)
+
+    def opened(self, name: str) -> Memory | None:
+        """Return a kind that some case has asked for already; None where none has."""
+        return self._opened.get(name)
+
+    def __getitem__(self, name: str) -> Memory:
+        reason = self.lacks(name)
+        if reason is not None:
+            raise KeyError(reason)
+        return self._opened[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in KINDS if self.lacks(name) is None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

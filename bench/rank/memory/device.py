@@ -1,0 +1,49 @@
+"""What the GPU of a rank does with what lies in its memory: products, and copies in streams."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from bench.contracts import Transfer
+from bench.rank.memory.copies import HeldCopies
+from bench.rank.memory.gpu import DeviceMemory
+from bench.rank.memory.peers import Peers
+from bench.rank.memory.product import GpuProduct, count_sets, lacks_type
+
+
+class WorkingDevice(DeviceMemory):
+    """Memory of this rank's GPU, which multiplies and copies what lies there and times it."""
+
+    @cached_property
+    def _peers(self) -> Peers:
+        return Peers(self.gpu)
+
+    def open_copies(self, transfers: Sequence[Transfer], engine: str) -> HeldCopies:
+        """Return copies that begin together, by the copy engines or by a kernel."""
+        return HeldCopies(self._peers.get, self.gpu, transfers, engine)
+
+    def lacks_gpus(self, count: int) -> str | None:
+        """Return why this process cannot drive the first so many GPUs, or None."""
+        return self._peers.lacks(count)
+
+    def on_gpu(self, number: int) -> DeviceMemory:
+        """Return the memory of one of the GPUs."""
+        return DeviceMemory(self._peers.get(number))
+
+    def let_reach(self, one: int, other: int) -> bool:
+        """Return whether two GPUs reach each other's memory; from here on they may."""
+        return self._peers.let_reach(one, other)
+
+    def lacks_type(self, dtype: str) -> str | None:
+        """Return why the device multiplies no such numbers, or None."""
+        return lacks_type(dtype, bool(self.gpu.runtime.is_hip))
+
+    @cached_property
+    def cache_bytes(self) -> int:
+        """Bytes of the L2 cache."""
+        runtime = self.gpu.runtime
+        return int(runtime.deviceGetAttribute(runtime.cudaDevAttrL2CacheSize, self.gpu.number))
+
+    def open_product(self, m: int, n: int, k: int, dtype: str, cold: bool) -> GpuProduct:
+        """Return a product; a cold one takes turns among matrices of twice the L2 cache."""
+        sets = count_sets(m, n, k, dtype, self.cache_bytes) if cold else 1
+        return GpuProduct(self, (m, n, k), dtype, sets, self.cache_bytes)

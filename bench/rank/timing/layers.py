@@ -1,0 +1,115 @@
+"""Choice of the timing layer: native where numba can compile, interpreted where it cannot."""
+
+import ctypes
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.contracts import CopyQueue, MemoryLoops, MessageLoops
+
+CACHE_VARIABLE = "NUMBA_CACHE_DIR"
+_LIBRARY = re.compile(r"/lib(?:p?mpi|mpich)[^/]*\.so[^/]*$")
+"""libmpi.so.40, libmpi_abi.so.0, libmpich.so.12, libmpi_cray.so.12, ..."""
+
+
+def cache_folder() -> Path:
+    """Return a private folder for compiled loops, in the user's cache or else in /tmp.
+
+    Compiled code is executed as it is read, so a folder that others may write is not used.
+    """
+    candidates = [Path(tempfile.gettempdir()) / f"clusterbench-{os.getuid()}"]
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME")
+    if base and Path(base).is_absolute():
+        cache = Path(base) if os.environ.get("XDG_CACHE_HOME") else Path(base) / ".cache"
+        candidates.insert(0, cache / "clusterbench")
+    for folder in candidates:
+        if _is_private(folder):
+            return folder
+    return Path(tempfile.mkdtemp(prefix="clusterbench-"))
+
+
+def _is_private(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.lstat()
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        return False
+    return (
+        writable
+        and not folder.is_symlink()
+        and status.st_uid == os.getuid()
+        and status.st_mode & 0o022 == 0
+    )
+
+
+def prepare_cache() -> None:
+    """Tell numba where to keep compiled loops, before it is imported."""
+    if CACHE_VARIABLE not in os.environ:
+        os.environ[CACHE_VARIABLE] = str(cache_folder())
+
+
+def open_memory_loops() -> MemoryLoops:
+    """Return native memory loops, or interpreted ones where numba is missing or broken."""
+    prepare_cache()
+    try:
+        from bench.rank.timing.native import NativeMemoryLoops
+    except ImportError:
+        from bench.rank.timing.interpreted import NumpyMemoryLoops
+
+        return NumpyMemoryLoops()
+    return NativeMemoryLoops()
+
+
+def open_copy_queue() -> CopyQueue:
+    """Return a native queue of copies, or an interpreted one where numba is missing or broken."""
+    prepare_cache()
+    try:
+        from bench.rank.timing.queue import NativeQueue
+    except ImportError:
+        from bench.rank.timing.interpreted import InterpretedQueue
+
+        return InterpretedQueue()
+    return NativeQueue()
+
+
+def open_message_loops(mpi: Any) -> MessageLoops:
+    """Return native message loops over the loaded MPI library, or interpreted ones.
+
+    Args:
+        mpi: the `mpi4py.MPI` module, initialised.
+    """
+    prepare_cache()
+    try:
+        from bench.rank.timing.calls import Handles, find_calls
+        from bench.rank.timing.native import NativeMessageLoops
+
+        calls = find_calls(loaded_library())
+    except (ImportError, OSError):
+        from bench.rank.timing.interpreted import Mpi4pyMessageLoops
+
+        return Mpi4pyMessageLoops(mpi)
+    size = mpi._sizeof(mpi.Comm)
+    passed = (mpi.COMM_WORLD, mpi.BYTE, mpi.FLOAT, mpi.DOUBLE, mpi.SUM)
+    return NativeMessageLoops(calls, Handles(size, *(_handle(mpi, h, size) for h in passed)))
+
+
+def loaded_library(maps: str | None = None) -> str:
+    """Return the path of the MPI library in this process's map.
+
+    Raises:
+        OSError: where there is none that defines MPI_Send.
+    """
+    text = Path("/proc/self/maps").read_text() if maps is None else maps
+    paths = dict.fromkeys(line.split(maxsplit=5)[5] for line in text.splitlines() if "/lib" in line)
+    for path in paths:
+        if _LIBRARY.search(path) and hasattr(ctypes.CDLL(path), "MPI_Send"):
+            return path
+    raise OSError("no MPI library in this process")
+
+
+def _handle(mpi: Any, thing: Any, size: int) -> int:
+    kind = ctypes.c_int32 if size == 4 else ctypes.c_int64
+    return kind.from_address(mpi._addressof(thing)).value

@@ -1,0 +1,140 @@
+"""Warm-up, calibration of loops, and the stopping rule, over an injected clock.
+
+Rank 0 decides and broadcasts between timed regions, so that all ranks run equal counts. Sampling
+may stop only at geometric checkpoints: testing after every sample would stop on lucky streaks.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bench.contracts import Clock, Seconds
+from bench.core.orderstats import relative_half_width
+from bench.core.records import Sampling
+
+CHECKPOINTS = (30, 60, 120, 240, 400)
+LEAST_SAMPLES = 5
+"""Taken even where the cap is over."""
+SLOW_SAMPLE_S = 1.0
+"""Samples that last longer are taken one at a time: a runner waits for signs of life."""
+LEAST_SAMPLE_S = 20e-6
+"""A thousand ticks of a nanosecond clock are 1 us; 20 us also bury the clock's own 20 to 40 ns."""
+LEAST_WARMUPS = 10
+LEAST_WARMUPS_SHORT = 100
+"""Operations under 20 us warm caches, branch predictors and connections over more calls."""
+SETTLED = 0.02
+"""Warm-up is over when the medians of its halves differ by less."""
+MOST_LOOPS = 2**20
+
+Run = Callable[[Seconds, int], None]
+"""Fills the array with one time per operation for each sample of so many loops."""
+Broadcast = Callable[[Any], Any]
+
+
+class Sampled(msgspec.Struct, frozen=True):
+    """The samples of one rank."""
+
+    seconds: Seconds
+    loops: int
+    warmups: int
+    """Operations run before the first sample."""
+    converged: bool
+
+
+def sample(
+    run: Run, broadcast: Broadcast, rule: Sampling, tolerance: float, clock: Clock
+) -> Sampled:
+    """Warm up, choose the loops of a sample, and sample until the median is known well enough."""
+    warmups, per_operation = _warm_up(run, broadcast, rule, clock)
+    loops = _choose_loops(per_operation)
+    first = 1 if per_operation * loops >= SLOW_SAMPLE_S else LEAST_SAMPLES
+    seconds, converged = _collect(run, broadcast, rule, tolerance, clock, loops, first)
+    return Sampled(seconds, loops, warmups, converged)
+
+
+def _warm_up(run: Run, broadcast: Broadcast, rule: Sampling, clock: Clock) -> tuple[int, float]:
+    """Return the operations run, and the seconds that one takes, as rank 0 saw them."""
+    begin = clock()
+    times: list[float] = []
+    operations = 0
+    loops = 1
+    while loops:
+        batch = np.empty(1)
+        run(batch, loops)
+        operations += loops
+        times.append(float(batch[0]))
+        loops = broadcast(_next_warmup(times, operations, loops, clock() - begin, rule))
+    return operations, broadcast(float(np.median(times[len(times) // 2 :])))
+
+
+def _next_warmup(
+    times: list[float], operations: int, loops: int, elapsed_s: float, rule: Sampling
+) -> int:
+    """Return the operations of the next warm-up batch; 0 ends the warm-up."""
+    if elapsed_s >= rule.warmup_cap_s:
+        return 0
+    short = times[-1] < LEAST_SAMPLE_S
+    enough = operations >= (LEAST_WARMUPS_SHORT if short else LEAST_WARMUPS)
+    if enough and elapsed_s >= rule.warmup_s and _settled(times):
+        return 0
+    # Batches of about a fiftieth of the warm-up: enough of them to see a drift.
+    wanted = int(rule.warmup_s / 50 / max(times[-1], 1e-9))
+    return max(1, min(wanted, 2 * loops, MOST_LOOPS))
+
+
+def _settled(times: list[float]) -> bool:
+    half = len(times) // 2
+    if half < 2:
+        return False
+    early, late = np.median(times[:half]), np.median(times[half:])
+    return bool(abs(late - early) <= SETTLED * early)
+
+
+def _choose_loops(per_operation_s: float) -> int:
+    """Return the power of two that makes a sample last at least 20 us."""
+    ratio = LEAST_SAMPLE_S / max(per_operation_s, 1e-10)
+    return 1 if ratio <= 1 else min(MOST_LOOPS, 2 ** math.ceil(math.log2(ratio)))
+
+
+def _collect(
+    run: Run,
+    broadcast: Broadcast,
+    rule: Sampling,
+    tolerance: float,
+    clock: Clock,
+    loops: int,
+    first: int,
+) -> tuple[Seconds, bool]:
+    begin = clock()
+    seconds = np.empty(CHECKPOINTS[-1])
+    taken = 0
+    block = first
+    while block:
+        run(seconds[taken : taken + block], loops)
+        taken += block
+        block, converged = broadcast(
+            _next_block(seconds[:taken], clock() - begin, loops, rule, tolerance)
+        )
+    return seconds[:taken].copy(), converged
+
+
+def _next_block(
+    seconds: Seconds, elapsed_s: float, loops: int, rule: Sampling, tolerance: float
+) -> tuple[int, bool]:
+    """Return the samples to take before looking again (0 ends), and whether it converged."""
+    taken = len(seconds)
+    if taken < LEAST_SAMPLES:
+        return 1, False
+    if taken in CHECKPOINTS and relative_half_width(seconds) <= tolerance:
+        return 0, True
+    checkpoint = next((c for c in CHECKPOINTS if c > taken), None)
+    left_s = rule.cap_s - elapsed_s
+    if checkpoint is None or left_s <= 0:
+        return 0, False
+    # A sample costs more than it shows where ranks meet first, or take turns.
+    each_s = max(float(np.median(seconds)) * loops, elapsed_s / taken, 1e-9)
+    affordable = int(left_s / each_s)
+    return max(1, min(checkpoint - taken, affordable)), False

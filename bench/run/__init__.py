@@ -1,0 +1,1 @@
+"""From a request to a finished folder, on the host where the command runs."""

@@ -1,0 +1,203 @@
+"""One start of a job: its process, what its events tell, and why it ended if it ended early."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from bench.contracts import LaunchCommand
+from bench.core.clock import earlier
+from bench.core.errors import LaunchError
+from bench.core.events import (
+    CaseEnded,
+    CaseStarted,
+    CorruptEventError,
+    Done,
+    Event,
+    Facts,
+    Failure,
+    Queued,
+    Samples,
+    decode,
+)
+from bench.core.records import Case, Job, Status
+from bench.measure.pair import pair_ranks
+from bench.run.deadline import END_DEADLINE_S, START_DEADLINE_S, case_deadline_s
+from bench.run.process import JobProcess
+from bench.run.silence import ask_ranks
+from bench.store.recorder import Recorder
+
+_MOST_STEP_S = 5.0
+"""A second in which this process or its machine stood still for longer is not held against a job,
+which may have stood still as well."""
+
+
+class Listener(Protocol):
+    """Told what an attempt learns, as it learns it."""
+
+    def queued(self, event: Queued) -> None:
+        """The job waits for its nodes, or has just got them."""
+
+    def facts_known(self, attempt: "Attempt") -> None:
+        """The ranks have told where they run."""
+
+    def case_started(self, attempt: "Attempt") -> None:
+        """`attempt.current` begins."""
+
+    def case_ended(self, attempt: "Attempt", case: Case, ended: CaseEnded) -> None:
+        """A case ended; its samples are in `attempt.samples`."""
+
+    def waiting(self) -> None:
+        """Nothing happened for a second."""
+
+
+class Attempt:
+    """Runs a job once.
+
+    Args:
+        high_s: predicted upper times of one operation, by case, as far as there are any.
+    """
+
+    def __init__(
+        self, job: Job, recorder: Recorder, listener: Listener, high_s: Mapping[str, float]
+    ) -> None:
+        self.job = job
+        self._high_s = high_s
+        self.facts: Facts | None = None
+        self.current: Case | None = None
+        """The case that has begun and not ended."""
+        self.started_utc: str | None = None
+        self.samples: dict[int, tuple[float, ...]] = {}
+        """Seconds of the current case, by rank."""
+        self.any_started = False
+        self.reference_s: float | None = None
+        """Best state of the machine that the job's probe saw."""
+        self._recorder = recorder
+        self._listener = listener
+        self._cases = {case.id: case for case in job.cases}
+        self._done = False
+        self._torn = False
+        """Something was said since the current case began that did not arrive whole."""
+        self._failure: str | None = None
+        self._silent_s = 0.0
+        """Since the last event; other output is no sign that the case goes on."""
+        self._looked_s = time.monotonic()
+
+    def execute(self, command: LaunchCommand) -> str | None:
+        """Run the job; return None where all its cases ended, else the reason why not."""
+        job, recorder = self.job, self._recorder
+        recorder.note("start", job.id, job.attempt, tokens=command.tokens, env=command.env)
+        try:
+            process = JobProcess(command, job, recorder.log_file(job.id, job.attempt))
+        except LaunchError as error:
+            return str(error)
+        status = None
+        try:
+            for line in process.lines(self._may_go_on):
+                self._read(line)
+        finally:
+            status = process.end()
+            recorder.note("end", job.id, job.attempt, exit_status=status)
+        if self._failure is not None or not self._done:
+            return self._failure or _describe(status, process.last_words())
+        return f"the job did not tell how {len(self._cases)} cases ended" if self._cases else None
+
+    def _may_go_on(self) -> bool:
+        """Return whether the job may take more time; where not, the reason is known after."""
+        now_s = time.monotonic()
+        self._silent_s += min(now_s - self._looked_s, _MOST_STEP_S)
+        self._looked_s = now_s
+        if self._silent_s > 0.5:
+            self._listener.waiting()
+        deadline_s = self._deadline_s()
+        if self._silent_s <= deadline_s:
+            return True
+        if not self._done:
+            where = f"case {self.current.id}" if self.current else "start-up"
+            who = "; ".join(ask_ranks(self.facts.ranks)) if self.facts else "no rank has spoken yet"
+            self._failure = f"no sign of life for {deadline_s:.0f} s in {where}: {who}"
+        return False
+
+    def _deadline_s(self) -> float:
+        if self._done:
+            return END_DEADLINE_S
+        if self.current is None:
+            return START_DEADLINE_S
+        return case_deadline_s(self.current, self.job.sampling, self._high_s.get(self.current.id))
+
+    def _read(self, line: bytes) -> None:
+        job, note = self.job, self._recorder.note
+        try:
+            event = decode(line)
+        except CorruptEventError as error:
+            text = line.decode(errors="replace")
+            note("corrupt", job.id, job.attempt, line=text, why=str(error))
+            self._torn = True
+            return
+        if event is None:
+            note("log", job.id, job.attempt, line=line.decode(errors="replace"))
+            return
+        self._silent_s = 0.0
+        self._recorder.event(job.id, job.attempt, event)
+        self._take(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Queued():
+                self._listener.queued(event)
+            case Facts():
+                self.facts = event
+                self._listener.facts_known(self)
+            case CaseStarted() if event.case in self._cases:
+                self.current = self._cases[event.case]
+                self.any_started = True
+                self.started_utc = earlier(self._recorder.now(), event.ago_s)
+                self.samples = {}
+                self._torn = False
+                self._listener.case_started(self)
+            case Samples() if self.current is not None and event.case == self.current.id:
+                self.samples[event.rank] = event.seconds
+            case CaseEnded() if self.current is not None and event.case == self.current.id:
+                case, self.current = self.current, None
+                del self._cases[case.id]
+                self._listener.case_ended(self, case, self._trusted(case, event))
+            case Done():
+                self._done = True
+                self.reference_s = event.reference_s
+            case Failure():
+                self._failure = f"rank {event.rank} on {event.host}: {event.reason}"
+            case _:
+                pass  # Hello, or a case that this job does not hold: nothing to keep.
+
+    def _trusted(self, case: Case, ended: CaseEnded) -> CaseEnded:
+        """Return how a case ended: as a failure where not all that was said of it arrived."""
+        # Of more than a pair, rank 0 may sleep; whoever sends first has measured in any case.
+        first, _ = pair_ranks(case, self.job.ranks)
+        whole = not self._torn and first in self.samples and _complete(self.samples)
+        if ended.status is not Status.OK or whole:
+            return ended
+        self.samples = {}
+        why = "its samples did not arrive whole: other output was mixed into them (see the journal)"
+        return msgspec.structs.replace(ended, status=Status.FAILED, reason=why)
+
+    def left(self) -> tuple[Case, ...]:
+        """Return the cases that have not ended, the current one aside."""
+        return tuple(case for case in self._cases.values() if case is not self.current)
+
+
+def _complete(samples: dict[int, tuple[float, ...]]) -> bool:
+    """Return whether all ranks told equally many times, every one of them a time."""
+    counts = {len(seconds) for seconds in samples.values()}
+    times = (s for seconds in samples.values() for s in seconds)
+    return len(counts) == 1 and 0 not in counts and all(map(_is_time, times))
+
+
+def _is_time(seconds: float) -> bool:
+    return 0 < seconds < math.inf
+
+
+def _describe(status: int, last_words: str) -> str:
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
+    return f"the job {how}" + (f": {last_words}" if last_words else "")

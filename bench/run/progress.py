@@ -1,0 +1,150 @@
+"""Progress on standard error: a live bar on a terminal, plain lines elsewhere.
+
+Drawn when a case begins or ends and at most once a second: a bar with a thread of its own would
+take time from the ranks that share its cores.
+"""
+
+import contextlib
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from bench.core.errors import printable
+from bench.core.records import Case, Row, Status
+
+PLAIN_EVERY_S = 5.0
+
+
+class Tally:
+    """Counts the cases that are over: with a row, or waiting for the end of their round."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._begun: set[str] = set()
+
+    def begin(self, case: Case) -> None:
+        """Count a case as the current one."""
+        self._begun.add(case.id)
+
+    def end(self, row: Row) -> None:
+        """Count its row."""
+        self._begun.discard(row.case)
+        self._rows += 1
+
+    @property
+    def done(self) -> int:
+        """The cases before the current one."""
+        return self._rows + max(0, len(self._begun) - 1)
+
+
+class Bar:
+    """The live bar."""
+
+    def __init__(self, total: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.fields[case]}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("elapsed"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
+            # Remaining time from the whole run so far: cases differ by orders of magnitude.
+            speed_estimate_period=3600,
+        )
+        self._tally = Tally()
+        self._task = self._progress.add_task("", total=total, case="starting")
+        self._progress.start()
+
+    def queued(self, where: str) -> None:
+        """Show where the job is."""
+        self._progress.update(self._task, case=printable(where, 40).ljust(40), refresh=True)
+
+    def started(self, case: Case) -> None:
+        """Show the case."""
+        self._tally.begin(case)
+        name = printable(case.id, 40).ljust(40)
+        self._progress.update(self._task, case=name, completed=self._tally.done, refresh=True)
+
+    def ended(self, row: Row) -> None:
+        """Count the case; say what failed."""
+        if row.status is Status.FAILED:
+            self.said(f"{row.case}: failed: {row.reason}")
+        self._tally.end(row)
+        self._progress.update(self._task, completed=self._tally.done)
+
+    def waiting(self) -> None:
+        """Show the time that passes."""
+        self._progress.refresh()
+
+    def said(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._progress.console.print(printable(line, 400), markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+
+class PlainLines:
+    """A line every few seconds."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._tally = Tally()
+        self._begin = self._last = time.monotonic()
+        self._where = ""
+
+    def queued(self, where: str) -> None:
+        """Say where the job is, if that has changed."""
+        if where != self._where:
+            self._where = where
+            self.said(where)
+
+    def started(self, case: Case) -> None:
+        """Say where the run is, if it was not said a moment ago."""
+        self._tally.begin(case)
+        now = time.monotonic()
+        if now - self._last >= PLAIN_EVERY_S:
+            self._last = now
+            elapsed = now - self._begin
+            done = self._tally.done
+            left_s = elapsed / max(1, done) * (self._total - done)
+            self.said(
+                f"{done}/{self._total} cases, {elapsed:.0f} s elapsed, "
+                f"about {left_s:.0f} s left: {case.id}"
+            )
+
+    def ended(self, row: Row) -> None:
+        """Count the case; say what failed."""
+        self._tally.end(row)
+        if row.status is Status.FAILED:
+            self.said(f"{row.case}: failed: {row.reason}")
+
+    def waiting(self) -> None:
+        """Say nothing: a log needs no clock."""
+
+    def said(self, line: str) -> None:
+        """Print a line; a log that takes no more is no reason to end a run."""
+        with contextlib.suppress(OSError):
+            print(printable(line, 400), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing to take away."""
+
+
+def open_progress(total: int) -> Bar | PlainLines:
+    """Return the bar where standard error is a terminal, plain lines elsewhere."""
+    return Bar(total) if sys.stderr.isatty() else PlainLines(total)

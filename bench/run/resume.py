@@ -1,0 +1,164 @@
+"""Continue a run that was interrupted or lost cases: what is missing is measured, nothing else.
+
+Rows that are ok, skipped or wrong answers stay as they are. Rows that failed because a job died,
+fell silent or never started are measured again, in new attempts of their jobs.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.core.errors import RequestError
+from bench.core.records import Finding, Job, Prediction, Row, Sample, Status
+from bench.plan.plan import Plan
+from bench.plan.suite import parse_suite
+from bench.predict.fit import predict_targets
+from bench.run.runner import Predict
+from bench.store.folder import (
+    JOURNAL_FILE,
+    PREDICTIONS_FILE,
+    RESULTS_FILE,
+    SAMPLES_FILE,
+    RunFolder,
+    RunMeta,
+    csv_header,
+    csv_lines,
+    csv_text,
+    remove_unfinished,
+    replace_file,
+    storage_error,
+)
+
+
+def is_final(row: Row) -> bool:
+    """Return whether a row stays: measured, skipped with a reason, or a wrong answer."""
+    return row.status is not Status.FAILED or bool(row.bytes_wrong)
+
+
+def stored_plan(meta: RunMeta) -> Plan:
+    """Return the plan that a run was started with."""
+    suite = parse_suite(meta.suite_text, f"the suite in {meta.run}")
+    return Plan(suite, meta.seed, meta.launches, meta.plan)
+
+
+def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
+    """Return a warning for each difference that makes rows of then and now incomparable.
+
+    Raises:
+        RequestError: where there is one, unless forced.
+    """
+    differences = [
+        f"{what} was {before or 'unknown'} and is {after or 'unknown'}"
+        for what, before, after in (
+            ("clusterbench", then.version, now.version),
+            ("launcher", then.launcher, now.launcher),
+            ("MPI", _mpi(then), _mpi(now)),
+        )
+        if before != after
+    ]
+    if differences and not force:
+        raise RequestError(
+            f"cannot resume {then.run}: {'; '.join(differences)}; rows of both in one run would "
+            "mislead: start a new run, or accept it with --force"
+        )
+    return [
+        Finding(
+            name="changed-on-resume",
+            level="warning",
+            text=f"the run was resumed although {difference}",
+            advice="compare rows of different attempts with care, or measure again in a new run",
+        )
+        for difference in differences
+    ]
+
+
+def _mpi(meta: RunMeta) -> str:
+    return " ".join(meta.mpi.get(key) or "" for key in ("name", "version", "library")).strip()
+
+
+def cut_back(run: RunFolder) -> list[Row]:
+    """Drop rows that will be measured again and what a crash tore; return the rows that stay.
+
+    Each file is changed in one step, samples last: a row that is there has all its samples. A file
+    from which nothing is dropped is left alone, since a disk that was full has no room for two.
+
+    Raises:
+        StorageError: where the disk is full or gone; nothing is lost.
+    """
+    try:
+        return _cut_back(run)
+    except OSError as error:
+        raise storage_error(run.path, error) from error
+
+
+def _cut_back(run: RunFolder) -> list[Row]:
+    remove_unfinished(run.path)
+    rows = [row for row in run.rows() if is_final(row)]
+    kept = {(row.case, row.launch) for row in rows}
+    samples = [sample for sample in run.samples() if (sample.case, sample.launch) in kept]
+    _replace(run.path / RESULTS_FILE, Row, rows)
+    _replace(run.path / SAMPLES_FILE, Sample, samples)
+    journal = run.path / JOURNAL_FILE
+    if journal.exists():
+        os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
+    _replace(run.path / PREDICTIONS_FILE, Prediction, run.predictions())
+    return rows
+
+
+def _replace(path: Path, kind: type[msgspec.Struct], records: Sequence[msgspec.Struct]) -> None:
+    content = (csv_text([csv_header(kind)]) + csv_lines(records)).encode()
+    if not path.exists() or path.read_bytes() != content:
+        replace_file(path, content)
+
+
+def next_attempts(journal: Path) -> dict[str, int]:
+    """Return the number of the next attempt of every job that was started before."""
+    attempts: dict[str, int] = {}
+    lines = journal.read_bytes().splitlines() if journal.exists() else []
+    for line in lines:
+        entry = msgspec.json.decode(line, type=_Entry)
+        if entry.kind == "start":
+            attempts[entry.job] = max(attempts.get(entry.job, 0), entry.attempt + 1)
+    return attempts
+
+
+class _Entry(msgspec.Struct):
+    kind: str
+    job: str
+    attempt: int
+
+
+def what_is_left(plan: Plan, rows: Sequence[Row], attempts: dict[str, int]) -> tuple[Job, ...]:
+    """Return the jobs with only the cases that have no row, and with new attempt numbers."""
+    done = {(row.case, row.launch) for row in rows}
+    jobs = []
+    for job in plan.jobs:
+        cases = tuple(case for case in job.cases if (case.id, job.launch) not in done)
+        if cases:
+            changed = msgspec.structs.replace(job, cases=cases, attempt=attempts.get(job.id, 0))
+            jobs.append(changed)
+    return tuple(jobs)
+
+
+def predict_rest(known: RunFolder, kept: Sequence[Row], hosts: int | None = None) -> Predict:
+    """Return the prediction of a resumed run: frozen ones stay, measured cases get none.
+
+    A calibration case that was lost is measured all the same, but a prediction that was frozen
+    without it is not made again.
+
+    Args:
+        known: the run, as it is.
+        kept: its rows that stay.
+        hosts: that ranks are spread over; None where nobody knows.
+    """
+    # Those from datasheets were frozen before anything was measured.
+    frozen = [prediction for prediction in known.predictions() if prediction.tier == "C"]
+    done = {(row.case, row.launch) for row in kept}
+
+    def predict(plan: Plan, rows: Sequence[Row], frozen_at: str) -> list[Prediction]:
+        made = [] if frozen else predict_targets(plan, rows, frozen_at, hosts)
+        return [p for p in made if (p.case, p.launch) not in done]
+
+    return predict

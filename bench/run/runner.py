@@ -1,0 +1,274 @@
+"""Starts the jobs of a plan one after the other and turns their events into rows.
+
+Every planned case ends as exactly one row per launch. A case in which its job dies, or falls
+silent for longer than its deadline, is a failed row with the reason; the rest of the job goes on
+in a new attempt.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from bench.contracts import Launcher
+from bench.core.events import CaseEnded, CaseStarted, Done, Facts, Queued
+from bench.core.records import CONTROL, Case, Finding, Job, Prediction, Row, Sample, Stage, Status
+from bench.machine.differences import difference_findings, find_differences
+from bench.measure.handed import hands_device
+from bench.plan.plan import Plan
+from bench.predict.bounds import add_bound, known_hardware
+from bench.run.attempt import Attempt
+from bench.run.rows import Place, make_row
+from bench.run.silence import find_silent_hosts
+from bench.store.folder import PREDICTIONS_FILE, Command, read_csv
+from bench.store.node_facts import store_facts
+from bench.store.recorder import Recorder
+
+MOST_ATTEMPTS = 3
+
+
+class Progress(Protocol):
+    """Whoever shows a person how far the run is."""
+
+    def queued(self, where: str) -> None:
+        """The job waits in a batch system; told again and again."""
+
+    def started(self, case: Case) -> None:
+        """A case begins."""
+
+    def ended(self, row: Row) -> None:
+        """A case has its row."""
+
+    def waiting(self) -> None:
+        """Nothing happened for a second."""
+
+    def said(self, line: str) -> None:
+        """Something a person should know at once."""
+
+    def close(self) -> None:
+        """The run is over."""
+
+
+Predict = Callable[[Plan, Sequence[Row], str], Sequence[Prediction]]
+"""From a plan, the rows of its calibration cases and the time: predictions of all other cases."""
+
+
+class Runner:
+    """Runs a plan.
+
+    Args:
+        plan: what to run.
+        launcher: how to start a job.
+        recorder: where everything goes.
+        progress: told of every case.
+        predict: called once, after the calibration jobs and before the others.
+        left: the jobs to run, where a run is resumed; all of the plan if not given.
+        rows: of a resumed run, that stay.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        launcher: Launcher,
+        recorder: Recorder,
+        progress: Progress,
+        predict: Predict,
+        left: Sequence[Job] | None = None,
+        rows: Sequence[Row] = (),
+    ) -> None:
+        self._plan = plan
+        self._left = plan.jobs if left is None else left
+        self._launcher = launcher
+        self.recorder = recorder
+        self.progress = progress
+        self._predict = predict
+        self._order = {
+            (case.id, job.launch): job.first_order + i
+            for job in plan.jobs
+            for i, case in enumerate(job.cases)
+        }
+        self.rows: list[Row] = list(rows)
+        self._hardware = known_hardware(recorder.meta)
+        self._reference_s: dict[int, float] = {}
+        self._died_in: dict[frozenset[tuple[str, str]], str] = {}
+        """By environment, the first case in which a job ended whose MPI was handed addresses of a
+        GPU."""
+        self._high_s: dict[tuple[str, int], float] = {}
+        """Predicted upper times, by case and launch."""
+        self._doubtful: set[str] = set()
+        """Hosts of the last attempt that failed, until all of them have answered."""
+
+    def run(self) -> None:
+        """Run every job: calibration, then predictions, then the rest."""
+        self._run_stage(Stage.CALIBRATE)
+        frozen_at = self.recorder.now()
+        self.recorder.predictions(self._predict(self._plan, self.rows, frozen_at))
+        # From the file, which in a resumed run also has those that were frozen before.
+        for prediction in read_csv(self.recorder.folder / PREDICTIONS_FILE, Prediction):
+            if prediction.high_s is not None:
+                self._high_s[prediction.case, prediction.launch] = prediction.high_s
+        self._run_stage(Stage.TARGET)
+
+    def _run_stage(self, stage: Stage) -> None:
+        for job in self._left:
+            if job.stage is stage:
+                self._run_job(job)
+
+    def _run_job(self, job: Job) -> None:
+        """Run a job, and what is left of it again after each failure."""
+        most = self._launcher.most_ranks
+        if most is not None and job.ranks > most:
+            why = f"launcher {self._launcher.name} starts {most} process; this needs {job.ranks}"
+            self._close(job, Status.SKIPPED, why)
+            self.recorder.event(job.id, job.attempt, Done(job.id))
+            return
+        job = msgspec.structs.replace(job, reference_s=self._reference_s.get(job.ranks))
+        absent = self._find_absent()
+        reason: str | None = "; ".join(absent)
+        for attempt in range(job.attempt, job.attempt + MOST_ATTEMPTS):
+            if absent:
+                break
+            died_in = self._died_in.get(frozenset(job.env.items()))
+            job = msgspec.structs.replace(job, attempt=attempt, died_in=died_in)
+            started = Attempt(job, self.recorder, self, self._high_times(job))
+            reason = self._execute(started)
+            if reason is None:
+                return
+            absent = self._find_absent()
+            reason = "; ".join([reason, *(x for x in absent if x.split(":")[0] not in reason)])
+            log = self.recorder.log_file(job.id, attempt)
+            self.progress.said(f"job {job.id}: {reason} (what it printed: {log})")
+            self._fail_current(started, reason)
+            if started.current is not None and hands_device(started.current):
+                self._died_in.setdefault(frozenset(job.env.items()), started.current.id)
+            job = msgspec.structs.replace(job, cases=started.left())
+            if not job.cases or not started.any_started:
+                break
+        self._close(job, _failure(job.cases), f"not measured: {reason}")
+
+    def _execute(self, attempt: Attempt) -> str | None:
+        """Start a job once; return None where all its cases ended, else the reason why not."""
+        job = attempt.job
+        command = self._launcher.command(job)
+        self.recorder.meta.commands.append(
+            Command(job.id, job.attempt, command.tokens, command.env)
+        )
+        reason = attempt.execute(command)
+        if attempt.reference_s is not None:
+            self._reference_s[job.ranks] = attempt.reference_s
+        if reason is not None:
+            seen = [rank.host for rank in attempt.facts.ranks] if attempt.facts else ()
+            self._doubtful = set(seen) or set(self.recorder.meta.nodes)
+        return reason
+
+    def _find_absent(self) -> list[str]:
+        """Return a line for each host of a failed attempt that does not answer.
+
+        Without a look every further job would wait two minutes for ssh to give a lost host up.
+        """
+        if self._launcher.name != "mpirun" or not self._doubtful:
+            return []
+        absent = find_silent_hosts(sorted(self._doubtful))
+        if not absent:
+            self._doubtful = set()
+        return [f"{host}: {why}" for host, why in absent.items()]
+
+    def _high_times(self, job: Job) -> dict[str, float]:
+        """Return the predicted upper times of a job's cases, as far as there are any."""
+        known = ((case.id, self._high_s.get((case.id, job.launch))) for case in job.cases)
+        return {case: high_s for case, high_s in known if high_s is not None}
+
+    def _close(self, job: Job, status: Status, reason: str) -> None:
+        """Give every case of the job a row without samples; the journal can play it back."""
+        for case in job.cases:
+            ended = CaseEnded(case=case.id, status=status, reason=reason)
+            self.recorder.event(job.id, job.attempt, CaseStarted(case.id))
+            self.recorder.event(job.id, job.attempt, ended)
+            row = make_row(self._place(job, case), case, ended, {}, None, None)
+            self._add(row, case, None, ())
+
+    def _fail_current(self, attempt: Attempt, reason: str) -> None:
+        if attempt.current is not None:
+            status = _failure([attempt.current])
+            ended = CaseEnded(case=attempt.current.id, status=status, reason=reason)
+            attempt.samples = {}
+            self.case_ended(attempt, attempt.current, ended)
+
+    def queued(self, event: Queued) -> None:
+        """Show where the job is."""
+        self.progress.queued(f"{event.batch_job}: {event.state}")
+
+    def facts_known(self, attempt: Attempt) -> None:
+        """Keep the facts of the nodes, and what the placement will do to the numbers."""
+        if attempt.facts is None:
+            return
+        store_facts(self.recorder.meta, attempt.facts.nodes)
+        self.recorder.meta.paths |= attempt.facts.paths
+        self._hardware = known_hardware(self.recorder.meta)
+        differences = find_differences(attempt.facts.nodes)
+        for finding in (*placement_findings(attempt.facts), *difference_findings(differences)):
+            self.recorder.finding(finding)
+        self.recorder.save()
+
+    def case_started(self, attempt: Attempt) -> None:
+        """Show the case."""
+        if attempt.current is not None:
+            self.progress.started(attempt.current)
+
+    def case_ended(self, attempt: Attempt, case: Case, ended: CaseEnded) -> None:
+        """Write the row of the case and its samples."""
+        row = make_row(
+            self._place(attempt.job, case),
+            case,
+            ended,
+            attempt.samples,
+            attempt.facts,
+            attempt.started_utc,
+        )
+        samples = [
+            Sample(case=case.id, launch=row.launch, sample=i, rank=rank, seconds=seconds)
+            for rank, values in sorted(attempt.samples.items())
+            for i, seconds in enumerate(values)
+        ]
+        self._add(row, case, attempt.facts, samples)
+
+    def waiting(self) -> None:
+        """Show the time that passes."""
+        self.progress.waiting()
+
+    def _place(self, job: Job, case: Case) -> Place:
+        meta = self.recorder.meta
+        return Place(meta.run, meta.origin, job, self._order[case.id, job.launch])
+
+    def _add(self, row: Row, case: Case, facts: Facts | None, samples: Sequence[Sample]) -> None:
+        row = add_bound(row, case, facts, self._hardware)
+        self.recorder.row(row, samples)
+        self.rows.append(row)
+        self.progress.ended(row)
+
+
+def _failure(cases: Sequence[Case]) -> Status:
+    """Return how cases end whose job died; a control run may, where it requires what is not there.
+
+    That is an answer: nothing that was asked for as a result is missing.
+    """
+    return Status.SKIPPED if all(CONTROL in case.axes for case in cases) else Status.FAILED
+
+
+def placement_findings(facts: Facts) -> list[Finding]:
+    """Return a warning for every two ranks that are bound to the same core of a host."""
+    first_on: dict[tuple[str, tuple[int, ...]], int] = {}
+    findings = []
+    for rank, where in enumerate(facts.ranks):
+        other = first_on.setdefault((where.host, where.cores), rank)
+        if other != rank and len(where.cores) == 1:
+            findings.append(
+                Finding(
+                    name="shared-core",
+                    level="warning",
+                    text=f"ranks {other} and {rank} were bound to the same core of {where.host}: "
+                    "each waited while the other ran",
+                    advice="start fewer ranks than cores, or bind each to a core of its own",
+                )
+            )
+    return findings
