@@ -35,12 +35,13 @@ from bench.launch.mpirun import MpirunLauncher
 from bench.launch.site import Container, Site
 from bench.machine.direct_path import PathFacts
 from bench.machine.mpi import MpiInstall, find_mpi
+from bench.measure.payload import HOG_SHARED
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import parse_suite
 from bench.predict.fit import predict_targets
 from bench.rank import account
 from bench.rank.account import Account
-from bench.rank.hog import ARRAY_BYTES, HOG_SHARED, Stall, choose_stall, hogging
+from bench.rank.hog import ARRAY_BYTES, Stall, choose_stall, hogging
 from bench.report import build
 from bench.store.folder import LOGS_FOLDER, RunMeta, open_run
 from bench.store.recorder import Recorder

@@ -15,8 +15,7 @@ from test_lab import STATE, lab, lab_possible, lab_up
 from bench.core.events import CaseEnded, Traffic
 from bench.core.records import CONTROL, Case, Row, Status, parse_params
 from bench.machine.mpi import find_mpi
-from bench.measure.payload import sent_per_operation
-from bench.rank.hog import HOG_SHARED
+from bench.measure.payload import HOG_SHARED, sent_per_operation
 from bench.store.folder import JOURNAL_FILE, RunFolder, open_run
 
 __all__ = ["lab_possible"]  # fixture

@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-
-from bench.contracts import Seconds
+from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 EXACT_BELOW = 50
@@ -15,7 +14,7 @@ LEAST_FOR_INTERVAL = 6
 OUTLIER_MADS = 3.5
 
 
-def median_interval(ordered: Sequence[float] | Seconds) -> tuple[float, float] | None:
+def median_interval(ordered: Sequence[float] | NDArray[np.float64]) -> tuple[float, float] | None:
     """Return a 95 % confidence interval of the median from sorted samples, None below six.
 
     Order-statistic ranks after Hoefler and Belli, "Scientific Benchmarking of Parallel Computing
@@ -47,7 +46,7 @@ def _normal_ranks(n: int) -> tuple[int, int]:
     return max(0, low - 1), min(n - 1, high - 1)
 
 
-def relative_half_width(samples: Seconds) -> float:
+def relative_half_width(samples: NDArray[np.float64]) -> float:
     """Return half the median's interval over the median; infinite where there is no interval."""
     ordered = np.sort(samples)
     interval = median_interval(ordered)
@@ -56,7 +55,7 @@ def relative_half_width(samples: Seconds) -> float:
     return (interval[1] - interval[0]) / 2 / float(np.median(ordered))
 
 
-def count_outliers(samples: Seconds) -> int:
+def count_outliers(samples: NDArray[np.float64]) -> int:
     """Return how many samples lie over 3.5 scaled median absolute deviations from the median."""
     distance = np.abs(samples - np.median(samples))
     return int(np.count_nonzero(distance > OUTLIER_MADS * 1.4826 * np.median(distance)))

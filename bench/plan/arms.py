@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 
 from bench.core.records import CONTROL, Case
 from bench.measure.axes import STAGED_PATHS
-from bench.measure.payload import memory_of
+from bench.measure.payload import HOG, memory_of
 
-FORBIDDEN, REQUIRED, HOG = "forbidden", "required", "hog"
+FORBIDDEN, REQUIRED = "forbidden", "required"
 
 ARMS: dict[str, dict[str, str]] = {
     FORBIDDEN: {

@@ -168,8 +168,8 @@ def _set_threads(threads: int, local_size: int) -> int:
 
 
 def _gather_facts(world: World, loops: object, job: Job) -> Facts:
-    from bench.judge.path.collect import is_in_question
     from bench.machine.facts import gather_facts
+    from bench.measure.payload import is_in_question
 
     here = RankFacts(socket.gethostname(), os.getpid(), tuple(sorted(os.sched_getaffinity(0))))
     ranks = world.gather(here)

@@ -22,10 +22,10 @@ from bench.core.records import CONTROL, Axis, Case, Sampling, Status
 from bench.measure import MEASUREMENTS
 from bench.measure.handed import refuse_device
 from bench.measure.pair import pair_ranks
-from bench.plan.arms import HOG
+from bench.measure.payload import HOG, HOG_SHARED
 from bench.rank.account import Account
 from bench.rank.gpu_clocks import ClockWatch, GpuLoad
-from bench.rank.hog import HOG_SHARED, Stall, choose_stall, close_cores, hogging
+from bench.rank.hog import Stall, choose_stall, close_cores, hogging
 from bench.rank.outcome import MOST_PREEMPTED, Measured, Outcome, Pass, report_case
 from bench.rank.timing.sampling import Run, sample
 from bench.rank.world import World

@@ -23,8 +23,6 @@ MOST_THREADS = 8
 """Enough to fill the memory channels of a socket; more would only heat it."""
 ARRAY_BYTES = 64 * 2**20
 """Of each of two arrays of a thread: above the share of any cache that a core has."""
-HOG_SHARED = "hog_shares_cores"
-"""Parameter of a row whose hog ran on the cores of its ranks."""
 _READY = "ready"
 _READY_TIMEOUT_S = 30.0
 

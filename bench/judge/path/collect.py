@@ -11,14 +11,13 @@ import msgspec
 
 from bench.core.errors import printable
 from bench.core.events import CaseEnded, Traffic
-from bench.core.records import CONTROL, Case, Evidence, Job, Row, Status, parse_params
+from bench.core.records import Case, Evidence, Row, Status, parse_params
 from bench.judge.path import nccl, ucx
 from bench.judge.path.verdict import DIFFERENT, Clues, judge
 from bench.machine.direct_path import PathFacts
 from bench.measure.axes import STAGED_PATHS
-from bench.measure.payload import memory_of, sent_per_operation
-from bench.plan.arms import FORBIDDEN, HOG, REQUIRED, control_id
-from bench.rank.hog import HOG_SHARED
+from bench.measure.payload import HOG, HOG_SHARED, is_in_question, memory_of, sent_per_operation
+from bench.plan.arms import FORBIDDEN, REQUIRED, control_id
 from bench.store.folder import JOURNAL_FILE, LOGS_FOLDER, RunMeta
 
 _MOST_LOG_BYTES = 64 * 2**20
@@ -57,14 +56,6 @@ def collect_evidence(folder: Path, meta: RunMeta, rows: Iterable[Row]) -> list[E
         return []
     reader = _Reader(folder, meta, found)
     return [reader.evidence(row, case) for row, _, case in asked if row.status is Status.OK]
-
-
-def is_in_question(job: Job, case: Case) -> bool:
-    """Return whether the path of a case is to be told; not that of control runs."""
-    if CONTROL in case.axes or "path" not in case.axes:
-        return False
-    plain = memory_of(case) == "host" and case.axes["path"] == "direct"
-    return bool(job.env) or not plain
 
 
 class _Reader:
