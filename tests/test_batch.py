@@ -21,9 +21,9 @@ from test_plan import golden
 from bench.cli import run_command
 from bench.core.errors import RequestError
 from bench.core.records import Case, Job, Sampling, Stage
-from bench.launch import open_launcher
+from bench.launch import find_launcher
 from bench.launch.batch.pbs import Pbs, PbsLauncher
-from bench.launch.batch.queue import EXIT_MARKER, Phase, batch_files, spread_ranks, time_limit
+from bench.launch.batch.queue import EXIT_MARKER, Phase, batch_files, time_limit
 from bench.launch.batch.script import directive, quote
 from bench.launch.batch.slurm import SbatchLauncher, Slurm, SrunLauncher
 from bench.launch.batch.submit import Follower
@@ -114,8 +114,8 @@ def test_what_is_submitted_is_the_last_token(make):
 
 @pytest.mark.parametrize("launcher", ["sbatch", "pbs"])
 def test_a_plan_prints_the_script_word_for_word(launcher, capsys, monkeypatch):
-    monkeypatch.setattr("bench.run.session.find_mpi", lambda _: OPEN_MPI)
-    monkeypatch.setattr("bench.run.session._library_under", lambda _: OPEN_MPI)
+    monkeypatch.setattr("bench.run.resolve.find_mpi", lambda _: OPEN_MPI)
+    monkeypatch.setattr("bench.run.resolve._library_under", lambda _: OPEN_MPI)
     flags = ["plan", "quick", "--launcher", launcher, "--nodes", "2"]
     assert run_command([*flags, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["jobs"]
@@ -197,7 +197,7 @@ def test_a_container_comes_before_the_worker():
 
 def test_srun_outside_of_an_allocation_is_told_where_to_go(monkeypatch, capsys):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    monkeypatch.setattr("bench.run.session._library_under", lambda _: OPEN_MPI)
+    monkeypatch.setattr("bench.run.resolve._library_under", lambda _: OPEN_MPI)
     assert run_command(["plan", "quick", "--launcher", "srun"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -221,7 +221,7 @@ def test_srun_outside_of_an_allocation_is_told_where_to_go(monkeypatch, capsys):
     ],
 )
 def test_what_would_not_be_heeded_is_refused(flags, said, capsys, monkeypatch):
-    monkeypatch.setattr("bench.run.session._library_under", lambda _: OPEN_MPI)
+    monkeypatch.setattr("bench.run.resolve._library_under", lambda _: OPEN_MPI)
     assert run_command(["plan", "quick", *flags]) == 2
     err = capsys.readouterr().err
     assert said in err
@@ -323,14 +323,6 @@ def test_files_of_a_job_have_names_without_surprises():
     assert all(name.startswith("a_.._b_c_-0.") for name in batch_files(named))
     assert len(set(batch_files(named))) == len(batch_files(named))
     assert set(batch_files(job())).isdisjoint(batch_files(job(attempt=1)))
-
-
-@given(st.integers(1, 200), st.integers(1, 40))
-def test_ranks_are_spread_so_that_the_ends_are_on_different_nodes(ranks, nodes):
-    spread = spread_ranks(ranks, nodes)
-    assert spread.nodes == min(ranks, nodes)
-    assert (spread.per_node - 1) * spread.nodes < ranks <= spread.per_node * spread.nodes
-    assert (spread.per_node == ranks) == (spread.nodes == 1)
 
 
 def test_the_limit_of_a_batch_job_leaves_room_for_its_cases():
@@ -472,7 +464,7 @@ def test_without_a_runner_nothing_is_submitted(tmp_path):
 
 
 def test_a_run_says_at_once_that_its_scheduler_is_missing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("bench.run.session._library_under", lambda _: OPEN_MPI)
+    monkeypatch.setattr("bench.run.resolve._library_under", lambda _: OPEN_MPI)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert run_command(["run", "quick", "--launcher", "sbatch", "-o", str(tmp_path)]) == 4
     assert "sbatch was not found" in capsys.readouterr().err
@@ -493,4 +485,4 @@ def test_pbs_takes_the_script(tmp_path):
 
 def test_an_unknown_launcher_is_answered_with_the_nearest():
     with pytest.raises(RequestError, match="did you mean 'sbatch'"):
-        open_launcher("sbtach", OPEN_MPI, 2)
+        find_launcher("sbtach")

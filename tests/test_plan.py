@@ -378,7 +378,7 @@ def test_the_printed_plan_is_what_was_agreed(tmp_path, monkeypatch, capsys):
         mpirun="/opt/mpi/bin/mpirun",
         agrees=True,
     )
-    monkeypatch.setattr("bench.run.session.find_mpi", lambda _mpirun: fake)
+    monkeypatch.setattr("bench.run.resolve.find_mpi", lambda _mpirun: fake)
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1, 2, 3})
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("sys.executable", "/opt/python/bin/python")

@@ -54,7 +54,7 @@ def catalogue() -> dict[str, Any]:
             for name, measurement in MEASUREMENTS.items()
         },
         "suites": {name: load_suite(name).description for name in suite_names()},
-        "launchers": LAUNCHERS,
+        "launchers": {name: kind.text for name, kind in LAUNCHERS.items()},
         "models": {name: _first_line(fit_of(name)) for name in MEASUREMENTS},
         "hardware": _hardware(),
     }

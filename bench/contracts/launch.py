@@ -4,6 +4,7 @@ from typing import Protocol
 
 import msgspec
 
+from bench.core.placement import Placement
 from bench.core.records import Job
 
 
@@ -20,6 +21,15 @@ class Launcher(Protocol):
     name: str
     most_ranks: int | None
     """Largest world size that it can start; None where there is no limit."""
+    reaches_hosts: bool
+    """Whether the hosts of its jobs can be asked over SSH how their ranks are."""
+
+    @property
+    def nodes(self) -> int | None:
+        """Nodes that ranks are spread over; None where that is not known before a job has run."""
+
+    def place(self, ranks: int) -> Placement | None:
+        """Return where so many ranks will be; None where that is not known before."""
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command whose standard input is the job and whose output is its events."""

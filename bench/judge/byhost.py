@@ -4,6 +4,7 @@ from statistics import median_low
 
 import pandas as pd
 
+from bench.core.hostnames import host_of
 from bench.judge.hosts import BENCHMARK, Line, Matrix, make_matrices
 from bench.judge.table import measured
 
@@ -44,5 +45,5 @@ def latencies(table: pd.DataFrame) -> tuple[float | None, dict[str, float]]:
     found: dict[str, list[float]] = {}
     for end in ("src", "dst"):
         for place, seconds in zip(lines[end], lines["t_median_s"], strict=True):
-            found.setdefault(str(place).partition(":")[0], []).append(float(seconds))
+            found.setdefault(host_of(str(place)), []).append(float(seconds))
     return size, {host: median_low(seconds) for host, seconds in found.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bench.core.errors import printable
+from bench.core.hostnames import host_of
 from bench.core.records import Finding, Row, parse_params
 from bench.core.units import format_bytes, format_seconds
 from bench.judge.hosts import host_findings
@@ -122,11 +123,7 @@ def _in_turn_findings(rows: Sequence[Row]) -> list[Finding]:
 
     Inside a host they share cores and memory, and may well take twice the time.
     """
-    apart = [
-        row
-        for row in rows
-        if row.src and row.dst and row.src.partition(":")[0] != row.dst.partition(":")[0]
-    ]
+    apart = [row for row in rows if row.src and row.dst and host_of(row.src) != host_of(row.dst)]
     one_way_s = {_ends(row): row.t_median_s for row in apart if row.benchmark == "bandwidth"}
     ratios = [
         (row.t_median_s / alone_s, row.bytes)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median, median_high
 from typing import NamedTuple
 
+from bench.core.hostnames import host_of
 from bench.core.records import Finding, Row
 from bench.core.units import format_bytes, format_rate
 
@@ -97,7 +98,7 @@ def make_matrices(lines: Iterable[Line]) -> list[Matrix]:
     """Return a matrix for each memory, path and number of pairs at a time between hosts."""
     kinds: dict[tuple[str, str, float], list[Line]] = {}
     for line in lines:
-        if _host(line.src) != _host(line.dst):
+        if host_of(line.src) != host_of(line.dst):
             kinds.setdefault((line.memory, line.path, line.at_once), []).append(line)
     return [_matrix(members) for members in kinds.values()]
 
@@ -109,9 +110,9 @@ def _matrix(lines: Sequence[Line]) -> Matrix:
     rates: dict[tuple[str, str], list[float]] = {}
     ranks: dict[str, int] = {}
     for line in kept:
-        rates.setdefault((_host(line.src), _host(line.dst)), []).append(line.rate)
+        rates.setdefault((host_of(line.src), host_of(line.dst)), []).append(line.rate)
         for end in (line.src, line.dst):
-            ranks[_host(end)] = min(_rank(end), ranks.get(_host(end), _rank(end)))
+            ranks[host_of(end)] = min(_rank(end), ranks.get(host_of(end), _rank(end)))
     kind = f"messages of {format_bytes(size)}, {window:.0f} in flight"
     if (kept[0].memory, kept[0].path) != ("host", "direct"):
         kind += f", {kept[0].memory} memory, {kept[0].path}"
@@ -120,10 +121,6 @@ def _matrix(lines: Sequence[Line]) -> Matrix:
         kind += f", {at_once} pairs at once"
     hosts = tuple(sorted(ranks, key=lambda host: (ranks[host], host)))
     return Matrix(kind, hosts, {ends: median(found) for ends, found in rates.items()}, at_once)
-
-
-def _host(end: str) -> str:
-    return end.partition(":")[0]
 
 
 def _rank(end: str) -> int:

@@ -12,6 +12,7 @@ import msgspec
 import pandas as pd
 
 from bench.core.errors import printable
+from bench.core.hostnames import host_of
 from bench.core.records import (
     COLUMNS,
     CONTROL,
@@ -295,7 +296,7 @@ def _pair_name(axes: Mapping[str, Axis], record: Record) -> str:
     if not src or not dst:
         src, dst = (f"rank {axes[axis]}" for axis in _PAIR)
     elif record.get("ranks_per_node") == 1:
-        src, dst = (end.partition(":")[0] for end in (src, dst))
+        src, dst = (host_of(end) for end in (src, dst))
     return f"{src} to {dst}"
 
 

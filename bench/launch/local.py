@@ -1,9 +1,12 @@
 """One process, no MPI."""
 
+import socket
 import sys
 
 from bench.contracts import LaunchCommand
+from bench.core.placement import Placement
 from bench.core.records import Job
+from bench.launch.kind import LauncherKind
 
 
 class LocalLauncher:
@@ -11,7 +14,19 @@ class LocalLauncher:
 
     name = "local"
     most_ranks: int | None = 1
+    reaches_hosts = True
+    nodes = 1
+
+    def place(self, ranks: int) -> Placement | None:
+        """Return this machine for all ranks."""
+        return Placement((ranks,), (socket.gethostname(),))
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command of one worker without MPI."""
         return LaunchCommand((sys.executable, "-m", "bench.rank", "--solo"), dict(job.env))
+
+
+KIND = LauncherKind(
+    text="one process without MPI; what needs two ranks is skipped",
+    open=lambda _opening: LocalLauncher(),
+)

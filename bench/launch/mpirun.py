@@ -1,11 +1,20 @@
 """`mpirun` of Open MPI (4 and 5) and of MPICH's Hydra, on this machine or on hosts over SSH."""
 
 import os
+import socket
 import sys
+from collections.abc import Mapping
 
 from bench.contracts import LaunchCommand
+from bench.core.errors import RequestError
+from bench.core.placement import Placement, place_ranks
 from bench.core.records import Job
+from bench.launch.kind import LauncherKind
 from bench.machine.mpi import MpiInstall
+from bench.machine.software import steering_variables
+
+FORWARDED_ALREADY = ("OMPI_", "PMIX_", "PRTE_")
+"""What Open MPI hands on by itself (its manual, "Exported Environment Variables")."""
 
 
 class MpirunLauncher:
@@ -16,77 +25,112 @@ class MpirunLauncher:
         cores: cores of this machine that ranks may use; more ranks than that share cores.
         hosts: where ranks run, spread evenly in blocks; this machine where there are none.
         bind: `core`, `none`, or `auto` for a core each where that can be.
+        host_cores: cores that ranks may use on each of the hosts, as far as that is known.
+
+    Raises:
+        RequestError: where a host is an IPv6 address, which no `--host` can hold.
     """
 
     name = "mpirun"
     most_ranks: int | None = None
+    reaches_hosts = True
 
     def __init__(
-        self, mpi: MpiInstall, cores: int, hosts: tuple[str, ...] = (), bind: str = "auto"
+        self,
+        mpi: MpiInstall,
+        cores: int,
+        hosts: tuple[str, ...] = (),
+        bind: str = "auto",
+        host_cores: Mapping[str, int] | None = None,
     ) -> None:
+        for host in hosts:
+            # Both cut at the first colon, also inside brackets (Open MPI 5.0.11, MPICH 5.0.2).
+            if ":" in host:
+                raise RequestError(
+                    f"mpirun takes no IPv6 address, and {host} is one; give the host a name in "
+                    "/etc/hosts or in the configuration of ssh, and use that"
+                )
         self._mpi = mpi
-        self._cores = cores
+        self._cores = dict(host_cores or {}) if hosts else {socket.gethostname(): cores}
         self._hosts = hosts
         self._bind = bind
 
+    @property
+    def nodes(self) -> int:
+        """Return how many hosts ranks are spread over."""
+        return len(self._hosts) or 1
+
+    def place(self, ranks: int) -> Placement:
+        """Return the ranks on each host: the first ones together, the last one on the last host."""
+        return place_ranks(ranks, self._hosts or (socket.gethostname(),))
+
     def command(self, job: Job) -> LaunchCommand:
         """Return the mpirun command of a job."""
-        crowded = not self._hosts and job.ranks > self._cores
+        blocks = self.place(job.ranks).blocks()
+        crowded = any(count > self._cores.get(host, count) for host, count in blocks.items())
         bind = self._bind
         if bind == "auto":
             bind = "core" if job.threads == 1 and not crowded else "none"
+        remote = blocks if self._hosts else {}
         if self._mpi.family == "openmpi":
-            options = _open_mpi_options(self._mpi, bind, crowded, self._block(job), tuple(job.env))
+            options = _open_mpi_options(self._mpi, bind, crowded, remote, job.env)
         else:
-            options = _hydra_options(bind, self._block(job))
+            options = _hydra_options(bind, remote)
         tokens = (self._mpi.mpirun, "-n", str(job.ranks), *options)
         return LaunchCommand((*tokens, sys.executable, "-m", "bench.rank"), _home() | job.env)
-
-    def _block(self, job: Job) -> dict[str, int]:
-        """Return the ranks on each host: the first ones together, the last one on the last host."""
-        return spread(job.ranks, self._hosts)
-
-
-def spread(ranks: int, hosts: tuple[str, ...]) -> dict[str, int]:
-    """Return the ranks on each of the hosts, evenly in blocks; hosts without a rank are missing."""
-    if not hosts:
-        return {}
-    each, more = divmod(ranks, len(hosts))
-    counts = {host: each + (i < more) for i, host in enumerate(hosts)}
-    return {host: count for host, count in counts.items() if count}
 
 
 def _open_mpi_options(
     mpi: MpiInstall,
     bind: str,
-    oversubscribed: bool,
-    block: dict[str, int],
-    variables: tuple[str, ...],
+    crowded: bool,
+    blocks: dict[str, int],
+    variables: Mapping[str, str],
 ) -> list[str]:
     options = ["--bind-to", bind]
-    if block:
-        options += ["--host", ",".join(f"{host}:{count}" for host, count in block.items())]
+    if blocks:
+        options += ["--host", ",".join(f"{host}:{count}" for host, count in blocks.items())]
         # Only ranks of this machine inherit its environment; Hydra hands it on by itself.
-        options += [token for name in variables for token in ("-x", name)]
-    elif "OMPI_MCA_btl" not in os.environ:
-        # Between ranks of one node neither is used, and opening them costs a second at the start
-        # of a job and another at its end (5.0.11).
-        options += ["--mca", "btl", "^ofi,uct"]
-    if oversubscribed:
-        # Open MPI counts cores as slots and refuses more ranks; 5 has moved the flag into map-by.
-        options += ["--oversubscribe"] if mpi.version[0] < 5 else ["--map-by", ":OVERSUBSCRIBE"]
+        options += [token for name in exported(variables) for token in ("-x", name)]
+    else:
+        if "OMPI_MCA_btl" not in os.environ:
+            # Between ranks of one node neither is used, and opening them costs a second at the
+            # start of a job and another at its end (5.0.11).
+            options += ["--mca", "btl", "^ofi,uct"]
+        if crowded:
+            # Open MPI counts cores as slots and refuses more ranks; 5 has moved the flag into
+            # map-by. With hosts their slots are given.
+            options += ["--oversubscribe"] if mpi.version[0] < 5 else ["--map-by", ":OVERSUBSCRIBE"]
     if os.geteuid() == 0:
         options.append("--allow-run-as-root")
     return options
 
 
-def _hydra_options(bind: str, block: dict[str, int]) -> list[str]:
-    if not block:
+def exported(variables: Mapping[str, str]) -> list[str]:
+    """Return the variables that Open MPI has to be told to hand to ranks on other hosts.
+
+    Args:
+        variables: of the job, beside those of this environment that steer what is measured.
+    """
+    names = {**steering_variables(os.environ), **variables}
+    return sorted(name for name in names if not name.startswith(FORWARDED_ALREADY))
+
+
+def _hydra_options(bind: str, blocks: dict[str, int]) -> list[str]:
+    if not blocks:
         return ["-bind-to", bind]
-    hosts = ",".join(f"{host}:{count}" for host, count in block.items())
+    hosts = ",".join(f"{host}:{count}" for host, count in blocks.items())
     return ["-bind-to", bind, "-launcher", "ssh", "-hosts", hosts]
 
 
 def _home() -> dict[str, str]:
     """Open MPI dies without HOME: give it the folder where it would put its session anyway."""
     return {} if os.environ.get("HOME") else {"HOME": "/tmp"}  # noqa: S108
+
+
+KIND = LauncherKind(
+    text="Open MPI's mpirun or MPICH's Hydra, here or on --hosts over SSH (the default)",
+    open=lambda o: MpirunLauncher(o.need_mpi(), o.cores, o.hosts, o.bind, o.host_cores),
+    flags=frozenset({"mpirun", "hosts", "hostfile"}),
+    mpi="launcher",
+)

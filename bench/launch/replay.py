@@ -11,9 +11,12 @@ from typing import Any
 import msgspec
 
 from bench.contracts import LaunchCommand
+from bench.core.errors import RequestError
 from bench.core.events import Event, encode
-from bench.core.records import Job
-from bench.store.folder import JOURNAL_FILE
+from bench.core.placement import Placement
+from bench.core.records import Job, Origin
+from bench.launch.kind import LauncherKind, Opening
+from bench.store.folder import JOURNAL_FILE, open_run
 
 
 class ReplayLauncher:
@@ -25,14 +28,34 @@ class ReplayLauncher:
 
     name = "replay"
     most_ranks: int | None = None
+    reaches_hosts = False
+    nodes: int | None = None
 
     def __init__(self, run: Path) -> None:
         self._journal = run.absolute() / JOURNAL_FILE
+
+    def place(self, ranks: int) -> Placement | None:
+        """Return None: where ranks were stands in the events."""
+        return None
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command that plays a job back."""
         program = (sys.executable, "-m", "bench.launch.replay")
         return LaunchCommand((*program, str(self._journal), job.id, str(job.attempt)), {})
+
+
+def _open(opening: Opening) -> ReplayLauncher:
+    if opening.replay is None:
+        raise RequestError("--launcher replay needs --replay RUN, the folder of a stored run")
+    return ReplayLauncher(open_run(opening.replay).path)
+
+
+KIND = LauncherKind(
+    text="plays back the events of a stored run (with --replay RUN)",
+    open=_open,
+    flags=frozenset({"replay"}),
+    origin=Origin.REPLAYED,
+)
 
 
 def stored_events(journal: Path, job: str, attempt: int) -> list[Event]:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from bench.core.hostnames import host_of
 from bench.report.data import RunData
 from bench.store.folder import RunMeta
 
@@ -118,7 +119,7 @@ def _hosts(runs: list[RunData]) -> list[str]:
         found |= dict.fromkeys(run.meta.nodes)
         for column in ("src", "dst"):
             ends = run.table[column].dropna()
-            found |= dict.fromkeys(str(end).partition(":")[0] for end in ends.unique())
+            found |= dict.fromkeys(host_of(str(end)) for end in ends.unique())
         found |= dict.fromkeys(
             str(facts["host"]) for facts in run.meta.facts.values() if facts.get("host")
         )

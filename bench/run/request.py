@@ -1,4 +1,4 @@
-"""What `plan` and `run` are asked for, and which of it a launcher heeds."""
+"""What `plan` and `run` are asked for, as it was typed."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import msgspec
 
 from bench.core.errors import RequestError
 from bench.core.hostnames import parse_hosts, read_hostfile
-from bench.launch import SCHEDULED, SUBMITTED
+from bench.launch import LAUNCHERS, find_launcher
 from bench.launch.site import SITE_VARIABLE
 from bench.store.folder import RunMeta
 
@@ -34,7 +34,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
 
     def host_names(self) -> tuple[str, ...]:
-        """Return the hosts that were asked for, none where ranks run here.
+        """Return the hosts that were asked for, none where ranks run here; a file is read anew.
 
         Raises:
             RequestError: where a name is no host name, or both ways of naming them were used.
@@ -63,50 +63,60 @@ def make_request(asked: dict[str, Any]) -> Request:
     is one that was asked for, where the launcher heeds one.
     """
     request = Request(**asked)
+    kind = LAUNCHERS.get(request.launcher)
     site = request.site
-    if site is None and request.launcher in SCHEDULED and os.environ.get(SITE_VARIABLE):
+    if site is None and kind is not None and kind.program and os.environ.get(SITE_VARIABLE):
         site = Path(os.environ[SITE_VARIABLE])
     return msgspec.structs.replace(
         request,
         site=site and site.absolute(),
         work=request.work and request.work.absolute(),
+        hostfile=request.hostfile and request.hostfile.absolute(),
+        machine=request.machine and request.machine.absolute(),
+        replay=request.replay and request.replay.absolute(),
+        mpirun=request.mpirun and _absolute_program(request.mpirun),
     )
 
 
-def refuse_unused(request: Request) -> None:
-    """Refuse a flag that the launcher would not heed: the run would not be what was asked for."""
-    scheduled = tuple(SCHEDULED)
-    for flag, value, launchers in (
-        ("--replay", request.replay, ("replay",)),
-        ("--mpirun", request.mpirun, ("mpirun", "pbs")),
-        ("--hosts", request.hosts, ("mpirun", *scheduled)),
-        ("--hostfile", request.hostfile, ("mpirun", *scheduled)),
-        ("--nodes", request.nodes, scheduled),
-        ("--site", request.site, scheduled),
-        ("--container", request.container, scheduled),
-        ("--work", request.work, SUBMITTED),
-    ):
-        if value is not None and request.launcher not in launchers:
+def _absolute_program(name: str) -> str:
+    """Return the absolute path of a program given by its path; a bare name is looked for."""
+    return str(Path(name).absolute()) if "/" in name else name
+
+
+def refuse_unheeded(request: Request) -> None:
+    """Refuse a flag that the launcher would not heed: the run would not be what was asked for.
+
+    Raises:
+        RequestError: where there is one, or no such launcher.
+    """
+    heeded = find_launcher(request.launcher).flags
+    for flag in sorted({flag for kind in LAUNCHERS.values() for flag in kind.flags}):
+        if getattr(request, flag) is not None and flag not in heeded:
+            others = [name for name, kind in LAUNCHERS.items() if flag in kind.flags]
             raise RequestError(
-                f"{flag} is heeded by --launcher {' or '.join(launchers)} only; "
+                f"--{flag} is heeded by --launcher {' or '.join(others)} only; "
                 "leave one of them out"
             )
-    if request.nodes is not None and request.host_names():
+    if request.nodes is not None and (request.hosts or request.hostfile):
         raise RequestError("--nodes counts nodes and --hosts names them; leave one of them out")
 
 
 def stored_request(meta: RunMeta) -> Request:
     """Return the request that a run was started with, as far as its launcher goes."""
-    told = {name: str(value) for name, value in meta.flags.items() if value is not None}
+    stored = {name: str(value) for name, value in meta.flags.items() if value is not None}
+
+    def path(name: str) -> Path | None:
+        return Path(stored[name]) if name in stored else None
+
     return Request(
         suite=meta.suite_name,
         launcher=meta.launcher,
-        mpirun=told.get("mpirun"),
-        hosts=told.get("hosts"),
-        hostfile=Path(told["hostfile"]) if "hostfile" in told else None,
-        bind=told.get("bind", "auto"),
-        nodes=int(told["nodes"]) if "nodes" in told else None,
-        site=Path(told["site"]) if "site" in told else None,
-        container=told.get("container"),
-        work=Path(told["work"]) if "work" in told else None,
+        mpirun=stored.get("mpirun"),
+        hosts=stored.get("hosts"),
+        hostfile=path("hostfile"),
+        bind=stored.get("bind", "auto"),
+        nodes=int(stored["nodes"]) if "nodes" in stored else None,
+        site=path("site"),
+        container=stored.get("container"),
+        work=path("work"),
     )

@@ -15,6 +15,7 @@ from bench.core.records import Finding, Job, Prediction, Row, Sample, Status
 from bench.plan.plan import Plan
 from bench.plan.suite import parse_suite
 from bench.predict.fit import predict_targets
+from bench.run.request import Request
 from bench.run.runner import Predict
 from bench.store.folder import (
     JOURNAL_FILE,
@@ -55,6 +56,8 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
             ("clusterbench", then.version, now.version),
             ("launcher", then.launcher, now.launcher),
             ("MPI", _mpi(then), _mpi(now)),
+            # A run of before hosts were stored has none to compare.
+            ("the list of hosts", ",".join(then.hosts or now.hosts), ",".join(now.hosts)),
         )
         if before != after
     ]
@@ -72,6 +75,17 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
         )
         for difference in differences
     ]
+
+
+def hosts_to_resume(meta: RunMeta, request: Request) -> tuple[str, ...] | None:
+    """Return the hosts to go on with: those that a file names now, or else those of the run.
+
+    The file may be gone, as one of a scheduler's job is. None where the run has none stored.
+    """
+    stored = tuple(meta.hosts) or None
+    if request.hostfile is not None and not request.hostfile.is_file():
+        return stored
+    return stored if request.hostfile is None else request.host_names()
 
 
 def _mpi(meta: RunMeta) -> str:
@@ -146,7 +160,7 @@ def predict_rest(known: RunFolder, kept: Sequence[Row], hosts: int | None = None
     """Return the prediction of a resumed run: frozen ones stay, measured cases get none.
 
     A calibration case that was lost is measured all the same, but a prediction that was frozen
-    without it is not made again.
+    without it is not made again; one that a crash tore off before its case was measured is.
 
     Args:
         known: the run, as it is.
@@ -154,11 +168,12 @@ def predict_rest(known: RunFolder, kept: Sequence[Row], hosts: int | None = None
         hosts: that ranks are spread over; None where nobody knows.
     """
     # Those from datasheets were frozen before anything was measured.
-    frozen = [prediction for prediction in known.predictions() if prediction.tier == "C"]
+    frozen = {(p.case, p.launch) for p in known.predictions() if p.tier == "C"}
     done = {(row.case, row.launch) for row in kept}
 
     def predict(plan: Plan, rows: Sequence[Row], frozen_at: str) -> list[Prediction]:
-        made = [] if frozen else predict_targets(plan, rows, frozen_at, hosts)
-        return [p for p in made if (p.case, p.launch) not in done]
+        # What a crash tore off is made again: every target has one, be it without an answer.
+        made = predict_targets(plan, rows, frozen_at, hosts)
+        return [p for p in made if (p.case, p.launch) not in done | frozen]
 
     return predict

@@ -7,6 +7,7 @@ import numpy as np
 
 from bench.contracts import Measurement, Seconds
 from bench.core.events import CaseEnded, Facts
+from bench.core.hostnames import part
 from bench.core.orderstats import count_outliers, median_interval
 from bench.core.records import COLUMNS, Axis, Case, Job, Origin, Row, Status, Work, params_text
 from bench.measure import MEASUREMENTS, rates
@@ -114,11 +115,14 @@ def _placement(facts: Facts, measurement: Measurement, case: Case) -> dict[str, 
     }
     if measurement.pairwise:
         first, last = pair_ranks(case, len(hosts))
-        values |= {"src": f"{hosts[first]}:rank{first}", "dst": f"{hosts[last]}:rank{last}"}
+        values |= {
+            "src": part(hosts[first], f"rank{first}"),
+            "dst": part(hosts[last], f"rank{last}"),
+        }
     # GPUs of one process are those of the first rank.
     for end in ("src", "dst"):
         if f"{end}_gpu" in case.axes:
-            values[end] = f"{hosts[0]}:gpu{case.axes[f'{end}_gpu']}"
+            values[end] = part(hosts[0], f"gpu{case.axes[f'{end}_gpu']}")
     return values
 
 

@@ -96,7 +96,7 @@ class Runner:
         self._high_s: dict[tuple[str, int], float] = {}
         """Predicted upper times, by case and launch."""
         self._doubtful: set[str] = set()
-        """Hosts of the last attempt that failed, until all of them have answered."""
+        """Hosts of attempts that failed, by the names they were asked for, until they answer."""
 
     def run(self) -> None:
         """Run every job: calibration, then predictions, then the rest."""
@@ -122,9 +122,11 @@ class Runner:
             self._close(job, Status.SKIPPED, why)
             self.recorder.event(job.id, job.attempt, Done(job.id))
             return
-        job = msgspec.structs.replace(job, reference_s=self._reference_s.get(job.ranks))
-        absent = self._find_absent()
-        reason: str | None = "; ".join(absent)
+        job = msgspec.structs.replace(
+            self._placed(job), reference_s=self._reference_s.get(job.ranks)
+        )
+        absent = self._find_absent(job)
+        reason: str | None = _join(absent)
         for attempt in range(job.attempt, job.attempt + MOST_ATTEMPTS):
             if absent:
                 break
@@ -134,8 +136,9 @@ class Runner:
             reason = self._execute(started)
             if reason is None:
                 return
-            absent = self._find_absent()
-            reason = "; ".join([reason, *(x for x in absent if x.split(":")[0] not in reason)])
+            absent = self._find_absent(job)
+            unnamed = {host: why for host, why in absent.items() if host not in reason}
+            reason = "; ".join([reason, *([_join(unnamed)] if unnamed else [])])
             log = self.recorder.log_file(job.id, attempt)
             self.progress.said(f"job {job.id}: {reason} (what it printed: {log})")
             self._fail_current(started, reason)
@@ -158,20 +161,27 @@ class Runner:
             self._reference_s[job.ranks] = attempt.reference_s
         if reason is not None:
             seen = [rank.host for rank in attempt.facts.ranks] if attempt.facts else ()
-            self._doubtful = set(seen) or set(self.recorder.meta.nodes)
+            self._doubtful |= set(seen) or set(job.hosts)
         return reason
 
-    def _find_absent(self) -> list[str]:
-        """Return a line for each host of a failed attempt that does not answer.
+    def _placed(self, job: Job) -> Job:
+        """Return the job with the hosts of its ranks, where the launcher knows them before."""
+        placement = self._launcher.place(job.ranks)
+        if placement is None or not placement.hosts:
+            return job
+        return msgspec.structs.replace(job, hosts=placement.hosts, host_ranks=placement.counts)
+
+    def _find_absent(self, job: Job) -> dict[str, str]:
+        """Return why they do not answer, of hosts that a job needs and an attempt has failed on.
 
         Without a look every further job would wait two minutes for ssh to give a lost host up.
         """
-        if self._launcher.name != "mpirun" or not self._doubtful:
-            return []
-        absent = find_silent_hosts(sorted(self._doubtful))
-        if not absent:
-            self._doubtful = set()
-        return [f"{host}: {why}" for host, why in absent.items()]
+        needed = self._doubtful & set(job.hosts)
+        if not self._launcher.reaches_hosts or not needed:
+            return {}
+        absent = find_silent_hosts(sorted(needed))
+        self._doubtful -= needed - absent.keys()
+        return absent
 
     def _high_times(self, job: Job) -> dict[str, float]:
         """Return the predicted upper times of a job's cases, as far as there are any."""
@@ -245,6 +255,10 @@ class Runner:
         self.recorder.row(row, samples)
         self.rows.append(row)
         self.progress.ended(row)
+
+
+def _join(absent: dict[str, str]) -> str:
+    return "; ".join(f"{host}: {why}" for host, why in absent.items())
 
 
 def _failure(cases: Sequence[Case]) -> Status:

@@ -5,21 +5,15 @@ here or over ssh. While a case is measured nothing is asked and nothing runs.
 """
 
 import re
-import shlex
-import shutil
-import socket
-import subprocess
-from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from bench.core.errors import RequestError, printable
+from bench.core.errors import LaunchError, printable
 from bench.core.events import RankFacts
-from bench.core.hostnames import parse_hosts
+from bench.core.hostnames import is_host
+from bench.launch.ssh import SSH_FAILED, Answer, ask_hosts, is_here, last_line
 
-_CONNECT_S = 5
 _TIMEOUT_S = 10.0
-_AT_ONCE = 64
 _MOST_NAMED = 8
 _STAT = re.compile(r"^(\d+) \(.*\) ([A-Za-z])", re.M)
 _STATES = {
@@ -33,8 +27,8 @@ _REFUSALS = ("Permission denied", "Host key verification failed", "Connection re
 """Words of an ssh that reached a host which lets nobody in: that says nothing of the ranks."""
 
 
-class _Answer(NamedTuple):
-    """What a host said: the state letter of each process that is there, or why there is none."""
+class _States(NamedTuple):
+    """The state letter of each process that a host has, or why that is not known."""
 
     states: dict[int, str] | None
     why: str = ""
@@ -52,14 +46,11 @@ def ask_ranks(ranks: Sequence[RankFacts]) -> list[str]:
     by_host: dict[str, list[int]] = {}
     for number, rank in enumerate(ranks):
         by_host.setdefault(rank.host, []).append(number)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        pids = [[ranks[number].pid for number in numbers] for numbers in by_host.values()]
-        answers = list(pool.map(_ask, by_host, pids))
-    wrong = [
-        line
-        for (host, numbers), answer in zip(by_host.items(), answers, strict=True)
-        for line in _describe(host, {number: ranks[number].pid for number in numbers}, answer)
-    ]
+    pids = {
+        host: {number: ranks[number].pid for number in numbers} for host, numbers in by_host.items()
+    }
+    states = _ask({host: tuple(those.values()) for host, those in pids.items()})
+    wrong = [line for host in pids for line in _describe(host, pids[host], states[host])]
     if not wrong:
         return [f"all {len(ranks)} ranks still run; it is not known which one the others wait for"]
     more = [f"and {len(wrong) - _MOST_NAMED} more"] if len(wrong) > _MOST_NAMED else []
@@ -72,16 +63,15 @@ def find_silent_hosts(hosts: Collection[str]) -> dict[str, str]:
     Args:
         hosts: where ranks were started over ssh.
     """
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(lambda host: _ask(host, []), hosts))
+    states = _ask(dict.fromkeys(hosts, ()))
     return {
-        printable(host): f"no answer over ssh: {answer.why}"
-        for host, answer in zip(hosts, answers, strict=True)
-        if not answer.reached
+        host: f"no answer over ssh: {found.why}"
+        for host, found in states.items()
+        if not found.reached
     }
 
 
-def _describe(host: str, pids: dict[int, int], answer: _Answer) -> list[str]:
+def _describe(host: str, pids: dict[int, int], answer: _States) -> list[str]:
     if answer.states is None:
         name = f"rank{'s' * (len(pids) > 1)} {', '.join(map(str, pids))} on {printable(host)}"
         how = "not asked" if answer.reached else "no answer over ssh"
@@ -96,35 +86,26 @@ def _describe(host: str, pids: dict[int, int], answer: _Answer) -> list[str]:
     return lines
 
 
-def _ask(host: str, pids: list[int]) -> _Answer:
-    question = ["cat", *(f"/proc/{pid}/stat" for pid in pids)]
-    here = host == socket.gethostname()
-    if not here:
-        ssh = shutil.which("ssh")
-        if ssh is None or not _is_name(host):
-            return _Answer(None, "no ssh here" if ssh is None else "no host name")
-        options = ("-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_S}")
-        question = [ssh, *options, "--", host, shlex.join(question)]
+def _ask(pids: Mapping[str, Sequence[int]]) -> dict[str, _States]:
+    """Ask each host for the states of its processes, and thereby whether it answers at all."""
+    questions = {
+        host: ("cat", *(f"/proc/{pid}/stat" for pid in those))
+        for host, those in pids.items()
+        if is_host(host)
+    }
+    unknown = dict.fromkeys(pids, _States(None, "no host name"))
     try:
-        done = subprocess.run(
-            question,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return _Answer(None, f"none within {_TIMEOUT_S:.0f} s", reached=False)
-    if not here and done.returncode == 255:
-        last = printable((done.stderr.strip().splitlines() or ["no reason given"])[-1], 120)
-        return _Answer(None, last, reached=any(word in done.stderr for word in _REFUSALS))
-    return _Answer({int(pid): state for pid, state in _STAT.findall(done.stdout)})
+        answers = ask_hosts(questions, _TIMEOUT_S)
+    except LaunchError:
+        return dict.fromkeys(pids, _States(None, "no ssh here"))
+    return unknown | {host: _read_states(host, answer) for host, answer in answers.items()}
 
 
-def _is_name(host: str) -> bool:
-    try:
-        return parse_hosts(host) == (host,)
-    except RequestError:
-        return False
+def _read_states(host: str, answer: Answer) -> _States:
+    if answer.status is None:
+        return _States(None, f"none within {_TIMEOUT_S:.0f} s", reached=False)
+    if answer.status == SSH_FAILED and not is_here(host):
+        why = last_line(answer) or "no reason given"
+        reached = any(word in answer.error for word in _REFUSALS)
+        return _States(None, why, reached=reached)
+    return _States({int(pid): state for pid, state in _STAT.findall(answer.output)})

@@ -69,6 +69,9 @@ class RunMeta(msgspec.Struct, kw_only=True):
     """Absent while the run goes on, and for ever where it was killed."""
     outcome: str | None = None
     """`complete` or `interrupted`; absent where the run was killed."""
+    hosts: dict[str, str | None] = {}
+    """Hosts that ranks were asked to run on, in order, each with the name that it calls itself;
+    none where they ran here, or a scheduler chose."""
     commands: list[Command] = []
     facts: dict[str, dict[str, Any]] = {}
     """Facts of nodes, stored once per distinct value, keyed by a hash of the value."""

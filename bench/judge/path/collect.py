@@ -11,6 +11,7 @@ import msgspec
 
 from bench.core.errors import printable
 from bench.core.events import CaseEnded, Traffic
+from bench.core.hostnames import host_of
 from bench.core.records import Case, Evidence, Row, Status, parse_params
 from bench.judge.path import nccl, ucx
 from bench.judge.path.verdict import DIFFERENT, Clues, judge
@@ -89,7 +90,7 @@ class _Reader:
 
     def _clues(self, row: Row, case: Case) -> Clues:
         across = _leaves_node(row)
-        facts = self._paths.get((row.src or "").partition(":")[0])
+        facts = self._paths.get(host_of(row.src or ""))
         # Inside a node no network card reads device memory.
         possible = facts.possible if facts is not None and across else None
         forbidden = self._rows.get((control_id(row.case, FORBIDDEN), row.launch))
@@ -150,7 +151,7 @@ class _Reader:
         payload = sent_per_operation(case)
         if ended is None or not ended.operations or not payload:
             return None, "", None
-        host = (row.src or "").partition(":")[0]
+        host = host_of(row.src or "")
         whole = ended.operations * payload
         traffic = next((one for one in ended.traffic if one.host == host), Traffic(host, ()))
         sums = {
@@ -168,7 +169,7 @@ class _Reader:
 
 def _leaves_node(row: Row) -> bool | None:
     """Return whether the two ends are on different hosts; None where it is no pair."""
-    ends = [end.partition(":")[0] for end in (row.src, row.dst) if end]
+    ends = [host_of(end) for end in (row.src, row.dst) if end]
     if len(ends) == 2:
         return ends[0] != ends[1]
     return None if row.nodes is None else row.nodes > 1

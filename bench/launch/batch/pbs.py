@@ -1,26 +1,33 @@
 """PBS Professional and OpenPBS: `qsub` for a batch job of each job, ranks started by mpirun."""
 
+import os
 import re
 import sys
 from itertools import groupby
 from pathlib import Path
 
+import msgspec
+
 from bench.contracts import LaunchCommand
 from bench.core.errors import RequestError
+from bench.core.placement import Placement, place_ranks
 from bench.core.records import Job
 from bench.launch.batch.queue import (
     Phase,
     Standing,
     batch_files,
     choose_binding,
-    spread_ranks,
     time_limit,
 )
 from bench.launch.batch.script import quote, script_text, with_environment, worker_tokens
+from bench.launch.kind import LauncherKind
 from bench.launch.site import Site
 from bench.machine.mpi import MpiInstall
+from bench.machine.software import steering_variables
 
 _NUMBER = re.compile(r"\d{1,18}(\[\])?(\.[A-Za-z0-9._-]{1,255})?", re.ASCII)
+_OF_LOADER = ("LD_", "PYTHON")
+"""Beginnings of variables that hold folders of this host; those of a job are its modules'."""
 _MOST_NAME = 15
 """Characters in the name of a job, in the oldest versions."""
 _GONE = re.compile(r"has finished|unknown job", re.I)
@@ -59,6 +66,7 @@ class PbsLauncher:
 
     name = "pbs"
     most_ranks: int | None = None
+    reaches_hosts = False
 
     def __init__(
         self,
@@ -72,10 +80,14 @@ class PbsLauncher:
         _refuse_unsaid(site)
         self._mpi = mpi
         self._hosts = hosts
-        self._nodes = len(hosts) or nodes or 1
+        self.nodes: int | None = len(hosts) or nodes or 1
         self._bind = bind
         self._site = site
         self._folder = folder
+
+    def place(self, ranks: int) -> Placement:
+        """Return the ranks on each node; PBS decides which node is which where none is named."""
+        return place_ranks(ranks, self._hosts or self.nodes or 1)
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command that submits a job; its last token is the script."""
@@ -88,10 +100,10 @@ class PbsLauncher:
         Raises:
             RequestError: where a value of it holds a line break or another control character.
         """
-        site, files, folder = with_environment(self._site, job), batch_files(job), str(self._folder)
+        site, files, folder = self._environment(job), batch_files(job), str(self._folder)
         directives: list[tuple[str, ...]] = [
             ("-N", f"cb-{job.id}"[:_MOST_NAME]),
-            ("-l", f"select={_select(job, self._hosts, self._nodes)}"),
+            ("-l", f"select={_select(job, self.place(job.ranks))}"),
             # What others run on a node spoils a measurement; and a job that is started again
             # would write over the events of the first start.
             ("-l", "place=scatter:excl"),
@@ -117,6 +129,13 @@ class PbsLauncher:
             *worker_tokens(site, f"{folder}/{files.job}"),
         )
         return script_text("#PBS", directives, site, command, before)
+
+    def _environment(self, job: Job) -> Site:
+        """Return the site with what steers ranks here too: PBS gives a job none of it (no -V)."""
+        steering = steering_variables(os.environ)
+        steering = {name: steering[name] for name in steering if not name.startswith(_OF_LOADER)}
+        site = msgspec.structs.replace(self._site, environment=steering | self._site.environment)
+        return with_environment(site, job)
 
 
 class Pbs:
@@ -171,16 +190,12 @@ def _refuse_unsaid(site: Site) -> None:
         )
 
 
-def _select(job: Job, hosts: tuple[str, ...], nodes: int) -> str:
+def _select(job: Job, placement: Placement) -> str:
     """Return PBS's chunks, a node each: blocks of ranks, the first ones the larger."""
-    used = spread_ranks(job.ranks, nodes).nodes
-    each, more = divmod(job.ranks, used)
-    counts = [each + (i < more) for i in range(used)]
-    chunks = [f"ncpus={count * max(1, job.threads)}:mpiprocs={count}" for count in counts]
-    if hosts:
-        return "+".join(
-            f"1:host={host}:{chunk}" for host, chunk in zip(hosts, chunks, strict=False)
-        )
+    chunks = [f"ncpus={n * max(1, job.threads)}:mpiprocs={n}" for n in placement.counts]
+    if placement.hosts:
+        named = zip(placement.hosts, chunks, strict=True)
+        return "+".join(f"1:host={host}:{chunk}" for host, chunk in named)
     return "+".join(f"{len(list(same))}:{chunk}" for chunk, same in groupby(chunks))
 
 
@@ -192,3 +207,13 @@ def _mpirun(mpi: MpiInstall, job: Job, bind: str, node_file: str, site: Site) ->
         variables = (token for name in site.environment for token in ("-x", name))
         return (*start, "--bind-to", bind, "--hostfile", node_file, *variables)
     return (*start, "-bind-to", bind, "-launcher", "ssh", "-f", node_file)
+
+
+KIND = LauncherKind(
+    text="the same with PBS",
+    open=lambda o: PbsLauncher(o.need_mpi(), o.hosts, o.nodes, o.bind, o.site, o.folder),
+    flags=frozenset({"mpirun", "hosts", "hostfile", "nodes", "site", "container", "work"}),
+    mpi="launcher",
+    program="qsub",
+    shares_folder=True,
+)

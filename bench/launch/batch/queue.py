@@ -69,19 +69,6 @@ def batch_files(job: Job) -> BatchFiles:
     return BatchFiles(*(f"{stem}.{end}" for end in ("json", "sh", "out", "err", "nodes", "log")))
 
 
-class Spread(NamedTuple):
-    """How many nodes a job takes, and the most ranks on one of them."""
-
-    nodes: int
-    per_node: int
-
-
-def spread_ranks(ranks: int, nodes: int) -> Spread:
-    """Return an even spread in blocks: the first rank and the last one are on different nodes."""
-    used = min(ranks, nodes)
-    return Spread(used, math.ceil(ranks / used))
-
-
 def time_limit(job: Job) -> str:
     """Return the limit of a batch job as HH:MM:SS: a backstop at twice what sampling may take."""
     case_s = job.sampling.warmup_cap_s + job.sampling.cap_s

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from bench.contracts import LaunchCommand
 from bench.core.errors import RequestError
+from bench.core.placement import Placement, place_ranks
 from bench.core.records import Job
 from bench.launch.batch.queue import (
     Phase,
-    Spread,
     Standing,
     batch_files,
     choose_binding,
-    spread_ranks,
     time_limit,
 )
 from bench.launch.batch.script import (
@@ -27,6 +26,7 @@ from bench.launch.batch.script import (
     with_environment,
     worker_tokens,
 )
+from bench.launch.kind import LauncherKind
 from bench.launch.site import Site
 from bench.machine.mpi import MpiInstall
 
@@ -79,6 +79,7 @@ class SrunLauncher:
 
     name = "srun"
     most_ranks: int | None = None
+    reaches_hosts = False
 
     def __init__(
         self, mpi: MpiInstall, hosts: tuple[str, ...], nodes: int | None, bind: str, site: Site
@@ -86,24 +87,28 @@ class SrunLauncher:
         self._allocation = Allocation()
         self._mpi = mpi
         self._hosts = hosts
-        self._nodes = len(hosts) or nodes or self._allocation.nodes
+        self.nodes: int | None = len(hosts) or nodes or self._allocation.nodes
         self._bind = bind
         self._site = site
+
+    def place(self, ranks: int) -> Placement:
+        """Return the ranks on each node; Slurm decides which node is which."""
+        return place_ranks(ranks, self.nodes or 1)
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the srun command of a job."""
         site = with_environment(self._site, job)
-        spread = spread_ranks(job.ranks, self._nodes)
+        placement = self.place(job.ranks)
         cpus = self._allocation.cpus
-        crowded = cpus is not None and spread.per_node > cpus
+        crowded = cpus is not None and placement.most_per_node > cpus
         tokens = (
-            *_srun(self._mpi, job, spread, choose_binding(job, self._bind, crowded), site),
+            *_srun(self._mpi, job, placement, choose_binding(job, self._bind, crowded), site),
             # Beside a step that runs already, such as the shell of salloc.
             "--overlap",
             # The job line is for rank 0, which reads it to the end as its lease.
             "--input=0",
             *(("--overcommit",) if crowded else ()),
-            *_node_list(self._hosts, spread),
+            *_node_list(self._hosts, placement),
             *_pyxis(site, None),
             *site.flags,
             *worker_tokens(site),
@@ -125,6 +130,7 @@ class SbatchLauncher:
 
     name = "sbatch"
     most_ranks: int | None = None
+    reaches_hosts = False
 
     def __init__(
         self,
@@ -137,10 +143,14 @@ class SbatchLauncher:
     ) -> None:
         self._mpi = mpi
         self._hosts = hosts
-        self._nodes = len(hosts) or nodes or 1
+        self.nodes: int | None = len(hosts) or nodes or 1
         self._bind = bind
         self._site = site
         self._folder = folder
+
+    def place(self, ranks: int) -> Placement:
+        """Return the ranks on each node; Slurm decides which node is which."""
+        return place_ranks(ranks, self.nodes or 1)
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command that submits a job; its last token is the script."""
@@ -154,15 +164,15 @@ class SbatchLauncher:
             RequestError: where a value of it holds a line break or another control character.
         """
         site, files = with_environment(self._site, job), batch_files(job)
-        spread = spread_ranks(job.ranks, self._nodes)
+        placement = self.place(job.ranks)
         job_file = f"{self._folder}/{files.job}"
         directives: list[tuple[str, ...]] = [
             (f"--job-name=clusterbench-{job.id}",),
-            (f"--nodes={spread.nodes}",),
+            (f"--nodes={placement.nodes}",),
             (f"--ntasks={job.ranks}",),
-            (f"--ntasks-per-node={spread.per_node}",),
+            (f"--ntasks-per-node={placement.most_per_node}",),
             *((f"--cpus-per-task={job.threads}",) for _ in range(job.threads > 1)),
-            *((option,) for option in _node_list(self._hosts, spread)),
+            *((option,) for option in _node_list(self._hosts, placement)),
             # What others run on a node spoils a measurement; and a job that is started again
             # would write over the events of the first start.
             ("--exclusive",),
@@ -178,7 +188,7 @@ class SbatchLauncher:
         if site.flags:
             directives.append(site.flags)
         command = (
-            *_srun(self._mpi, job, spread, choose_binding(job, self._bind), site),
+            *_srun(self._mpi, job, placement, choose_binding(job, self._bind), site),
             "--input=none",
             *_pyxis(site, job_file),
             *worker_tokens(site, job_file),
@@ -221,14 +231,16 @@ class Slurm:
         return ("scancel", number)
 
 
-def _srun(mpi: MpiInstall, job: Job, spread: Spread, bind: str, site: Site) -> tuple[str, ...]:
+def _srun(
+    mpi: MpiInstall, job: Job, placement: Placement, bind: str, site: Site
+) -> tuple[str, ...]:
     """Return srun with the options that it has in an allocation and in a script alike."""
     return (
         "srun",
         f"--mpi={site.mpi or FLAVOURS[mpi.family]}",
-        f"--nodes={spread.nodes}",
+        f"--nodes={placement.nodes}",
         f"--ntasks={job.ranks}",
-        f"--ntasks-per-node={spread.per_node}",
+        f"--ntasks-per-node={placement.most_per_node}",
         # A script's count of CPUs does not reach srun since Slurm 22.05.
         *((f"--cpus-per-task={job.threads}",) if job.threads > 1 else ()),
         "--distribution=block",
@@ -240,8 +252,8 @@ def _srun(mpi: MpiInstall, job: Job, spread: Spread, bind: str, site: Site) -> t
     )
 
 
-def _node_list(hosts: tuple[str, ...], spread: Spread) -> tuple[str, ...]:
-    return (f"--nodelist={','.join(hosts[: spread.nodes])}",) if hosts else ()
+def _node_list(hosts: tuple[str, ...], placement: Placement) -> tuple[str, ...]:
+    return (f"--nodelist={','.join(hosts[: placement.nodes])}",) if hosts else ()
 
 
 def _pyxis(site: Site, job_file: str | None) -> tuple[str, ...]:
@@ -257,3 +269,22 @@ def _pyxis(site: Site, job_file: str | None) -> tuple[str, ...]:
         # The image's own environment wins otherwise.
         *((f"--container-env={','.join(site.environment)}",) if site.environment else ()),
     )
+
+
+_FLAGS = frozenset({"hosts", "hostfile", "nodes", "site", "container"})
+
+SRUN = LauncherKind(
+    text="Slurm's srun, inside an allocation made by salloc or sbatch",
+    open=lambda o: SrunLauncher(o.need_mpi(), o.hosts, o.nodes, o.bind, o.site),
+    flags=_FLAGS,
+    mpi="library",
+    program="srun",
+)
+SBATCH = LauncherKind(
+    text="a Slurm batch job for each job; the run's folder must be shared with the nodes",
+    open=lambda o: SbatchLauncher(o.need_mpi(), o.hosts, o.nodes, o.bind, o.site, o.folder),
+    flags=_FLAGS | {"work"},
+    mpi="library",
+    program="sbatch",
+    shares_folder=True,
+)

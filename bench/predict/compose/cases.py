@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from bench.core.placement import place_ranks
 from bench.core.records import Case, Row
 from bench.measure.training.network import split_layers, widths_of
 from bench.predict.compose.messages import (
@@ -94,10 +95,10 @@ def _place(ranks: int, hosts: int | None) -> tuple[int, ...]:
         raise NotComposed(f"{ranks} ranks; messages of up to {MOST_RANKS} are followed one by one")
     if hosts is None:
         raise NotComposed("on which nodes its ranks will be is not known")
-    used = min(ranks, hosts)
-    if ranks % used:
-        raise NotComposed(f"{ranks} ranks do not spread evenly over {used} nodes")
-    return tuple(rank // (ranks // used) for rank in range(ranks))
+    placement = place_ranks(ranks, hosts)
+    if len({*placement.counts}) > 1:
+        raise NotComposed(f"{ranks} ranks do not spread evenly over {placement.nodes} nodes")
+    return placement.node_of_ranks()
 
 
 def _compose_senders(case: Case, nodes: tuple[int, ...], messages: Messages) -> Composition:

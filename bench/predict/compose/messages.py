@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.core.hostnames import host_of
 from bench.core.records import CONTROL, Case, Row, Status
 from bench.predict.model.composed.fabric import Fabric
 from bench.predict.model.composed.path import Path, Point, fit_path
@@ -130,7 +131,7 @@ def _kind(row: Row, case: Case) -> Kind | None:
         return None
     if axes.get("at_once") == "round":  # other pairs may share the link
         return None
-    across = row.src.rpartition(":")[0] != row.dst.rpartition(":")[0]
+    across = host_of(row.src) != host_of(row.dst)
     if row.benchmark in _MESSAGES:
         return Kind(across)
     if row.benchmark in _WINDOWS:

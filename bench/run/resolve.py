@@ -1,0 +1,158 @@
+"""From a request to what it means here: launcher, MPI, site, machine and hosts, worked out once."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench import __version__
+from bench.contracts import Launcher
+from bench.core.errors import LaunchError
+from bench.launch import LauncherKind, Opening, find_launcher
+from bench.launch.site import Site, check_line, load_site
+from bench.launch.ssh import Host, examine_hosts
+from bench.machine.cpu import read_cpu
+from bench.machine.mpi import MpiInstall, find_mpi, probe_library
+from bench.machine.nominal import read_nominal
+from bench.run.request import Request, refuse_unheeded
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """A request with every question answered that can be before a job runs."""
+
+    request: Request
+    kind: LauncherKind
+    mpi: MpiInstall | None
+    """Of the ranks; None without MPI, and where none was found."""
+    site: Site
+    hosts: tuple[Host, ...]
+    """Where ranks run, in order; none where that is here, or a scheduler chooses."""
+    machine_text: str | None
+    """The machine file, checked."""
+
+    def open(self, run: Path | None = None) -> Launcher:
+        """Return the launcher.
+
+        Args:
+            run: the folder of the run; before it begins there is none, and it is called RUN.
+
+        Raises:
+            RequestError: where an option is missing or wrong.
+            LaunchError: where there is no MPI.
+        """
+        return self.kind.open(
+            Opening(
+                mpi=self.mpi,
+                cores=_usable_cores(),
+                hosts=tuple(host.asked for host in self.hosts),
+                host_cores={h.asked: h.cores for h in self.hosts if h.cores is not None},
+                nodes=self.request.nodes,
+                bind=self.request.bind,
+                site=self.site,
+                folder=self._batch_folder(run),
+                replay=self.request.replay,
+            )
+        )
+
+    def _batch_folder(self, run: Path | None) -> Path:
+        work = self.request.work
+        if work is not None:
+            folder = work / (run.name if run else "RUN")
+        else:
+            folder = run.absolute() / "batch" if run else Path("RUN/batch")
+        if self.kind.shares_folder:
+            check_line(str(folder), "the folder of batch jobs")
+        return folder
+
+
+def resolve(request: Request, hosts: Sequence[str] | None = None) -> Resolved:
+    """Work out what a request means here; nothing is started, no host is asked.
+
+    Args:
+        request: as it was typed, or stored.
+        hosts: of a run that is resumed, instead of those that a file names now.
+
+    Raises:
+        RequestError: where a flag is wrong, or not heeded by the launcher.
+        LaunchError: where the launcher's MPI is missing.
+    """
+    refuse_unheeded(request)
+    kind = find_launcher(request.launcher)
+    names = request.host_names() if hosts is None else hosts
+    return Resolved(
+        request=request,
+        kind=kind,
+        mpi=_choose_mpi(request, kind),
+        site=load_site(request.site, request.container),
+        hosts=tuple(Host(asked=name) for name in names),
+        machine_text=None if request.machine is None else read_nominal(request.machine),
+    )
+
+
+def ask_for_fitness(resolved: Resolved) -> Resolved:
+    """Ask every host whether it can take part, before any job is started.
+
+    Nodes that a scheduler grants need not let anybody in over SSH.
+
+    Raises:
+        LaunchError: where one cannot, or the scheduler is not here; each is named on standard
+            error.
+    """
+    program = resolved.kind.program
+    if program is not None:
+        if shutil.which(program) is None:
+            raise LaunchError(f"{program} was not found; start this where its scheduler is at hand")
+        return resolved
+    if not resolved.hosts:
+        return resolved
+    fit, unfit = examine_hosts([host.asked for host in resolved.hosts], __version__)
+    for line in unfit:
+        print(line, file=sys.stderr)
+    if unfit:
+        raise LaunchError(
+            f"{len(unfit)} of {len(resolved.hosts)} hosts cannot take part; mend them or leave "
+            "them out"
+        )
+    return msgspec.structs.replace(resolved, hosts=tuple(fit))
+
+
+def _usable_cores() -> int:
+    """Return the cores of this machine that ranks may use: Open MPI's slots are cores, not CPUs."""
+    return read_cpu(Path("/")).usable_cores or len(os.sched_getaffinity(0))
+
+
+def _choose_mpi(request: Request, kind: LauncherKind) -> MpiInstall | None:
+    """Return the MPI of the ranks: that of an mpirun, or that of mpi4py alone."""
+    if kind.mpi == "library":
+        return _library_under(kind.program or request.launcher)
+    mpi = find_mpi(request.mpirun) if kind.mpi == "launcher" else None
+    if mpi is not None and mpi.agrees is False:
+        raise LaunchError(
+            f"{mpi.mpirun} is {mpi.name}, but mpi4py loads {mpi.library}: every rank would think "
+            "that it is alone; give the launcher of that library with --mpirun, or install one "
+            "MPI only"
+        )
+    return mpi
+
+
+def _library_under(launcher: str) -> MpiInstall:
+    """Return the library that mpi4py loads, with a launcher that works with any."""
+    library = probe_library()
+    release = library.release
+    if release is None:
+        why = library.error or f"it loads {library.text}, which is none that is known here"
+        raise LaunchError(f"mpi4py gives no MPI library: {why}; see `clusterbench doctor`")
+    return MpiInstall(
+        family=release.family,
+        name=release.name,
+        version=release.version,
+        mpirun=launcher,
+        library=library.text,
+        library_path=library.path,
+        handle_bytes=library.handle_bytes,
+        mpi4py=library.mpi4py,
+        agrees=True,
+    )
