@@ -29,6 +29,7 @@ from bench.launch.batch.slurm import SbatchLauncher, Slurm, SrunLauncher
 from bench.launch.batch.submit import Follower
 from bench.launch.site import Container, Site
 from bench.machine.mpi import MpiInstall
+from bench.machine.software import steering_variables
 
 OPEN_MPI = MpiInstall(family="openmpi", name="Open MPI", version=(5, 0, 11), mpirun="/o5/mpirun")
 MPICH = MpiInstall(family="mpich", name="MPICH", version=(5, 0, 2), mpirun="/m5/mpiexec")
@@ -62,6 +63,8 @@ def job(ranks: int = 2, threads: int = 1, attempt: int = 0, cases: int = 0) -> J
 @pytest.fixture(autouse=True)
 def known_python(monkeypatch):
     monkeypatch.setattr("sys.executable", "/opt/bench/bin/python")
+    for name in steering_variables(os.environ):
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -469,6 +472,17 @@ def test_a_run_says_at_once_that_its_scheduler_is_missing(tmp_path, capsys, monk
     assert run_command(["run", "quick", "--launcher", "sbatch", "-o", str(tmp_path)]) == 4
     assert "sbatch was not found" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pbs_hands_a_job_what_steers_its_ranks_but_not_the_folders_of_this_host(monkeypatch):
+    monkeypatch.setenv("UCX_NET_DEVICES", "mlx5_0:1")
+    monkeypatch.setenv("UCX_TLS", "rc")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/here/only")
+    script = pbs(site=Site(environment={"UCX_TLS": "tcp"})).script(job())
+    assert "export UCX_NET_DEVICES=mlx5_0:1" in script
+    assert "export UCX_TLS=tcp" in script
+    assert "-x UCX_NET_DEVICES" in script
+    assert "/here/only" not in script
 
 
 @pytest.mark.skipif(shutil.which("qsub") is None, reason="no PBS; there is no qsub here")

@@ -35,6 +35,7 @@ from bench.launch.mpirun import MpirunLauncher
 from bench.launch.site import Container, Site
 from bench.machine.direct_path import PathFacts
 from bench.machine.mpi import MpiInstall, find_mpi
+from bench.machine.software import steering_variables
 from bench.measure.payload import HOG_SHARED
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import parse_suite
@@ -183,6 +184,13 @@ SITE = Site(environment={"UCX_TLS": "rc", "OTHER": "1"})
 BATCH = Path("/shared/run/batch")
 
 
+@pytest.fixture
+def nothing_steers(monkeypatch):
+    for name in steering_variables(os.environ):
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("nothing_steers")
 @pytest.mark.parametrize("mpi", [OPEN_MPI, MPICH])
 @pytest.mark.parametrize("hosts", [(), ("a", "b")])
 def test_mpirun_hands_on_the_environment_of_a_job(mpi, hosts):
@@ -203,6 +211,7 @@ def test_one_process_and_srun_inherit_it(monkeypatch):
     assert "--container-env=UCX_TLS,WORDS" in tokens
 
 
+@pytest.mark.usefixtures("nothing_steers")
 @pytest.mark.parametrize("kind", [SbatchLauncher, PbsLauncher])
 def test_a_script_exports_it_and_a_shell_reads_it_back(kind):
     script = kind(OPEN_MPI, (), 2, "auto", SITE, BATCH).script(JOB)

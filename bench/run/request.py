@@ -46,41 +46,39 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return () if self.hosts is None else parse_hosts(self.hosts)
 
     def flags(self) -> dict[str, str | int | bool | None]:
-        """Return the flags that differ from their defaults, for `run.json`."""
+        """Return the flags that differ from their defaults, for `run.json`.
+
+        A run is resumed from anywhere, so paths are absolute.
+        """
         default = Request(suite=self.suite)
         given = {
             name: getattr(self, name)
             for name in self.__struct_fields__
             if getattr(self, name) != getattr(default, name)
         }
-        return {name: v if isinstance(v, int) else str(v) for name, v in given.items()}
+        return {name: v if isinstance(v, int) else _stored(name, v) for name, v in given.items()}
 
 
 def make_request(asked: dict[str, Any]) -> Request:
     """Return the request of a command line.
 
-    A run is resumed from anywhere, so paths are made absolute; the site file of the environment
-    is one that was asked for, where the launcher heeds one.
+    The site file of the environment is one that was asked for, where the launcher heeds one.
     """
     request = Request(**asked)
     kind = LAUNCHERS.get(request.launcher)
     site = request.site
     if site is None and kind is not None and kind.program and os.environ.get(SITE_VARIABLE):
         site = Path(os.environ[SITE_VARIABLE])
-    return msgspec.structs.replace(
-        request,
-        site=site and site.absolute(),
-        work=request.work and request.work.absolute(),
-        hostfile=request.hostfile and request.hostfile.absolute(),
-        machine=request.machine and request.machine.absolute(),
-        replay=request.replay and request.replay.absolute(),
-        mpirun=request.mpirun and _absolute_program(request.mpirun),
-    )
+    # The folder of batch jobs stands in their scripts.
+    work = request.work and request.work.absolute()
+    return msgspec.structs.replace(request, site=site and site.absolute(), work=work)
 
 
-def _absolute_program(name: str) -> str:
-    """Return the absolute path of a program given by its path; a bare name is looked for."""
-    return str(Path(name).absolute()) if "/" in name else name
+def _stored(name: str, value: str | Path) -> str:
+    # A program without a slash is looked for, as a shell does.
+    if isinstance(value, Path) or (name == "mpirun" and "/" in value):
+        return str(Path(value).absolute())
+    return value
 
 
 def refuse_unheeded(request: Request) -> None:
