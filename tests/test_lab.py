@@ -341,6 +341,23 @@ class TestLab:
         assert lab("status").stdout == before
 
 
+def test_hosts_of_one_name_are_different_hosts() -> None:
+    with lab_up("--hosts", "2", "--rate", "400mbit", "--hostname", "same"):
+        hosts = (STATE / "hostfile").read_text().split()
+        addresses = (STATE / "addresses").read_text().split()
+        assert (hosts, addresses) == (["h1", "h2"], ["10.78.1.1", "10.78.1.2"])
+        for host, address in zip(hosts, addresses, strict=True):
+            assert on(host, "hostname") == "same\n"
+            for name in (host, address):
+                for source in hosts:
+                    answer = on(source, "ssh", name, "hostname; hostname -I; getent hosts same")
+                    assert answer.split() == ["same", address, "127.0.1.1", "same"]
+        refused = lab("slurm", "up")
+        if "apt install" not in refused.stderr:
+            assert "a lab without --hostname" in refused.stderr
+        assert refused.returncode == 2
+
+
 # Up and down.
 
 
@@ -427,6 +444,7 @@ def test_an_interrupted_up_leaves_nothing() -> None:
         ("up --hosts 2 --rate 1gbit --slow h2.2=70%", "1 to 1"),
         ("up --hosts 2 --rate 1gbit --slow h2:up=70%", "h3:tx"),
         ("up --hosts 2 --rate 1gbit --slow h2=0%", "1mbit"),
+        ("up --hosts 2 --rate 1gbit --hostname a.b", "such as node"),
         ("exec h1 true", "scripts/lab up"),
         ("status", "scripts/lab up"),
         ("set h1 down", "scripts/lab up"),

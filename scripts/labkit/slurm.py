@@ -46,6 +46,7 @@ def start_slurm(cluster: Cluster) -> None:
     with _alone():
         if READY.exists():
             raise LabError("Slurm is up; scripts/lab slurm down ends it")
+        _check_names(cluster)
         _remove(cluster)  # what an `up` that was killed has left
         try:
             _write_files(cluster)
@@ -131,6 +132,13 @@ def _alone() -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def _check_names(cluster: Cluster) -> None:
+    """Raise where hosts do not call themselves by their names, by which slurmd knows its node."""
+    own = inside(cluster.hosts[-1], "cat", "/proc/sys/kernel/hostname").strip()
+    if own != cluster.hosts[-1]:
+        raise LabError(f"all hosts call themselves {own}; Slurm needs a lab without --hostname")
 
 
 def _write_files(cluster: Cluster) -> None:
