@@ -1,4 +1,4 @@
-"""The cluster as it is described: what people ask for, and what `machine.toml` says.
+"""The cluster as it is described: what people ask for, and as `machine.toml` has it.
 
 Nothing here knows what a link really does: that is kept in the kernel and nowhere else.
 """
@@ -71,7 +71,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a buyer would be told: nominal numbers, the same for every host."""
+    """What a buyer would read: nominal numbers, the same for every host."""
 
     hosts: tuple[str, ...]
     rate_bits_per_s: int
@@ -188,8 +188,9 @@ def write_description(cluster: Cluster) -> None:
 def read_description() -> Cluster:
     """Return the cluster that is up."""
     try:
-        said = tomllib.loads(MACHINE.read_text())
+        description = tomllib.loads(MACHINE.read_text())
     except FileNotFoundError:
         raise LabError("no lab is up; scripts/lab up --hosts 2 --rate 400mbit makes one") from None
-    hosts = tuple(said["hosts"])
-    return Cluster(hosts, said["rate_bits_per_s"], said["mtu_bytes"], said["links"])
+    hosts = tuple(description["hosts"])
+    rate, mtu = description["rate_bits_per_s"], description["mtu_bytes"]
+    return Cluster(hosts, rate, mtu, description["links"])

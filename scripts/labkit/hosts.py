@@ -97,6 +97,8 @@ def start_sshds(cluster: Cluster) -> None:
     for folder in (FOLDER / host for host in cluster.hosts):
         while not (folder / "sshd.pid").exists():  # which it writes once it listens
             if time.monotonic() > deadline:
-                said = (folder / "sshd.log").read_text().strip().splitlines() or ["nothing said"]
-                raise LabError(f"the sshd of {folder.name} does not start: {said[-1]}", 4)
+                lines = (folder / "sshd.log").read_text().strip().splitlines() or [
+                    "its log is empty"
+                ]
+                raise LabError(f"the sshd of {folder.name} does not start: {lines[-1]}", 4)
             time.sleep(0.01)
