@@ -1,4 +1,4 @@
-"""What every test file shares: a patient hypothesis, and skips that say why."""
+"""What every test file shares: a patient hypothesis, and skips with their reason."""
 
 import functools
 import os

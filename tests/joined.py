@@ -218,7 +218,7 @@ class Communicator:
 
 
 class ThreadWorld(Rank):
-    """The world of one thread, which hears the others."""
+    """The world of one thread, which receives from the others."""
 
     def __init__(self, binding: Binding, rank: int, per_node: int | None = None) -> None:
         super().__init__(rank, binding.meeting.ranks, per_node)

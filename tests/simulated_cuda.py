@@ -2,7 +2,7 @@
 
 It has the names of CuPy that the package calls, keeps the rules that the CUDA programming guide
 states for several devices and streams, and refuses what breaks them. Copies take bytes over RATE,
-so that the times that events tell are known beforehand.
+so that the times of events are known beforehand.
 """
 
 # ruff: noqa: N802, N815 - the names are CuPy's
@@ -46,7 +46,7 @@ class CudaError(RuntimeError):
 
 
 class Operation:
-    """One entry of a stream: `ready` tells from when it may run, None for not yet."""
+    """One entry of a stream: `ready` is the time from which it may run, None for not yet."""
 
     def __init__(self, ready: Callable[[], float | None], run: Callable[[float], float]) -> None:
         self.ready, self.run = ready, run

@@ -2,10 +2,10 @@
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -42,6 +42,8 @@ from bench.store.folder import (
 START = datetime(2026, 11, 20, 9, 0, 0, 123456, tzinfo=UTC)
 SIZES = [2**power for power in range(23)]
 BATCHES = [1, 2, 4, 8, 16, 31, 32, 33, 63, 64, 65, 127, 128, 129, 256]
+ON_ALL_RANKS = ("memcpy", "stream", "matmul")
+"""Benchmarks whose ranks all take samples; of the others the first one does."""
 KERNELS = {"copy": 2, "scale": 2, "add": 3, "triad": 3}
 ALL = ("latency", "bandwidth", "bibandwidth", "message_rate", "memcpy", "stream", "matmul")
 
@@ -167,25 +169,11 @@ def write_run(
     the prediction of a case; `skip` and `fail` give a case its reason; only the first `keep` rows
     are written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     planned = cases(benchmarks)
-    calibrating = tuple(case for i, case in enumerate(planned) if i % 2 == 0)
-    targets = tuple(case for i, case in enumerate(planned) if i % 2 == 1)
-    stages = ((Stage.CALIBRATE, calibrating), (Stage.TARGET, targets))
-    plan = tuple(
-        Job(
-            id=f"{stage.value}-{launch}",
-            stage=stage,
-            launch=launch,
-            ranks=2,
-            threads=2,
-            cases=chosen,
-            sampling=Sampling(cap_s=0.5),
-        )
-        for launch in range(launches)
-        for stage, chosen in stages
-    )
-    run_id = folder.name
+    plan = _make_plan(planned[::2], planned[1::2], launches)
+    place = _Place(folder.name, origin, host, params or {})
+    failed = {case: {"status": Status.SKIPPED, "reason": why} for case, why in (skip or {}).items()}
+    failed |= {case: {"status": Status.FAILED, "reason": why} for case, why in (fail or {}).items()}
     rows: list[Row] = []
     predictions: list[Prediction] = []
     taken: list[Sample] = []
@@ -193,117 +181,157 @@ def write_run(
     clock = 1.0
     for job in plan:
         if predict and job.stage is Stage.TARGET:
-            ids = {c.benchmark: [] for c in calibrating}
-            for c in calibrating:
-                ids[c.benchmark].append(c.id)
-            for case in job.cases:
-                seconds = true_seconds(case) * (1 + error)
-                prediction = Prediction(
-                    case=case.id,
-                    launch=job.launch,
-                    tier="C",
-                    formula="synthetic",
-                    seconds=seconds,
-                    low_s=seconds * (1 - interval),
-                    high_s=seconds * (1 + interval),
-                    parameters_hash="0" * 8,
-                    calibration_cases=" ".join(ids.get(case.benchmark, [])),
-                    frozen_at=instant(clock),
-                )
-                changed = (refuse or {}).get(case.id, {})
-                predictions.append(msgspec.structs.replace(prediction, **changed))
+            predicted = _predict(job, planned[::2], error, interval, instant(clock))
+            predictions += _replace(predicted, refuse or {})
         for order, case in enumerate(job.cases):
             clock += 0.25
-            status, reason = Status.OK, None
-            if case.id in (skip or {}):
-                status, reason = Status.SKIPPED, (skip or {})[case.id]
-            if case.id in (fail or {}):
-                status, reason = Status.FAILED, (fail or {})[case.id]
+            row = _make_row(place, job, order, case, instant(clock))
             base = true_seconds(case) * (1 + spread * job.launch)
-            ranks = (0, 1) if case.benchmark in ("memcpy", "stream", "matmul") else (0,)
-            row = Row(
-                run=run_id,
-                origin=origin,
-                job=job.id,
-                attempt=0,
-                launch=job.launch,
-                order=order,
-                case=case.id,
-                benchmark=case.benchmark,
-                status=status,
-                reason=reason,
-                nodes=1,
-                ranks=2,
-                ranks_per_node=2,
-                src=f"{host}:rank0",
-                dst=f"{host}:rank1",
-                bytes=work(case).bytes,
-                batch=_int(case, "batch"),
-                m=_int(case, "batch"),
-                k=_int(case, "k"),
-                n=_int(case, "n"),
-                dtype=_text(case, "dtype"),
-                params=params_text(
-                    {name: case.axes[name] for name in ("kernel", "mode") if name in case.axes}
-                    | (params or {})
-                ),
-                rank_agg="rank0" if len(ranks) == 1 else "max",
-                timing_layer="numba",
-                thread_level="single",
-                started_utc=instant(clock),
-            )
-            if status is Status.OK:
-                row = msgspec.structs.replace(row, **_times(base, work(case), samples))
-                half = samples // 2
-                for rank in ranks:
-                    for i in range(samples):
-                        wobble = 1 + 1e-4 * random_numbers.uniform(-1, 1)
-                        slow = 1 + (drift if i >= half else 0.0)
-                        seconds = base * (slow if drift else wobble) * (1 if rank == 0 else 0.9)
-                        taken.append(
-                            Sample(
-                                case=case.id,
-                                launch=job.launch,
-                                sample=i,
-                                rank=rank,
-                                seconds=seconds,
-                            )
-                        )
-            rows.append(row)
-    meta = RunMeta(
-        run=run_id,
-        origin=origin,
+            if case.id in failed:
+                rows.append(msgspec.structs.replace(row, **failed[case.id]))
+            else:
+                rows.append(msgspec.structs.replace(row, **_times(base, work(case), samples)))
+                taken += _take_samples(row, base, samples, drift, random_numbers)
+    meta = _make_meta(place, plan, suite_name, env or {"OMP_NUM_THREADS": "2"})
+    meta.outcome, meta.finished_utc = outcome, instant(clock + 1) if outcome else None
+    meta.facts, meta.findings = facts or {}, list(findings)
+    meta.nodes = {host: next(iter(facts)) if facts else "unknown"}
+    return _store(folder, meta, rows[:keep], taken, predictions if predict else None)
+
+
+def _store(
+    folder: Path,
+    meta: RunMeta,
+    rows: list[Row],
+    taken: list[Sample],
+    predictions: list[Prediction] | None,
+) -> RunFolder:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_meta(folder, meta)
+    _write(folder / RESULTS_FILE, Row, rows)
+    _write(folder / SAMPLES_FILE, Sample, taken)
+    if predictions is not None:
+        _write(folder / PREDICTIONS_FILE, Prediction, predictions)
+    return open_run(folder)
+
+
+class _Place(NamedTuple):
+    """What all rows of a run have in common."""
+
+    run: str
+    origin: Origin
+    host: str
+    params: dict[str, Axis]
+
+
+def _make_plan(
+    calibrating: Sequence[Case], targets: Sequence[Case], launches: int
+) -> tuple[Job, ...]:
+    return tuple(
+        Job(
+            id=f"{stage.value}-{launch}",
+            stage=stage,
+            launch=launch,
+            ranks=2,
+            threads=2,
+            cases=tuple(chosen),
+            sampling=Sampling(cap_s=0.5),
+        )
+        for launch in range(launches)
+        for stage, chosen in ((Stage.CALIBRATE, calibrating), (Stage.TARGET, targets))
+    )
+
+
+def _predict(
+    job: Job, calibrating: Sequence[Case], error: float, interval: float, frozen_at: str
+) -> Iterator[Prediction]:
+    for case in job.cases:
+        seconds = true_seconds(case) * (1 + error)
+        ids = [c.id for c in calibrating if c.benchmark == case.benchmark]
+        yield Prediction(
+            case=case.id,
+            launch=job.launch,
+            tier="C",
+            formula="synthetic",
+            seconds=seconds,
+            low_s=seconds * (1 - interval),
+            high_s=seconds * (1 + interval),
+            parameters_hash="0" * 8,
+            calibration_cases=" ".join(ids),
+            frozen_at=frozen_at,
+        )
+
+
+def _replace(
+    predictions: Iterable[Prediction], changes: dict[str, dict[str, Any]]
+) -> Iterator[Prediction]:
+    """Yield the predictions, those of some cases with other fields."""
+    for prediction in predictions:
+        yield msgspec.structs.replace(prediction, **changes.get(prediction.case, {}))
+
+
+def _make_row(place: _Place, job: Job, order: int, case: Case, started_utc: str) -> Row:
+    """Return the row of a case, before it has times."""
+    axes = {name: case.axes[name] for name in ("kernel", "mode") if name in case.axes}
+    return Row(
+        run=place.run,
+        origin=place.origin,
+        job=job.id,
+        attempt=0,
+        launch=job.launch,
+        order=order,
+        case=case.id,
+        benchmark=case.benchmark,
+        status=Status.OK,
+        nodes=1,
+        ranks=2,
+        ranks_per_node=2,
+        src=f"{place.host}:rank0",
+        dst=f"{place.host}:rank1",
+        bytes=work(case).bytes,
+        batch=_int(case, "batch"),
+        m=_int(case, "batch"),
+        k=_int(case, "k"),
+        n=_int(case, "n"),
+        dtype=_text(case, "dtype"),
+        params=params_text(axes | place.params),
+        rank_agg="max" if case.benchmark in ON_ALL_RANKS else "rank0",
+        timing_layer="numba",
+        thread_level="single",
+        started_utc=started_utc,
+    )
+
+
+def _take_samples(
+    row: Row, base: float, samples: int, drift: float, random_numbers: random.Random
+) -> Iterator[Sample]:
+    for rank in (0, 1) if row.benchmark in ON_ALL_RANKS else (0,):
+        for i in range(samples):
+            wobble = 1 + 1e-4 * random_numbers.uniform(-1, 1)
+            slow = 1 + (drift if i >= samples // 2 else 0.0)
+            seconds = base * (slow if drift else wobble) * (1 if rank == 0 else 0.9)
+            yield Sample(case=row.case, launch=row.launch, sample=i, rank=rank, seconds=seconds)
+
+
+def _make_meta(
+    place: _Place, plan: tuple[Job, ...], suite_name: str, env: dict[str, str]
+) -> RunMeta:
+    tokens = ("mpirun", "-n", "2", "--host", place.host, "/home/ada/bin/python", "-m", "bench")
+    return RunMeta(
+        run=place.run,
+        origin=place.origin,
         version="0.1.0",
         suite_name=suite_name,
         suite_text=f'[suite]\nname = "{suite_name}"\n',
         flags={"ranks": 2},
         seed=1,
-        launches=launches,
+        launches=1 + plan[-1].launch,
         launcher="mpirun",
         plan=plan,
         mpi={"name": "Open MPI", "version": "5.0.11", "path": "/opt/openmpi/lib/libmpi.so"},
         started_utc=instant(0),
-        finished_utc=instant(clock + 1) if outcome else None,
-        outcome=outcome,
-        commands=[
-            Command(
-                job=job.id,
-                attempt=0,
-                tokens=("mpirun", "-n", "2", "--host", host, "/home/ada/bin/python", "-m", "bench"),
-                env=env or {"OMP_NUM_THREADS": "2"},
-            )
-            for job in plan
-        ],
-        facts=facts or {},
-        nodes={host: next(iter(facts))} if facts else {host: "unknown"},
-        findings=list(findings),
+        commands=[Command(job=job.id, attempt=0, tokens=tokens, env=env) for job in plan],
     )
-    write_meta(folder, meta)
-    _write(folder / RESULTS_FILE, Row, rows[:keep])
-    _write(folder / SAMPLES_FILE, Sample, taken)
-    if predict:
-        _write(folder / PREDICTIONS_FILE, Prediction, predictions)
-    return open_run(folder)
 
 
 def _int(case: Case, axis: str) -> int | None:

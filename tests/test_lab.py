@@ -1,4 +1,4 @@
-"""The virtual cluster: links of the rates they are said to have, hosts that reach each other.
+"""The virtual cluster: links of the rates they are described with, hosts that reach each other.
 
 Run it with `-rP` to see the measured rates.
 """
@@ -144,9 +144,9 @@ def listener(program: str, host: str, address: str, *arguments: object) -> Itera
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == "listening\n"
-            said: list[str] = []
-            yield said
-            said += process.stdout.readlines()
+            printed: list[str] = []
+            yield printed
+            printed += process.stdout.readlines()
         finally:
             process.kill()
 
@@ -154,9 +154,9 @@ def listener(program: str, host: str, address: str, *arguments: object) -> Itera
 def stream(source: str, target: str, total: int, link: int = 1) -> float:
     """Return the payload bytes/s that a host sends to another."""
     address = f"10.78.{link}.{target[1:]}"
-    with listener(STREAM, target, address, total) as said:
+    with listener(STREAM, target, address, total) as printed:
         on(source, sys.executable, "-c", STREAM, "send", address, total)
-    return float(said[0])
+    return float(printed[0])
 
 
 def payload() -> float:
@@ -208,18 +208,18 @@ def test_a_link_carries_its_payload_rate(rate: str, mtu: int) -> None:
     print(f"| {rate} | {mtu} | {expected / 1e6:.2f} MB/s | {shares[-1]:.4f} | {len(shares)} |")
 
 
-def test_a_slow_way_is_slow_in_one_direction_and_no_file_tells() -> None:
-    def told() -> dict[str, str]:
+def test_a_slow_way_is_slow_in_one_direction_and_no_file_shows_it() -> None:
+    def read_all() -> dict[str, str]:
         files = [STATE / "hostfile", STATE / "machine.toml", STATE / "etc" / "hosts"]
         return {file.name: file.read_text() for file in files} | {
             "speed": on("h3", "cat", "/sys/class/net/eth1/speed")
         }
 
     with lab_up("--hosts", "3", "--rate", "100mbit", "--mtu", "9000"):
-        honest = told()
+        honest = read_all()
         expected = payload()
     with lab_up("--hosts", "3", "--rate", "100mbit", "--slow", "h3:tx=37%"):
-        assert told() == honest
+        assert read_all() == honest
         for file in STATE.rglob("*"):
             if file.is_file() and not os.path.ismount(file):  # a namespace is no text
                 assert not {b"37%", b"37000000", b"37mbit"} & set(file.read_bytes().split())
@@ -294,8 +294,8 @@ class TestLab:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("CARRIED", "a b")
-        said = on("h2", "sh", "-c", 'pwd; echo "$CARRIED"; echo "$HOME"')
-        assert said.splitlines() == [str(tmp_path), "a b", str(STATE / "home")]
+        printed = on("h2", "sh", "-c", 'pwd; echo "$CARRIED"; echo "$HOME"')
+        assert printed.splitlines() == [str(tmp_path), "a b", str(STATE / "home")]
         assert lab("exec", "h2", "--", "sh", "-c", "exit 7").returncode == 7
 
     def test_only_the_key_of_the_lab_opens_a_host(self) -> None:
@@ -317,8 +317,8 @@ class TestLab:
         if mpi.family == "openmpi":
             options = ["--bind-to", "none", "--allow-run-as-root", "--host", "h1:1,h2:1,h3:1"]
             options += ["--mca", "btl", "self,tcp", "--mca", "btl_tcp_if_include", "10.78.1.0/24"]
-        said = on("h1", mpi.mpirun, "-n", 3, *options, sys.executable, "-c", ALLGATHER)
-        assert said.splitlines() == [str(["h1", "h2", "h3"])] * 3
+        printed = on("h1", mpi.mpirun, "-n", 3, *options, sys.executable, "-c", ALLGATHER)
+        assert printed.splitlines() == [str(["h1", "h2", "h3"])] * 3
 
     @pytest.mark.parametrize(
         ("tokens", "advice"),
@@ -339,6 +339,23 @@ class TestLab:
         assert answer.stderr.count("\n") == 1
         assert advice in answer.stderr
         assert lab("status").stdout == before
+
+
+def test_hosts_of_one_name_are_different_hosts() -> None:
+    with lab_up("--hosts", "2", "--rate", "400mbit", "--hostname", "same"):
+        hosts = (STATE / "hostfile").read_text().split()
+        addresses = (STATE / "addresses").read_text().split()
+        assert (hosts, addresses) == (["h1", "h2"], ["10.78.1.1", "10.78.1.2"])
+        for host, address in zip(hosts, addresses, strict=True):
+            assert on(host, "hostname") == "same\n"
+            for name in (host, address):
+                for source in hosts:
+                    answer = on(source, "ssh", name, "hostname; hostname -I; getent hosts same")
+                    assert answer.split() == ["same", address, "127.0.1.1", "same"]
+        refused = lab("slurm", "up")
+        if "apt install" not in refused.stderr:
+            assert "a lab without --hostname" in refused.stderr
+        assert refused.returncode == 2
 
 
 # Up and down.
@@ -427,6 +444,7 @@ def test_an_interrupted_up_leaves_nothing() -> None:
         ("up --hosts 2 --rate 1gbit --slow h2.2=70%", "1 to 1"),
         ("up --hosts 2 --rate 1gbit --slow h2:up=70%", "h3:tx"),
         ("up --hosts 2 --rate 1gbit --slow h2=0%", "1mbit"),
+        ("up --hosts 2 --rate 1gbit --hostname a.b", "such as node"),
         ("exec h1 true", "scripts/lab up"),
         ("status", "scripts/lab up"),
         ("set h1 down", "scripts/lab up"),
@@ -442,7 +460,7 @@ def test_a_bad_request_gets_one_line_with_the_way_out(tokens: str, advice: str) 
     assert not STATE.exists()
 
 
-def test_who_is_not_root_is_told() -> None:
+def test_who_is_not_root_gets_one_line() -> None:
     command = ["unshare", "--user", sys.executable, LAB, "status"]
     answer = subprocess.run(command, capture_output=True, text=True)
     assert answer.returncode == 2

@@ -1,6 +1,6 @@
-"""Evidence over two hosts: what their ports count of a run is its payload, and every row says so.
+"""Evidence over two hosts: what their ports count of a run is its payload, and every row has it.
 
-What a lab has not is said with a reason: no GPU, no RDMA, no core to spare for a hog.
+What a lab has not is reported with a reason: no GPU, no RDMA, no core to spare for a hog.
 """
 
 import os
@@ -58,7 +58,7 @@ COUNTED = re.compile(r"(\S+) of (\S+) counted (\S+) times the payload")
 
 
 class Ended(msgspec.Struct):
-    """The end of a case as the journal tells it."""
+    """The end of a case as the journal has it."""
 
     event: CaseEnded
 
@@ -92,8 +92,8 @@ def asked(run: RunFolder) -> dict[str, Row]:
 
 def ended(run: RunFolder) -> dict[str, CaseEnded]:
     lines = (run.path / JOURNAL_FILE).read_bytes().splitlines()
-    told = [line for line in lines if b'"traffic"' in line]
-    return {one.event.case: one.event for one in (msgspec.json.decode(x, type=Ended) for x in told)}
+    ends = [line for line in lines if b'"traffic"' in line]
+    return {one.event.case: one.event for one in (msgspec.json.decode(x, type=Ended) for x in ends)}
 
 
 def test_every_case_is_measured_and_has_the_control_runs_that_its_path_takes(ran):
@@ -151,7 +151,7 @@ def test_what_our_own_program_stages_is_staged_and_no_hog_shows_it_here(ran):
     assert HOG_SHARED in parse_params(hog.params)
 
 
-def test_each_host_says_what_it_has_not(ran):
+def test_each_host_reports_what_it_has_not(ran):
     assert set(ran.meta.paths) == {"h1", "h2"}
     for facts in ran.meta.paths.values():
         if facts["dma_buf_reason"] == "no GPU on the bus":

@@ -62,7 +62,7 @@ def daemons() -> set[int]:
 
 
 def sleepers(seconds: int) -> list[int]:
-    """Return the processes that sleep this long, which tells them from all others."""
+    """Return the processes that sleep this long, which distinguishes them from all others."""
     return [
         pid
         for pid, (program, command) in running().items()
@@ -71,7 +71,7 @@ def sleepers(seconds: int) -> list[int]:
 
 
 def files_of_slurm() -> set[str]:
-    """Return everything on the machine whose name tells of Slurm or munge."""
+    """Return everything on the machine whose name is of Slurm or munge."""
     paths = [Path("/tmp", name) for name in os.listdir("/tmp")]  # noqa: PTH208, S108
     for top in ANYWHERE:
         for folder, folders, files in os.walk(top):
@@ -95,7 +95,7 @@ def has_ended(job: str) -> bool:
 
 @pytest.fixture(scope="class")
 def plain() -> Iterator[str]:
-    """Return what `slurm up` says in a lab of two hosts, which no test changes."""
+    """Return what `slurm up` prints in a lab of two hosts, which no test changes."""
     with lab_up("--hosts", "2", "--rate", "400mbit"):
         yield start_slurm()
 
@@ -142,9 +142,9 @@ class TestSlurm:
         job = on("h1", "sbatch", "--parsable", f"--chdir={tmp_path}", script).strip()
         assert eventually(lambda: has_ended(job))
         assert sorted((tmp_path / f"slurm-{job}.out").read_text().split()) == ["h1", "h2"]
-        said = on("h1", "scontrol", "show", "job", job)
-        assert "JobState=FAILED" in said
-        assert "ExitCode=3:0" in said
+        printed = on("h1", "scontrol", "show", "job", job)
+        assert "JobState=FAILED" in printed
+        assert "ExitCode=3:0" in printed
 
     def test_scancel_ends_every_process_of_a_job(self) -> None:
         job = on("h1", "sbatch", "--parsable", "-N2", "-o/dev/null", "--wrap=srun sleep 4711")
@@ -153,7 +153,7 @@ class TestSlurm:
         assert eventually(lambda: sleepers(4711) == [])
         assert eventually(lambda: has_ended(job.strip()))
 
-    def test_a_second_up_says_that_it_is_up(self) -> None:
+    def test_a_second_up_reports_that_it_is_up(self) -> None:
         again = lab("slurm", "up")
         assert again.returncode == 2
         assert again.stderr == "lab: Slurm is up; scripts/lab slurm down ends it\n"
@@ -186,8 +186,8 @@ class TestSlurm:
     def check_world(pmi: str, python: Path) -> None:
         for ranks_per_host in (1, 3):
             tasks = ("-N2", f"--ntasks-per-node={ranks_per_host}")
-            said = on("h1", "srun", f"--mpi={pmi}", *tasks, python, "-c", WORLD)
-            assert json.loads(said) == ["h1"] * ranks_per_host + ["h2"] * ranks_per_host
+            printed = on("h1", "srun", f"--mpi={pmi}", *tasks, python, "-c", WORLD)
+            assert json.loads(printed) == ["h1"] * ranks_per_host + ["h2"] * ranks_per_host
 
 
 # Up and down.
@@ -250,12 +250,12 @@ def test_of_two_ups_at_once_one_is_refused() -> None:
     with lab_up("--hosts", "2", "--rate", "400mbit"):
         command = [sys.executable, LAB, "slurm", "up"]
         both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-        said = [up.communicate(timeout=PATIENCE_S)[1] for up in both]
-        assert sorted(up.returncode for up in both) == [0, 2], said
+        printed = [up.communicate(timeout=PATIENCE_S)[1] for up in both]
+        assert sorted(up.returncode for up in both) == [0, 2], printed
         assert len(on("h1", "srun", "-N2", "hostname").split()) == 2
 
 
-def test_an_up_that_fails_says_why_and_leaves_only_the_lab() -> None:
+def test_an_up_that_fails_gives_its_reason_and_leaves_only_the_lab() -> None:
     with lab_up("--hosts", "2", "--rate", "400mbit"):
         before = daemons()
         taken = "import socket, sys; s = socket.create_server(('', 6817)); print(flush=True); "
@@ -278,7 +278,7 @@ def test_an_up_that_fails_says_why_and_leaves_only_the_lab() -> None:
         start_slurm()
 
 
-def test_up_tells_where_pmix_is_missing() -> None:
+def test_up_reports_where_pmix_is_missing() -> None:
     """Debian's Slurm has the plugin, lists it, and cannot use it without another package."""
     libraries = Path("/").glob(PMIX_LIBRARY.lstrip("/"))
     with lab_up("--hosts", "2", "--rate", "400mbit"):

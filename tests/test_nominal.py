@@ -41,6 +41,7 @@ def test_what_the_lab_writes_is_understood(tmp_path, monkeypatch):
 
     monkeypatch.setattr(cluster, "MACHINE", tmp_path / "machine.toml")
     monkeypatch.setattr(cluster, "HOSTFILE", tmp_path / "hostfile")
+    monkeypatch.setattr(cluster, "ADDRESSES", tmp_path / "addresses")
     cluster.write_description(cluster.Cluster(("h1", "h2"), 400_000_000, 9000, 1))
     said = parse_nominal(read_nominal(tmp_path / "machine.toml"))
     assert said.hosts == ("h1", "h2")

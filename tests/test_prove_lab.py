@@ -72,7 +72,7 @@ def test_a_host_that_sends_slowly_is_named_by_the_run(tmp_path: Path) -> None:
     finally:
         lab("down")
     assert answer.returncode == 0, answer.stderr
-    said = " ".join(answer.stdout.split())
-    assert "h3 sends at 4" in said
-    assert "receives" not in said
-    assert "h1 sends" not in said
+    printed = " ".join(answer.stdout.split())
+    assert "h3 sends at 4" in printed
+    assert "receives" not in printed
+    assert "h1 sends" not in printed

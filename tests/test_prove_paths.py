@@ -1,4 +1,4 @@
-"""What scripts/prove-paths adds up, and that its table and its exit status say the same."""
+"""What scripts/prove-paths adds up, and that its table and its exit status agree."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def seconds(cell: str) -> float:
     return float(value) * UNITS[unit]
 
 
-def test_copies_of_each_size_are_told_both_ways():
+def test_copies_of_each_size_are_reported_both_ways():
     answer = prove("--copies")
     assert answer.returncode == 0, answer.stderr
     copies = json.loads(answer.stdout.splitlines()[-1])
@@ -53,7 +53,7 @@ def test_no_lab_is_left_where_its_rate_is_none():
 
 
 @pytest.mark.slow
-def test_the_table_adds_up_and_the_exit_status_says_whether_all_is_met():
+def test_the_table_adds_up_and_the_exit_status_shows_whether_all_is_met():
     answer = prove("--attempts", "1", timeout_s=200)
     lines = [line.split("|")[1:-1] for line in answer.stdout.splitlines() if "| 400mbit |" in line]
     cells = [[cell.strip() for cell in line] for line in lines]

@@ -38,7 +38,7 @@ def test_its_calibration_measures_messages_of_every_kind_that_predictions_need()
 def test_every_case_is_one_that_a_suite_may_ask_for():
     blocks = "\n".join(lab.write_block(case) for case in CASES)
     plan = make_plan(parse_suite(f'[suite]\nname = "proof"\n{blocks}', "proof"))
-    # The library's algorithms are told apart by its settings, not by the suite.
+    # The library's algorithms differ by its settings, not by the suite.
     apart = {(case.benchmark, case.nbytes, case.name.split()[1]) for case in CASES}
     assert plan.cases() >= len(apart)
 

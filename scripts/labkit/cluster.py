@@ -1,4 +1,4 @@
-"""The cluster as it is described: what people ask for, and what `machine.toml` says.
+"""The cluster as it is described: what people ask for, and as `machine.toml` has it.
 
 Nothing here knows what a link really does: that is kept in the kernel and nowhere else.
 """
@@ -15,6 +15,8 @@ STATE = Path("/run/clusterbench-lab")
 """A file system in memory that holds files, keys and namespaces of the lab: gone when unmounted."""
 MACHINE = STATE / "machine.toml"
 HOSTFILE = STATE / "hostfile"
+ADDRESSES = STATE / "addresses"
+"""A host file too: the same hosts by the address of their first link."""
 
 ETHERNET_BYTES = 24
 """Preamble, checksum and gap of a frame: on a wire, but in no length that the kernel counts."""
@@ -69,7 +71,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a buyer would be told: nominal numbers, the same for every host."""
+    """What a buyer would read: nominal numbers, the same for every host."""
 
     hosts: tuple[str, ...]
     rate_bits_per_s: int
@@ -158,9 +160,18 @@ def parse_setting(text: str, target: str, cluster: Cluster) -> tuple[str, int]:
     return text, 0
 
 
+def check_hostname(text: str) -> str:
+    """Return the text where it can be the name that hosts give themselves."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", text, re.ASCII):
+        raise LabError(f"{text!r} is no host name; give up to 32 of a-z, 0-9 and -, such as node")
+    return text
+
+
 def write_description(cluster: Cluster) -> None:
-    """Write `hostfile` and `machine.toml`."""
+    """Write `hostfile`, `addresses` and `machine.toml`."""
     HOSTFILE.write_text("".join(f"{host}\n" for host in cluster.hosts))
+    addresses = [cluster.links_of(host)[0].address for host in cluster.hosts]
+    ADDRESSES.write_text("".join(f"{address}\n" for address in addresses))
     subnets = [link.subnet for link in cluster.links_of(cluster.hosts[0])]
     MACHINE.write_text(
         "# The lab as its seller describes it: nothing here was measured.\n"
@@ -177,8 +188,9 @@ def write_description(cluster: Cluster) -> None:
 def read_description() -> Cluster:
     """Return the cluster that is up."""
     try:
-        said = tomllib.loads(MACHINE.read_text())
+        description = tomllib.loads(MACHINE.read_text())
     except FileNotFoundError:
         raise LabError("no lab is up; scripts/lab up --hosts 2 --rate 400mbit makes one") from None
-    hosts = tuple(said["hosts"])
-    return Cluster(hosts, said["rate_bits_per_s"], said["mtu_bytes"], said["links"])
+    hosts = tuple(description["hosts"])
+    rate, mtu = description["rate_bits_per_s"], description["mtu_bytes"]
+    return Cluster(hosts, rate, mtu, description["links"])

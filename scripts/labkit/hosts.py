@@ -44,8 +44,8 @@ def is_host() -> bool:
     return STATE.is_mount() and STATE.stat().st_dev == Path("/etc/passwd").stat().st_dev
 
 
-def write_files(cluster: Cluster) -> None:
-    """Write keys, and what all hosts have in /etc."""
+def write_files(cluster: Cluster, hostname: str | None) -> None:
+    """Write keys, and what all hosts have in /etc; `hostname` is what all call themselves."""
     folder = HOME / ".ssh"
     folder.mkdir(mode=0o700, parents=True)
     for key in (STATE / "host_key", folder / "id_ed25519"):
@@ -60,6 +60,8 @@ def write_files(cluster: Cluster) -> None:
         links = cluster.links_of(host)
         lines.append(f"{links[0].address} {host}")
         lines += [f"{link.address} {host}-{link.number}" for link in links]
+    if hostname is not None and hostname not in cluster.hosts:
+        lines.append(f"127.0.1.1 {hostname}")  # as Debian does for a host that nobody else names
     (ETC / "hosts").write_text("\n".join(lines) + "\n")
     # ssh and sshd ask the account for the home, and not the environment.
     accounts = Path("/etc/passwd").read_text()
@@ -69,10 +71,10 @@ def write_files(cluster: Cluster) -> None:
     (ETC / "shadow").write_text("root:*:20000::::::\n")
 
 
-def make_host(host: str) -> None:
+def make_host(host: str, hostname: str | None) -> None:
     """Give a host its name, loopback, shared memory, view of its network, and files in /etc."""
     make_namespaces(host, tuple(OPTIONS))
-    inside(host, "tee", "/proc/sys/kernel/hostname", stdin=host)
+    inside(host, "tee", "/proc/sys/kernel/hostname", stdin=hostname or host)
     inside(host, "ip", "link", "set", "lo", "up")
     mount_sysfs(host)
     # Ranks of two hosts that shared it could pass messages through it.
@@ -95,6 +97,8 @@ def start_sshds(cluster: Cluster) -> None:
     for folder in (FOLDER / host for host in cluster.hosts):
         while not (folder / "sshd.pid").exists():  # which it writes once it listens
             if time.monotonic() > deadline:
-                said = (folder / "sshd.log").read_text().strip().splitlines() or ["nothing said"]
-                raise LabError(f"the sshd of {folder.name} does not start: {said[-1]}", 4)
+                lines = (folder / "sshd.log").read_text().strip().splitlines() or [
+                    "its log is empty"
+                ]
+                raise LabError(f"the sshd of {folder.name} does not start: {lines[-1]}", 4)
             time.sleep(0.01)

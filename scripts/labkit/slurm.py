@@ -46,6 +46,7 @@ def start_slurm(cluster: Cluster) -> None:
     with _alone():
         if READY.exists():
             raise LabError("Slurm is up; scripts/lab slurm down ends it")
+        _check_names(cluster)
         _remove(cluster)  # what an `up` that was killed has left
         try:
             _write_files(cluster)
@@ -105,7 +106,7 @@ def configure(cluster: Cluster) -> str:
         "JobAcctGatherType=jobacct_gather/none",
         "MpiDefault=none",
         "MailProg=/bin/true",
-        # Take the CPUs that are said here for true: the machine has others.
+        # Take the CPUs that are given here for true: the machine has others.
         "SlurmdParameters=config_overrides",
         "SelectType=select/cons_tres",
         "SelectTypeParameters=CR_CPU",
@@ -131,6 +132,13 @@ def _alone() -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def _check_names(cluster: Cluster) -> None:
+    """Raise where hosts do not call themselves by their names, by which slurmd knows its node."""
+    own = inside(cluster.hosts[-1], "cat", "/proc/sys/kernel/hostname").strip()
+    if own != cluster.hosts[-1]:
+        raise LabError(f"all hosts call themselves {own}; Slurm needs a lab without --hostname")
 
 
 def _write_files(cluster: Cluster) -> None:
@@ -160,8 +168,8 @@ def _wait_for_nodes(cluster: Cluster) -> None:
     while True:
         idle = set()
         with suppress(LabError):  # slurmctld does not listen yet
-            said = inside(controller, "sinfo", "--noheader", "--Node", "--format=%N %t")
-            idle = {line.split()[0] for line in said.splitlines() if line.endswith(" idle")}
+            shown = inside(controller, "sinfo", "--noheader", "--Node", "--format=%N %t")
+            idle = {line.split()[0] for line in shown.splitlines() if line.endswith(" idle")}
         logs = [FOLDER / host / "slurmd.log" for host in cluster.hosts if host not in idle]
         if not logs:
             return
@@ -195,7 +203,7 @@ def _remove(cluster: Cluster) -> None:
 
 
 def _is_of_slurm(pid: int) -> bool:
-    """Return whether a process of the lab is Slurm's, or of a job, which Slurm's variable tells."""
+    """Return whether a process of the lab is Slurm's, or of a job, which Slurm's variable shows."""
     process = Path("/proc", str(pid))
     try:
         program = (process / "exe").readlink().name.removesuffix("-wlm")

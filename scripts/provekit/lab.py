@@ -2,7 +2,7 @@
 
 Two hosts of up to three ranks. Messages across hosts and inside one are measured, and one point of
 three senders; predictions of everything else are written down; then everything else is measured.
-Algorithms of the library are told to it, or they would be no input of a model but a guess.
+Algorithms are set in the library, or they would be no input of a model but a guess.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ def prove_lab(rate: str, in_turn: bool) -> bool:
 
     Args:
         rate: of the links, such as `400mbit`.
-        in_turn: messages that cross wait for each other, as Open MPI does unless told otherwise.
+        in_turn: messages that cross wait for each other, as Open MPI does unless set otherwise.
     """
     lab = Lab(CROWDED if in_turn else CROWDED | CROSSING)
     with lab.up("--hosts", str(HOSTS), "--rate", rate, "--mtu", "9000"):
@@ -166,13 +166,13 @@ def write_block(case: Case) -> str:
 
 def _key(case: Case) -> tuple[str, int, str]:
     axis = {"exchange": "strategy", "multi_pair": "pairs"}.get(case.benchmark)
-    told = f"{case.axes[axis]}" if axis else ""
-    return case.benchmark, case.nbytes, f"{told}/{case.axes['ranks']}"
+    axis_value = f"{case.axes[axis]}" if axis else ""
+    return case.benchmark, case.nbytes, f"{axis_value}/{case.axes['ranks']}"
 
 
 def _row_key(row: Row) -> tuple[str, int, str]:
-    told = {"exchange": row.algorithm, "multi_pair": row.pairs}.get(row.benchmark, "")
-    return row.benchmark, row.bytes or 0, f"{told}/{row.ranks}"
+    axis_value = {"exchange": row.algorithm, "multi_pair": row.pairs}.get(row.benchmark, "")
+    return row.benchmark, row.bytes or 0, f"{axis_value}/{row.ranks}"
 
 
 def find_misses(cases: list[Case], measured: Mapping[str, float]) -> dict[str, list[Miss]]:
@@ -197,7 +197,7 @@ def find_misses(cases: list[Case], measured: Mapping[str, float]) -> dict[str, l
 def _run(
     lab: Lab, blocks: list[str], settings: Mapping[str, str] | None = None
 ) -> dict[tuple[str, int, str], float]:
-    """Run a suite in the lab; return seconds by benchmark, bytes and what tells cases apart."""
+    """Run a suite in the lab; return seconds by benchmark, bytes and the rest of the case."""
     text = _HEAD + "\n".join(blocks)
     rows = lab.run(text, settings=settings).rows
     for row in rows:

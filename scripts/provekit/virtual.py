@@ -67,20 +67,20 @@ class Lab:
             command = (sys.executable, "-m", "bench", "run", str(suite), "--bind", "none")
             output = ("-o", folder, "--no-report")
             where = ("--hostfile", str(STATE / "hostfile"))
-            said = self._call(
+            printed = self._call(
                 "exec", "h1", *command, *where, *output, settings=settings, fails=True
             )
             try:
                 run = open_run(Path(folder, "latest"))
                 return Ran(run.rows(), (run.path / JOURNAL_FILE).read_text(encoding="utf-8"))
             except RequestError:
-                print(f"clusterbench run left no run: {said[-2000:]}", file=sys.stderr)
+                print(f"clusterbench run left no run: {printed[-2000:]}", file=sys.stderr)
                 sys.exit(2)
 
     def _call(
         self, *tokens: str, settings: Mapping[str, str] | None = None, fails: bool = False
     ) -> str:
-        """Run scripts/lab; return what it printed. A run may fail: its rows tell."""
+        """Run scripts/lab; return what it printed. A run may fail: its rows have the reason."""
         answer = subprocess.run(
             [sys.executable, str(_LAB), *tokens],
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""What a printed table says of where and when it was measured."""
+"""Where, when and with what a printed table was measured."""
 
 import datetime
 import os
