@@ -81,6 +81,11 @@ class Job(msgspec.Struct, frozen=True):
     """What is added to the environment of every rank."""
     died_in: str | None = None
     """A case in which an earlier job ended, where MPI was handed addresses of a GPU."""
+    hosts: tuple[str, ...] = ()
+    """Names that the nodes were asked for by, in the order of their ranks; empty where the launcher
+    chose them."""
+    host_ranks: tuple[int, ...] = ()
+    """Ranks on each of these hosts, in blocks that follow each other."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
