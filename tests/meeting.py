@@ -118,8 +118,8 @@ class Loops:
         if stamps is not None:
             stamps[:] = 1e-6
 
-    def take(self, code: Code, told: list[int], room: NDArray[Any]) -> None:
-        a, b, c, d, e = told
+    def take(self, code: Code, operands: list[int], room: NDArray[Any]) -> None:
+        a, b, c, d, e = operands
         mail, rank = self.meeting.mail, self.rank
         if code in (Code.SEND, Code.ISEND):
             mail[rank, c].put(at(a, b).tobytes())

@@ -14,16 +14,16 @@ from bench.machine.aware import Maker, judge_stack, read_stack
 from bench.machine.cpu import last_cache_bytes
 from bench.machine.memory import read_numa
 from bench.machine.sysfs import parse_cpu_list
-from bench.rank.memory import LazyMemories, Place
+from bench.rank.memory import LazyMemories, Locality
 from bench.rank.memory.nccl import Nccl
 from bench.rank.perftest import Perftest
+from bench.rank.timing.gpu_library_loops import GpuLibraryLoops
 from bench.rank.timing.layers import (
     loaded_library,
     open_copy_queue,
     open_memory_loops,
     open_message_loops,
 )
-from bench.rank.timing.queued import QueuedLoops
 from bench.rank.world import World
 
 
@@ -42,17 +42,17 @@ def open_context(
         died_in: a case in which a job ended whose MPI was handed addresses of a GPU.
     """
     message_loops = None if world.mpi is None else open_message_loops(world.mpi)
-    place = Place(open_copy_queue, _local_rank(world), _numa_cpus())
+    locality = Locality(open_copy_queue, _local_rank(world), _numa_cpus())
 
     def follow_by(calls: GpuCalls) -> FollowsSteps:
-        return QueuedLoops(calls, message_loops, world.rank, world.size)
+        return GpuLibraryLoops(calls, message_loops, world.rank, world.size)
 
     return Context(
         communicator=world,
         memory_loops=open_memory_loops(),
         message_loops=message_loops,
-        memories=LazyMemories(place),
-        gpu_library=Nccl(lambda: place.gpu, world, follow_by),
+        memories=LazyMemories(locality),
+        gpu_library=Nccl(lambda: locality.gpu, world, follow_by),
         threads=threads,
         blas=_blas_name(),
         clock=time.perf_counter,

@@ -18,7 +18,7 @@ from bench.contracts import Buffer, Context, Peer
 from bench.rank.world import World
 
 SLOW = 1.12
-"""A probe over so many times the best one says that the state is another."""
+"""A probe over so many times the best one means that the state is another."""
 APART = 1.5
 """So many times the best one, and the cores share no cache; smaller changes are the clock's, and
 no wake-up mends them."""
@@ -55,7 +55,7 @@ class Probe:
         if reference_s is None and self._wake is not None:
             self._wake()
 
-    def look(self) -> float:
+    def measure(self) -> float:
         """Return the state now, in seconds of a one-way message, and remember the best.
 
         It is the same on both ranks.
@@ -70,12 +70,12 @@ class Probe:
 
     def settle(self) -> float:
         """Return the state now; where it is far off, the ranks first wake each other."""
-        state = self.look()
+        state = self.measure()
         for _ in range(MOST_TRIES):
             if self._wake is None or self._tries_left == 0 or not self._is_apart(state):
                 break
             self._wake()
-            state = self.look()
+            state = self.measure()
             self._tries_left -= self._is_apart(state)
         return state
 
