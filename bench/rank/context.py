@@ -1,17 +1,20 @@
 """Opens what a rank hands its measurements: loops, kinds of memory, threads, the BLAS."""
 
 import contextlib
+import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from threadpoolctl import threadpool_info
 
 from bench.contracts import Context, FollowsSteps, GpuCalls, TakesDevice
 from bench.machine.aware import Maker, judge_stack, read_stack
-from bench.machine.cpu import last_cache_bytes
+from bench.machine.cpu import last_cache_bytes, read_quota, usable_cores
 from bench.machine.memory import read_numa
 from bench.machine.sysfs import parse_cpu_list
 from bench.rank.memory import LazyMemories, Locality
@@ -34,6 +37,8 @@ def open_context(
     died_in: str | None = None,
 ) -> Context:
     """Return the context of this rank; the loops are compiled when it returns.
+
+    All ranks open theirs together.
 
     Args:
         world: of the job.
@@ -58,11 +63,36 @@ def open_context(
         clock=time.perf_counter,
         last_cache_bytes=last_cache_bytes(Path("/")),
         alive=alive,
-        own_cores=world.local_size * threads <= (os.cpu_count() or 1),
+        own_cores=_have_own_cores(world, threads),
         takes_device=None if world.mpi is None else partial(_judge_mpi, world.library),
         died_in=died_in,
         verbs=None if world.mpi is None else Perftest(_own_numa()),
     )
+
+
+class _Share(NamedTuple):
+    """What a rank needs of its node, and what it may have."""
+
+    threads: int
+    cores: tuple[int, ...]
+    quota_cores: float | None
+
+
+def _have_own_cores(world: World, threads: int) -> bool:
+    """Return whether no node has more threads than cores: the same answer on every rank.
+
+    Ranks of one node may be bound to different cores; together they may use all of these.
+    """
+    by_rank = world.gather(_Share(threads, usable_cores(), read_quota(Path("/"))))
+    needed: Counter[int] = Counter()
+    granted: dict[int, float] = {}
+    cores: dict[int, set[int]] = {}
+    for node, share in zip(world.nodes, by_rank, strict=True):
+        needed[node] += share.threads
+        cores.setdefault(node, set()).update(share.cores)
+        quota = math.inf if share.quota_cores is None else share.quota_cores
+        granted[node] = min(granted.get(node, math.inf), quota)
+    return all(needed[node] <= min(len(cores[node]), granted[node]) for node in needed)
 
 
 def _judge_mpi(version: str | None, maker: Maker, collective: bool) -> TakesDevice:
