@@ -19,7 +19,7 @@ from bench.contracts import Context, Measurement, Memories, Memory, Operation
 from bench.core.records import Case
 from bench.rank.memory.host import HostMemory
 from bench.rank.memory.nccl import Nccl
-from bench.rank.timing.queued import QueuedLoops
+from bench.rank.timing.gpu_library_loops import GpuLibraryLoops
 
 Spoil = Callable[[str, int, np.ndarray[Any, Any]], None]
 """Changes what a call put into a rank's buffer: spoil(call, rank, elements)."""
@@ -262,7 +262,7 @@ def context_of(
     library = Nccl(
         gpu or (lambda: binding.gpu(rank)),
         world,
-        lambda calls: QueuedLoops(calls, loops, rank, ranks),
+        lambda calls: GpuLibraryLoops(calls, loops, rank, ranks),
         lambda: binding.of(rank),
     )
     return msgspec.structs.replace(

@@ -6,7 +6,7 @@ For faults that no MPI library can be asked for, and for any number of ranks at 
 import ctypes
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -40,6 +40,29 @@ class Rank(SoloWorld):
         self.nodes = tuple(other // self.local_size for other in range(size))
 
 
+class World(Rank):
+    """The world of one thread, in which all of them meet: every value is really passed on."""
+
+    def __init__(self, meeting: "Meeting", rank: int, nodes: Sequence[int]) -> None:
+        super().__init__(rank, len(nodes))
+        self.meeting = meeting
+        self.nodes = tuple(nodes)
+        self.local_size = self.nodes.count(self.nodes[rank])
+
+    def gather(self, value: Any) -> list[Any]:
+        return self.meeting.pass_round(self.rank, value)
+
+    def broadcast(self, value: Any) -> Any:
+        return self.gather(value)[0]
+
+    def slowest(self, seconds: Seconds) -> Seconds:
+        found: Seconds = np.max(self.gather(seconds.copy()), axis=0)
+        return found
+
+    def sleep_until_all_arrive(self) -> None:
+        self.gather(None)
+
+
 class Meeting:
     """What threads share."""
 
@@ -47,7 +70,7 @@ class Meeting:
         self.ranks = ranks
         self.per_node = per_node
         self.spoil = spoil or (lambda *_: None)
-        self.given: dict[int, NDArray[Any]] = {}
+        self.given: dict[int, Any] = {}
         self.barrier = threading.Barrier(ranks, timeout=TIMEOUT_S)
         self.mail: dict[tuple[int, int], queue.Queue[bytes]] = {
             (source, target): queue.Queue() for source in range(ranks) for target in range(ranks)
@@ -66,6 +89,14 @@ class Meeting:
             )
             for rank in range(self.ranks)
         ]
+
+    def pass_round(self, rank: int, value: Any) -> list[Any]:
+        """Return what every rank gave; each has to give something."""
+        self.given[rank] = value
+        self.barrier.wait()
+        given = [self.given[other] for other in range(self.ranks)]
+        self.barrier.wait()
+        return given
 
     def all_do(self, work: Callable[[int], Any]) -> list[Any]:
         """Return what every rank's work returns, all at once; any exception is raised."""
@@ -196,9 +227,4 @@ class Loops:
         self.meeting.barrier.wait()
 
     def everybody(self, own: NDArray[Any]) -> list[NDArray[Any]]:
-        meeting = self.meeting
-        meeting.given[self.rank] = own
-        meeting.barrier.wait()
-        given = [meeting.given[rank] for rank in range(meeting.ranks)]
-        meeting.barrier.wait()
-        return given
+        return self.meeting.pass_round(self.rank, own)

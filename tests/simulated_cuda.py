@@ -356,5 +356,5 @@ def simulate(monkeypatch: pytest.MonkeyPatch, gpus: int, peers: bool = True) -> 
     """Put a simulated machine in the place of GPUs, and return it."""
     SimulatedGpu.machine = Simulated(gpus, peers)
     monkeypatch.setattr("bench.rank.memory.Gpu", SimulatedGpu)
-    monkeypatch.setattr("bench.rank.memory.peers.Gpu", SimulatedGpu)
+    monkeypatch.setattr("bench.rank.memory.peer_gpus.Gpu", SimulatedGpu)
     return SimulatedGpu.machine

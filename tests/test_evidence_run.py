@@ -40,9 +40,9 @@ from bench.measure.payload import HOG_SHARED
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import parse_suite
 from bench.predict.fit import predict_targets
-from bench.rank import account
-from bench.rank.account import Account
-from bench.rank.hog import ARRAY_BYTES, Stall, choose_stall, hogging
+from bench.rank import traffic_meter
+from bench.rank.hog import ARRAY_BYTES, HogPlacement, hogging, place_hog
+from bench.rank.traffic_meter import TrafficMeter
 from bench.report import build
 from bench.store.folder import LOGS_FOLDER, RunMeta, open_run
 from bench.store.recorder import Recorder
@@ -158,14 +158,14 @@ def test_a_hog_stands_beside_device_memory_and_what_is_staged_for_certain():
     ],
 )
 def test_a_hog_takes_no_core_from_ranks_or_says_so(usable, ranks, close, stall):
-    found = choose_stall(range(usable), ranks, close)
+    found = place_hog(range(usable), ranks, close)
     assert (found.cores, found.shared) == stall
     assert 1 <= found.threads <= len(found.cores)
 
 
 def test_a_hog_runs_meanwhile_and_no_longer():
     core = min(os.sched_getaffinity(0))
-    with hogging(Stall(1, (core,), True)):
+    with hogging(HogPlacement(1, (core,), True)):
         (hog,) = [p for p in psutil.Process().children() if "bench.rank.hog" in p.cmdline()]
         assert hog.cpu_affinity() == [core]
         assert hog.memory_info().rss > ARRAY_BYTES
@@ -227,12 +227,12 @@ def test_a_script_exports_it_and_a_shell_reads_it_back(kind):
     )
 
 
-# The account of one rank
+# The traffic meter of one rank
 
 
 def test_operations_are_counted_and_traffic_is_what_came_in_between(monkeypatch):
     said = iter([(Counter("ethernet", "eth0", 100, 50),), (Counter("ethernet", "eth0", 1100, 60),)])
-    monkeypatch.setattr(account, "read_counters", lambda **_: next(said))
+    monkeypatch.setattr(traffic_meter, "read_counters", lambda **_: next(said))
     done = []
 
     def run(seconds: Seconds, loops: int) -> None:
@@ -240,14 +240,14 @@ def test_operations_are_counted_and_traffic_is_what_came_in_between(monkeypatch)
 
     import numpy as np
 
-    one = Account(run, reads=True, gpus=False)
+    one = TrafficMeter(run, reads=True, gpus=False)
     one.run(np.empty(1), 8)
     one.run(np.empty(30), 2)
     accounted = one.close()
     assert accounted.operations == sum(done) == 68
     assert accounted.traffic is not None
     assert accounted.traffic.counters == (Counter("ethernet", "eth0", 1000, 10),)
-    assert Account(run, reads=False, gpus=True).close().traffic is None
+    assert TrafficMeter(run, reads=False, gpus=True).close().traffic is None
 
 
 # The file

@@ -17,7 +17,7 @@ from bench.contracts import CopiesAtOnce, DrivesGpus, KnowsSlot, Multiplies, Tra
 from bench.rank.memory import copies
 from bench.rank.memory.device import WorkingDevice
 from bench.rank.memory.gpu import PinnedMemory
-from bench.rank.memory.held import MOST_QUEUED, GpuStream, HeldStreams
+from bench.rank.memory.stream_timer import MOST_QUEUED, GpuStream, StreamTimer
 
 SIZE = 100_000
 
@@ -123,24 +123,24 @@ def test_too_many_gpus_are_refused_with_what_is_seen(device: WorkingDevice) -> N
 def test_an_operation_that_cannot_be_queued_lets_the_streams_go(
     device: WorkingDevice, machine: Simulated
 ) -> None:
-    held = HeldStreams([GpuStream(device.gpu, device.gpu.stream)])
+    timer = StreamTimer([GpuStream(device.gpu, device.gpu.stream)])
 
     def fail() -> None:
         raise CudaError(1, "no such copy")
 
     with pytest.raises(CudaError, match="no such copy"):
-        held.time([fail], 1)
+        timer.time([fail], 1)
     device.gpu.stream.synchronize()  # it does not wait for a kernel that nobody ends
 
 
 def test_the_simulation_refuses_what_cuda_refuses(machine: Simulated) -> None:
     gpu = SimulatedGpu(0)
     late = machine.RawKernel("void copy_bytes(", "copy_bytes")
-    held = HeldStreams([GpuStream(gpu, gpu.stream)])
+    timer = StreamTimer([GpuStream(gpu, gpu.stream)])
     pinned = PinnedMemory(gpu)
     one, two = pinned.allocate(16), pinned.allocate(16)
     with pytest.raises(CudaError, match="code is loaded"):
-        held.time([lambda: late((1,), (16,), (one.address, two.address, 16))], 1)
+        timer.time([lambda: late((1,), (16,), (one.address, two.address, 16))], 1)
     gpu.stream.synchronize()
     with machine.Device(1):
         event = machine.Event()

@@ -19,7 +19,7 @@ from bench.measure.matmul import MOST_SETS
 from bench.measure.product import DEVICE_DTYPES
 from bench.plan.suite import parse_suite
 from bench.rank.context import open_context
-from bench.rank.memory.product import KINDS, decode, encode, lacks_type
+from bench.rank.memory.product import LIBRARY_TYPES, decode, encode, lacks_type
 from bench.rank.world import SoloWorld
 
 MATMUL = MEASUREMENTS["matmul"]
@@ -110,8 +110,8 @@ def test_types_of_devices_are_accepted_by_suites_and_refused_by_the_host(dtype, 
 
 
 def test_what_the_library_of_a_gpu_lacks_has_a_reason():
-    assert all(lacks_type(dtype, False) is None for dtype in KINDS)
-    assert set(KINDS) == {*DTYPES, *DEVICE_DTYPES} - {"fp8"}
+    assert all(lacks_type(dtype, False) is None for dtype in LIBRARY_TYPES)
+    assert set(LIBRARY_TYPES) == {*DTYPES, *DEVICE_DTYPES} - {"fp8"}
     assert "fp8" in (lacks_type("fp8", False) or "")
     assert "AMD" in (lacks_type("fp32", True) or "")
 
@@ -133,7 +133,7 @@ def test_bfloat16_rounds_half_way_to_even():
 
 
 @pytest.mark.parametrize("cache", ["hot", "cold"])
-@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("dtype", LIBRARY_TYPES)
 def test_products_of_a_simulated_gpu_are_right_and_take_their_time(dtype, cache, monkeypatch):
     machine = simulate(monkeypatch, gpus=1)
     context = open_context(SoloWorld(), 1)
@@ -171,7 +171,7 @@ def test_a_wrong_element_of_a_gpu_is_seen(monkeypatch):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("cache", ["hot", "cold"])
-@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("dtype", LIBRARY_TYPES)
 def test_products_on_a_gpu_are_right_and_take_time(dtype, cache, context):
     case = product_case(batch=256, k=512, n=384, dtype=dtype, memory="device", cache=cache)
     reason = MATMUL.unsupported(case, context)

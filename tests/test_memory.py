@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from bench.contracts import CopyQueue, Memories, Memory
 from bench.core.schedule import ANY_DIRECTION, MOST_QUEUED, POISON_BYTES, DeviceCopies
-from bench.rank.memory import KINDS, LazyMemories, Place
+from bench.rank.memory import MEMORY_KINDS, LazyMemories, Locality
 from bench.rank.memory.gpu import MissingMemoryError, find_runtime
 from bench.rank.memory.host import HostMemory
-from bench.rank.memory.place import work_on
+from bench.rank.memory.numa import run_on_cpus
 from bench.rank.memory.standin import StandinMemory
 from bench.rank.timing.interpreted import InterpretedQueue
 from bench.rank.timing.layers import open_copy_queue
-from bench.rank.timing.queue import NativeQueue
+from bench.rank.timing.standin_queue import NativeQueue
 
 COPY = ctypes.CFUNCTYPE(
     ctypes.c_int,
@@ -43,14 +43,14 @@ def synchronize(copies: DeviceCopies) -> int:
 
 @pytest.fixture(scope="module")
 def memories() -> Memories:
-    return LazyMemories(Place(open_copy_queue))
+    return LazyMemories(Locality(open_copy_queue))
 
 
 GPU = {"pinned", "device"}
 
 
 @pytest.fixture(
-    params=[pytest.param(k, marks=[pytest.mark.gpu] if k in GPU else []) for k in KINDS]
+    params=[pytest.param(k, marks=[pytest.mark.gpu] if k in GPU else []) for k in MEMORY_KINDS]
 )
 def memory(request: pytest.FixtureRequest, memories: Memories) -> Memory:
     reason = memories.lacks(request.param)
@@ -234,7 +234,7 @@ def node_pages(address: int) -> dict[str, str]:
 
 def test_pages_lie_on_the_numa_node_that_was_asked_for() -> None:
     cpus = tuple(sorted(os.sched_getaffinity(0)))
-    memory = LazyMemories(Place(open_copy_queue, numa={0: cpus}))["host@0"]
+    memory = LazyMemories(Locality(open_copy_queue, numa={0: cpus}))["host@0"]
     buffer = memory.allocate(64 * 4096)
     assert os.sched_getaffinity(0) == set(cpus)
     if not Path("/proc/self/numa_maps").exists():
@@ -246,15 +246,15 @@ def test_pages_lie_on_the_numa_node_that_was_asked_for() -> None:
 def test_the_first_touch_comes_from_a_thread_bound_to_the_node() -> None:
     mine = os.sched_getaffinity(0)
     one = (min(mine),)
-    assert work_on(one, lambda: os.sched_getaffinity(0)) == set(one)
+    assert run_on_cpus(one, lambda: os.sched_getaffinity(0)) == set(one)
     assert os.sched_getaffinity(0) == mine
     with pytest.raises(ZeroDivisionError):
-        work_on(one, lambda: 1 // 0)
+        run_on_cpus(one, lambda: 1 // 0)
 
 
 @pytest.mark.parametrize("numa", [{}, {7: ()}, {7: (4095,)}])
 def test_a_numa_node_that_is_not_here_is_a_reason(numa: dict[int, tuple[int, ...]]) -> None:
-    memories = LazyMemories(Place(open_copy_queue, numa=numa))
+    memories = LazyMemories(Locality(open_copy_queue, numa=numa))
     assert "NUMA node 7" in (memories.lacks("host@7") or "")
     assert "host@7" not in memories
     assert memories.lacks("host") is None

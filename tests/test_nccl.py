@@ -31,7 +31,7 @@ from bench.rank.case import execute_case
 from bench.rank.context import open_context
 from bench.rank.memory.gpu import MissingMemoryError
 from bench.rank.memory.nccl import SHARING_VARIABLE, Nccl, NcclCalls, find_shared, version_text
-from bench.rank.timing.queued import QueuedLoops
+from bench.rank.timing.gpu_library_loops import GpuLibraryLoops
 from bench.rank.world import SoloWorld
 
 MOVING = [kind.name for kind in KINDS if kind.moves]
@@ -292,7 +292,7 @@ def test_one_communicator_serves_all_cases_of_a_job(context: Context) -> None:
 def test_a_step_that_no_gpu_queues_is_refused() -> None:
     schedule = Schedule()
     schedule.barrier()
-    loops = QueuedLoops(Nothing(), None, 0, 1)
+    loops = GpuLibraryLoops(Nothing(), None, 0, 1)
     with pytest.raises(ValueError, match="BARRIER"):
         loops.follow(np.empty(1), 1, schedule.cut())
     schedule.send(0, 0, 1)
@@ -390,7 +390,7 @@ def test_a_binding_without_its_library_says_what_to_install(context: Context) ->
 
     world = SoloWorld()
     library = Nccl(
-        lambda: binding.gpu(0), world, lambda calls: QueuedLoops(calls, None, 0, 1), broken
+        lambda: binding.gpu(0), world, lambda calls: GpuLibraryLoops(calls, None, 0, 1), broken
     )
     assert library.lacks() == (
         "no NCCL or RCCL here: on rank 0 it needs CuPy's binding of it (ImportError)"

@@ -15,13 +15,13 @@ FAST_S, SLOW_S = 150e-9, 370e-9
 
 
 class ScriptedProbe(Probe):
-    """A probe whose machine is in given states, one for each look, and then in the last one."""
+    """A probe whose machine is in given states, one for each probe, and then in the last one."""
 
     def __init__(self, states: list[float], reference_s: float | None = None) -> None:
         super().__init__(SoloWorld(), open_context(SoloWorld(), 1), reference_s)
         self._states = states
 
-    def look(self) -> float:
+    def measure(self) -> float:
         state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
         self.best_s = min(self.best_s, state)
         return state

@@ -25,9 +25,9 @@ from bench.measure.staging import MOST_PIECES, cut
 from bench.plan.plan import expand
 from bench.plan.suite import Block
 from bench.rank.context import open_context
-from bench.rank.memory import LazyMemories, Place
+from bench.rank.memory import LazyMemories, Locality
 from bench.rank.timing.interpreted import InterpretedQueue
-from bench.rank.timing.queue import NativeQueue
+from bench.rank.timing.standin_queue import NativeQueue
 from bench.rank.world import SoloWorld
 
 BENCHMARKS = ("latency", "bandwidth", "bibandwidth", "message_rate")
@@ -66,7 +66,7 @@ def prepare(
                 context,
                 communicator=Rank(rank, meeting.ranks),
                 message_loops=kind(meeting, rank),
-                memories=LazyMemories(Place(queue)),
+                memories=LazyMemories(Locality(queue)),
             ),
         )
         for rank in range(meeting.ranks)
@@ -384,8 +384,9 @@ class SpoiltMemory(HostMemory):
     def allocate(self, nbytes):
         return SpoiltBuffer(nbytes)
 
-memory.KINDS["host"] = lambda place, node: SpoiltMemory(None, "host")
-memory.KINDS["standin"] = lambda place, node: SpoiltMemory(place.queue.copies, "standin")
+kinds = memory.MEMORY_KINDS
+kinds["host"] = lambda locality, node: SpoiltMemory(None, "host")
+kinds["standin"] = lambda locality, node: SpoiltMemory(locality.queue.copies, "standin")
 """
 
 

@@ -35,7 +35,7 @@ class Verbs(Protocol):
     def lacks(self, asked: VerbsTest) -> str | None:
         """Return what a test needs that is not here, or None."""
 
-    def said_device(self, asked: VerbsTest) -> str:
+    def device_name(self, asked: VerbsTest) -> str:
         """Return the device that is taken, and its port."""
 
     def serve(self, asked: VerbsTest, messages: int) -> VerbsServer:

@@ -1,4 +1,4 @@
-"""What rank 0 says while a job runs: one framed JSON line per event on standard output.
+"""What rank 0 sends while a job runs: one framed JSON line per event on standard output.
 
 The frame is a marker and a checksum: MPI launchers merge the output of many processes, and what a
 library prints in between is log, not data.
@@ -123,7 +123,7 @@ class Failure(msgspec.Struct, frozen=True, tag="error"):
 
 
 class Queued(msgspec.Struct, frozen=True, tag="queued"):
-    """A batch system holds the job, and its ranks have not begun; told by who submitted it."""
+    """A batch system holds the job, and its ranks have not begun; sent by who submitted it."""
 
     job: str
     batch_job: str

@@ -27,7 +27,7 @@ COPY_FUNCTION = ctypes.CFUNCTYPE(
 SYNCHRONIZE_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 """streamSynchronize(stream)."""
 ANY_DIRECTION = 4
-"""cudaMemcpyDefault and hipMemcpyDefault: the addresses say where they lie."""
+"""cudaMemcpyDefault and hipMemcpyDefault: the addresses themselves show where they lie."""
 MOST_QUEUED = 2**14
 """Copies that a device made of host memory holds between two synchronisations."""
 OUT_OF_MEMORY = 2

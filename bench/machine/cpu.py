@@ -1,6 +1,7 @@
 """Facts of the processors: what there is, and what this process may use of it."""
 
 import math
+import os
 import platform
 from pathlib import Path
 
@@ -113,6 +114,21 @@ def read_allowed(root: Path) -> tuple[int, ...] | None:
         if line.startswith("Cpus_allowed_list:"):
             return parse_cpu_list(line.partition(":")[2])
     return None
+
+
+def usable_cores(root: Path = Path("/")) -> tuple[int, ...]:
+    """Return the physical cores that this process may run on, each by its first logical CPU.
+
+    A CPU whose siblings are unknown counts as a core. Two processes that are bound to different
+    logical CPUs of one core get the same number.
+    """
+    if root == Path("/"):
+        allowed = tuple(os.sched_getaffinity(0))  # of the CPUs that are online alone
+    else:
+        online = read_cpu_list(root / _CPUS / "online")
+        allowed = tuple(c for c in read_allowed(root) or () if online is None or c in online)
+    siblings = (read_cpu_list(_core(root, cpu) / "thread_siblings_list") for cpu in allowed)
+    return tuple(sorted({min(s or (cpu,)) for cpu, s in zip(allowed, siblings, strict=True)}))
 
 
 def read_quota(root: Path) -> float | None:

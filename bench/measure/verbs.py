@@ -151,7 +151,7 @@ class _Messages:
         self._alive = context.alive
         self.params = {
             "messages": self._messages,
-            "device": verbs.said_device(self._ends.asked),
+            "device": verbs.device_name(self._ends.asked),
         }
 
     def run(self, seconds: Seconds, loops: int) -> None:

@@ -67,10 +67,10 @@ def main(arguments: list[str]) -> None:
         traceback.print_exc()
         reason = printable(f"{type(error).__name__}: {error}", 500)
         failure = Failure(world.rank, socket.gethostname(), current[0], reason)
-        # Only rank 0's output is read as events; another rank's word reaches the log.
+        # Only rank 0's output is read as events; another rank's goes to the log.
         sys.stderr.write(f"rank {failure.rank} on {failure.host}: {reason}\n")
         sys.stderr.flush()
-        reporter.say(failure)
+        reporter.send(failure)
         world.abort(EXIT_FAILED)
 
 
@@ -79,18 +79,18 @@ class _Reporter:
 
     def __init__(self, out: BinaryIO | None) -> None:
         self._out = out
-        self._said_s = time.monotonic()
+        self._sent_s = time.monotonic()
 
-    def say(self, event: Event) -> None:
+    def send(self, event: Event) -> None:
         if self._out is not None:
             self._out.write(encode(event))
             self._out.flush()
-            self._said_s = time.monotonic()
+            self._sent_s = time.monotonic()
 
     def alive(self, case: str | None) -> None:
-        """Say that a case goes on, now and then."""
-        if case is not None and time.monotonic() - self._said_s > ALIVE_S:
-            self.say(Alive(case))
+        """Send a sign that a case goes on, now and then."""
+        if case is not None and time.monotonic() - self._sent_s > ALIVE_S:
+            self.send(Alive(case))
 
 
 def _job_file(arguments: list[str]) -> Path | None:
@@ -100,9 +100,9 @@ def _job_file(arguments: list[str]) -> Path | None:
 def _run(
     world: World, reporter: _Reporter, current: list[str | None], job_file: Path | None
 ) -> None:
-    told = _read_job(job_file) if world.rank == 0 else None
-    job = msgspec.convert(world.broadcast(told), Job)
-    reporter.say(Hello(job.id, PROTOCOL, __version__, world.size))
+    document = _read_job(job_file) if world.rank == 0 else None
+    job = msgspec.convert(world.broadcast(document), Job)
+    reporter.send(Hello(job.id, PROTOCOL, __version__, world.size))
     if world.size != job.ranks:
         raise RuntimeError(
             f"{job.ranks} ranks were asked for, but MPI sees {world.size}: the launcher and the "
@@ -118,11 +118,11 @@ def _run(
     gc.collect()
     gc.freeze()
     gc.disable()
-    reporter.say(_gather_facts(world, context.message_loops, job))
+    reporter.send(_gather_facts(world, context.message_loops, job))
     for event in execute_job(job, world, context):
         if isinstance(event, CaseStarted):
             current[0] = event.case
-        reporter.say(event)
+        reporter.send(event)
 
 
 def _read_job(job_file: Path | None) -> object:
@@ -178,10 +178,10 @@ def _gather_facts(world: World, loops: object, job: Job) -> Facts:
     paths = None
     if facts is not None and any(is_in_question(job, case) for case in job.cases):
         paths = _gather_paths(facts.gpus)
-    told = world.gather(
+    by_rank = world.gather(
         None if facts is None else (msgspec.to_builtins(facts), msgspec.to_builtins(paths))
     )
-    nodes = {ranks[r].host: facts for r, facts in enumerate(told) if facts is not None}
+    nodes = {ranks[r].host: facts for r, facts in enumerate(by_rank) if facts is not None}
     return Facts(
         ranks=tuple(ranks),
         mpi_library=world.library,

@@ -23,11 +23,11 @@ from bench.measure import MEASUREMENTS
 from bench.measure.handed import refuse_device
 from bench.measure.pair import pair_ranks
 from bench.measure.payload import HOG, HOG_SHARED
-from bench.rank.account import Account
 from bench.rank.gpu_clocks import ClockWatch, GpuLoad
-from bench.rank.hog import Stall, choose_stall, close_cores, hogging
-from bench.rank.outcome import MOST_PREEMPTED, Measured, Outcome, Pass, report_case
+from bench.rank.hog import HogPlacement, close_cores, hogging, place_hog
+from bench.rank.outcome import MOST_PREEMPTED, Outcome, Pass, RankResult, report_case
 from bench.rank.timing.sampling import Run, sample
+from bench.rank.traffic_meter import TrafficMeter
 from bench.rank.world import World
 
 MOST_PASSES = 3
@@ -62,43 +62,43 @@ def execute_at_once(
         For each case its samples and its end, complete on rank 0.
     """
     measurement = MEASUREMENTS[cases[0].benchmark]
-    own = _own_place(cases, world)
+    own = _own_index(cases, world)
     reason = measurement.unsupported(cases[own], context) or refuse_device(cases[own], context)
-    reason = _first(world, reason)
+    reason = _first_reason(world, reason)
     if reason is not None:
         return [_ended(case, Status.SKIPPED, reason) for case in cases]
     operation, error = _prepare(measurement, cases[own], context)
-    reason = _first(world, error)
+    reason = _first_reason(world, error)
     if reason is not None or operation is None:
         return [_ended(case, Status.FAILED, reason) for case in cases]
-    place = len(cases) if operation.idle else own
+    index = len(cases) if operation.idle else own
     watch = _what_to_watch(cases, world)
-    stall, crowded = _choose_stall(cases[0], world)
-    with hogging(stall):
-        outcome = _measure(operation, place, measurement, rule, world, context, watch)
+    placement, crowded = _place_hog(cases[0], world)
+    with hogging(placement):
+        outcome = _measure(operation, index, measurement, rule, world, context, watch)
     outcomes = world.gather(outcome)
     shared: dict[str, Axis] = {"cases_at_once": len(cases)} if len(cases) > 1 else {}
-    if idle := sum(each.place == len(cases) for each in outcomes):
+    if idle := sum(each.case_index == len(cases) for each in outcomes):
         shared["idle_ranks"] = idle
     if crowded:
         shared[HOG_SHARED] = 1
     return [
-        report_case(case, measurement, place, outcomes, shared, context.own_cores)
-        for place, case in enumerate(cases)
+        report_case(case, measurement, index, outcomes, shared, context.own_cores)
+        for index, case in enumerate(cases)
     ]
 
 
-def _own_place(cases: Sequence[Case], world: World) -> int:
+def _own_index(cases: Sequence[Case], world: World) -> int:
     """Return which of several cases this rank is an end of; the first one where of none."""
     ends = (pair_ranks(case, world.size) for case in cases) if len(cases) > 1 else ()
-    return next((place for place, both in enumerate(ends) if world.rank in both), 0)
+    return next((index for index, both in enumerate(ends) if world.rank in both), 0)
 
 
 def _what_to_watch(cases: Sequence[Case], world: World) -> _Watch:
     """Inside one host nothing leaves it, unless it is a GPU's business."""
     device = cases[0].axes.get("memory", "host") != "host"
     leaves = device or len(set(world.nodes)) > 1
-    # Of cases at once no counter of a host tells whose bytes it counted.
+    # Of cases at once no counter of a host shows whose bytes it counted.
     clocks = "device" in {cases[0].axes.get(end) for end in ("memory", "dst_memory")}
     return _Watch(counters=leaves and len(cases) == 1, gpus=device, clocks=clocks)
 
@@ -107,21 +107,21 @@ def _ended(case: Case, status: Status, reason: str | None) -> list[Event]:
     return [CaseEnded(case=case.id, status=status, reason=reason)]
 
 
-def _choose_stall(case: Case, world: World) -> tuple[Stall | None, bool]:
+def _place_hog(case: Case, world: World) -> tuple[HogPlacement | None, bool]:
     """Return where this rank runs a hog, one on each host, and whether any shares ranks' cores."""
     if case.axes.get(CONTROL) != HOG:
         return None, False
-    told = world.gather((socket.gethostname(), tuple(os.sched_getaffinity(0))))
-    host, own = told[world.rank]
-    ranks = [cores for other, cores in told if other == host]
-    first = next(rank for rank, (other, _) in enumerate(told) if other == host)
-    stall = choose_stall(range(os.cpu_count() or 1), ranks, close_cores(min(own)))
-    return stall if first == world.rank else None, any(world.gather(stall.shared))
+    everywhere = world.gather((socket.gethostname(), tuple(os.sched_getaffinity(0))))
+    host, own = everywhere[world.rank]
+    ranks = [cores for other, cores in everywhere if other == host]
+    first = next(rank for rank, (other, _) in enumerate(everywhere) if other == host)
+    placement = place_hog(range(os.cpu_count() or 1), ranks, close_cores(min(own)))
+    return placement if first == world.rank else None, any(world.gather(placement.shared))
 
 
-def _first(world: World, reason: str | None) -> str | None:
+def _first_reason(world: World, reason: str | None) -> str | None:
     """Return the first rank's reason on every rank, so that all go the same way."""
-    return next((said for said in world.gather(reason) if said is not None), None)
+    return next((each for each in world.gather(reason) if each is not None), None)
 
 
 def _prepare(
@@ -138,7 +138,7 @@ def _prepare(
 
 def _measure(
     operation: Operation,
-    place: int,
+    index: int,
     measurement: Measurement,
     rule: Sampling,
     world: World,
@@ -146,18 +146,18 @@ def _measure(
     watch: _Watch,
 ) -> Outcome:
     """Verify, sample and verify with another pattern; ranks that take no part sleep."""
-    apart = len(set(world.gather(place))) > 1
-    active = world.split(place) if apart else world
-    told = Measured()
+    apart = len(set(world.gather(index))) > 1
+    active = world.split(index) if apart else world
+    result = RankResult()
     if not operation.idle:
-        told = _measure_among(active, operation, measurement, rule, context, watch)
+        result = _measure_among(active, operation, measurement, rule, context, watch)
     world.sleep_until_all_arrive()
     if apart:
         active.free()
     params: dict[str, Axis] = dict(operation.params)
     if operation.overhead_s is not None:
         params["overhead_ns"] = round(operation.overhead_s * 1e9)
-    return Outcome(place, told, operation.timing_layer, params)
+    return Outcome(index, result, operation.timing_layer, params)
 
 
 def _measure_among(
@@ -167,28 +167,28 @@ def _measure_among(
     rule: Sampling,
     context: Context,
     watch: _Watch,
-) -> Measured:
+) -> RankResult:
     """Verify, sample and verify with another pattern, on ranks that all take part."""
     before = operation.verify(seed=1)
     context.alive()
-    measured = accounted = None
+    measured = metered = None
     loads: list[GpuLoad | None] = []
     # A wrong answer is not worth timing.
     if not any(checked.bytes_wrong for checked in active.gather(before)):
-        account = _open_account(operation, active, watch) if watch.counters else None
-        run = account.run if account else operation.run
+        meter = _open_traffic_meter(operation, active, watch) if watch.counters else None
+        run = meter.run if meter else operation.run
         clocks = _open_clocks(operation, context) if watch.clocks else []
         busy = not (isinstance(operation, Sleeps) and operation.sleeps)
         measured = _sample_undisturbed(
-            _heard(run, context), measurement.tolerance, rule, active, context, busy
+            _with_sign_of_life(run, context), measurement.tolerance, rule, active, context, busy
         )
         loads = [clock.close() for clock in clocks]
-        accounted = account.close() if account else None
+        metered = meter.close() if meter else None
     after = operation.verify(seed=2)
     checked = Checked(
         before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
     )
-    return Measured(measured, checked, accounted, tuple(load for load in loads if load))
+    return RankResult(measured, checked, metered, tuple(load for load in loads if load))
 
 
 def _open_clocks(operation: Operation, context: Context) -> list[ClockWatch]:
@@ -199,21 +199,21 @@ def _open_clocks(operation: Operation, context: Context) -> list[ClockWatch]:
     return [ClockWatch(device.pci_address)] if isinstance(device, KnowsSlot) else []
 
 
-def _heard(run: Run, context: Context) -> Run:
+def _with_sign_of_life(run: Run, context: Context) -> Run:
     """Return the loop followed by a sign of life, which is outside its times."""
 
-    def run_and_tell(seconds: Seconds, loops: int) -> None:
+    def run_and_signal(seconds: Seconds, loops: int) -> None:
         run(seconds, loops)
         context.alive()
 
-    return run_and_tell
+    return run_and_signal
 
 
-def _open_account(operation: Operation, active: World, watch: _Watch) -> Account:
+def _open_traffic_meter(operation: Operation, active: World, watch: _Watch) -> TrafficMeter:
     """Have the first rank of every host read its counters."""
     hosts = active.gather(socket.gethostname())
     reads = hosts.index(hosts[active.rank]) == active.rank
-    return Account(operation.run, reads, watch.gpus)
+    return TrafficMeter(operation.run, reads, watch.gpus)
 
 
 def _sample_undisturbed(
@@ -221,7 +221,7 @@ def _sample_undisturbed(
 ) -> Pass:
     """Sample, and sample again while others run on our cores; keep the least disturbed pass.
 
-    The scheduler says which pass that is, not the times: choosing by those would flatter them.
+    The scheduler shows which pass that is, not the times: choosing by those would flatter them.
     """
     best: Pass | None = None
     for count in range(1, MOST_PASSES + 1):

@@ -1,29 +1,32 @@
 """Opens what a rank hands its measurements: loops, kinds of memory, threads, the BLAS."""
 
 import contextlib
+import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from threadpoolctl import threadpool_info
 
 from bench.contracts import Context, FollowsSteps, GpuCalls, TakesDevice
 from bench.machine.aware import Maker, judge_stack, read_stack
-from bench.machine.cpu import last_cache_bytes
+from bench.machine.cpu import last_cache_bytes, read_quota, usable_cores
 from bench.machine.memory import read_numa
 from bench.machine.sysfs import parse_cpu_list
-from bench.rank.memory import LazyMemories, Place
+from bench.rank.memory import LazyMemories, Locality
 from bench.rank.memory.nccl import Nccl
 from bench.rank.perftest import Perftest
+from bench.rank.timing.gpu_library_loops import GpuLibraryLoops
 from bench.rank.timing.layers import (
     loaded_library,
     open_copy_queue,
     open_memory_loops,
     open_message_loops,
 )
-from bench.rank.timing.queued import QueuedLoops
 from bench.rank.world import World
 
 
@@ -35,6 +38,8 @@ def open_context(
 ) -> Context:
     """Return the context of this rank; the loops are compiled when it returns.
 
+    All ranks open theirs together.
+
     Args:
         world: of the job.
         threads: of the BLAS.
@@ -42,27 +47,52 @@ def open_context(
         died_in: a case in which a job ended whose MPI was handed addresses of a GPU.
     """
     message_loops = None if world.mpi is None else open_message_loops(world.mpi)
-    place = Place(open_copy_queue, _local_rank(world), _numa_cpus())
+    locality = Locality(open_copy_queue, _local_rank(world), _numa_cpus())
 
     def follow_by(calls: GpuCalls) -> FollowsSteps:
-        return QueuedLoops(calls, message_loops, world.rank, world.size)
+        return GpuLibraryLoops(calls, message_loops, world.rank, world.size)
 
     return Context(
         communicator=world,
         memory_loops=open_memory_loops(),
         message_loops=message_loops,
-        memories=LazyMemories(place),
-        gpu_library=Nccl(lambda: place.gpu, world, follow_by),
+        memories=LazyMemories(locality),
+        gpu_library=Nccl(lambda: locality.gpu, world, follow_by),
         threads=threads,
         blas=_blas_name(),
         clock=time.perf_counter,
         last_cache_bytes=last_cache_bytes(Path("/")),
         alive=alive,
-        own_cores=world.local_size * threads <= (os.cpu_count() or 1),
+        own_cores=_have_own_cores(world, threads),
         takes_device=None if world.mpi is None else partial(_judge_mpi, world.library),
         died_in=died_in,
         verbs=None if world.mpi is None else Perftest(_own_numa()),
     )
+
+
+class _Share(NamedTuple):
+    """What a rank needs of its node, and what it may have."""
+
+    threads: int
+    cores: tuple[int, ...]
+    quota_cores: float | None
+
+
+def _have_own_cores(world: World, threads: int) -> bool:
+    """Return whether no node has more threads than cores: the same answer on every rank.
+
+    Ranks of one node may be bound to different cores; together they may use all of these.
+    """
+    by_rank = world.gather(_Share(threads, usable_cores(), read_quota(Path("/"))))
+    needed: Counter[int] = Counter()
+    granted: dict[int, float] = {}
+    cores: dict[int, set[int]] = {}
+    for node, share in zip(world.nodes, by_rank, strict=True):
+        needed[node] += share.threads
+        cores.setdefault(node, set()).update(share.cores)
+        quota = math.inf if share.quota_cores is None else share.quota_cores
+        granted[node] = min(granted.get(node, math.inf), quota)
+    return all(needed[node] <= min(len(cores[node]), granted[node]) for node in needed)
 
 
 def _judge_mpi(version: str | None, maker: Maker, collective: bool) -> TakesDevice:

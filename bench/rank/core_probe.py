@@ -7,6 +7,7 @@ ranks that block and wake each other return to the fast state; spinning or sleep
 """
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from bench.contracts import Buffer, Context, Peer
 from bench.rank.world import World
 
 SLOW = 1.12
-"""A probe over so many times the best one says that the state is another."""
+"""A probe over so many times the best one means that the state is another."""
 APART = 1.5
 """So many times the best one, and the cores share no cache; smaller changes are the clock's, and
 no wake-up mends them."""
@@ -31,6 +32,7 @@ _IDLE_S = 0.0005
 _PROBE_BYTES = 8
 _PROBE_LOOPS = 500
 _PROBES = 9
+_PIPES = ("to0", "to1")
 
 
 class Probe:
@@ -55,7 +57,7 @@ class Probe:
         if reference_s is None and self._wake is not None:
             self._wake()
 
-    def look(self) -> float:
+    def measure(self) -> float:
         """Return the state now, in seconds of a one-way message, and remember the best.
 
         It is the same on both ranks.
@@ -70,12 +72,12 @@ class Probe:
 
     def settle(self) -> float:
         """Return the state now; where it is far off, the ranks first wake each other."""
-        state = self.look()
+        state = self.measure()
         for _ in range(MOST_TRIES):
             if self._wake is None or self._tries_left == 0 or not self._is_apart(state):
                 break
             self._wake()
-            state = self.look()
+            state = self.measure()
             self._tries_left -= self._is_apart(state)
         return state
 
@@ -98,13 +100,22 @@ class Probe:
 def open_wake(world: World) -> Callable[[], None] | None:
     """Return what lets two ranks of one node block and wake each other, a quarter of a second long.
 
-    None where they are on different nodes, or share no folder for the two pipes.
+    None, on both of them, where they are on different nodes or share no folder for two pipes.
     """
     if world.size != 2 or world.local_size != 2:
         return None
-    folder = Path(tempfile.mkdtemp(prefix="clusterbench-")) if world.rank == 0 else None
-    ends = _open_pipes(Path(world.broadcast(folder)), world)
-    if not all(world.gather(ends is not None)) or ends is None:
+    folder = world.broadcast(_make_pipes() if world.rank == 0 else None)
+    if folder is None:
+        return None
+    ends = _open_pipes(folder)
+    all_have_them = all(world.gather(ends is not None))
+    if world.rank == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+    if ends is None:
+        return None
+    if not all_have_them:
+        for end in ends:
+            os.close(end)
         return None
     incoming, outgoing = ends if world.rank == 0 else ends[::-1]
 
@@ -120,21 +131,29 @@ def open_wake(world: World) -> Callable[[], None] | None:
     return wake
 
 
-def _open_pipes(folder: Path, world: World) -> tuple[int, int] | None:
-    """Open two named pipes in a folder that rank 0 made, and remove them once both have them."""
-    paths = (folder / "to0", folder / "to1")
-    if world.rank == 0:
-        for path in paths:
-            os.mkfifo(path, 0o600)
-    world.gather(None)
+def _make_pipes() -> Path | None:
+    """Return a new folder with two named pipes; None where there is no place for them."""
+    folder = None
     try:
-        # For reading and writing: to open one end alone would wait for the other.
-        ends = (os.open(paths[0], os.O_RDWR), os.open(paths[1], os.O_RDWR))
+        folder = Path(tempfile.mkdtemp(prefix="clusterbench-"))
+        for name in _PIPES:
+            os.mkfifo(folder / name, 0o600)
     except OSError:
-        ends = None
-    world.gather(None)
-    if world.rank == 0:
-        for path in paths:
-            path.unlink()
-        folder.rmdir()
-    return ends
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        return None
+    return folder
+
+
+def _open_pipes(folder: Path) -> tuple[int, int] | None:
+    """Return both pipes, open, or None where this rank cannot open them."""
+    ends: list[int] = []
+    try:
+        for name in _PIPES:
+            # For reading and writing: to open one end alone would wait for the other.
+            ends.append(os.open(folder / name, os.O_RDWR))  # noqa: PERF401 - closed where one fails
+    except OSError:
+        for end in ends:
+            os.close(end)
+        return None
+    return ends[0], ends[1]

@@ -1,7 +1,7 @@
 """Clock, power and what holds clocks down on one NVIDIA GPU, just before and after it was measured.
 
 Nothing is asked while it is measured. Driver counters of the time in which power or heat held the
-clocks down tell of what happened between the two readings.
+clocks down show what happened between the two readings.
 """
 
 import contextlib
@@ -12,12 +12,12 @@ from bench.core.records import Axis
 from bench.machine.gpu import Asker, name_reasons
 
 NOTHING = "none"
-"""What `throttle` says where nothing held the clocks down."""
+"""The value of `throttle` where nothing held the clocks down."""
 _IDLE = "idle"
 
 
 class ClockReading(NamedTuple):
-    """What a GPU says of itself at one moment; None where it does not tell."""
+    """What a GPU reports of itself at one moment; None where it does not."""
 
     sm_clock_mhz: int | None
     power_watts: float | None
@@ -45,7 +45,7 @@ class ClockWatch:
             self._before = read_clocks(pynvml, self._handle)
 
     def close(self) -> "GpuLoad | None":
-        """Return what was read; None where nobody tells of this GPU."""
+        """Return what was read; None where NVML does not know this GPU."""
         if self._before is None:
             return None
         load = compare_readings(self._before, read_clocks(self._nvml, self._handle))
@@ -66,7 +66,7 @@ class GpuLoad(NamedTuple):
 
 
 def read_clocks(nvml: Any, handle: Any) -> ClockReading:
-    """Return what an initialised NVML says of one GPU."""
+    """Return what an initialised NVML reports of one GPU."""
     ask = Asker(nvml)
     # First what is gone soonest when a GPU has nothing left to do.
     reasons = name_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle))
@@ -76,12 +76,16 @@ def read_clocks(nvml: Any, handle: Any) -> ClockReading:
         "power-cap": nvml.NVML_PERF_POLICY_POWER,
         "thermal": nvml.NVML_PERF_POLICY_THERMAL,
     }
-    told = {name: ask(nvml.nvmlDeviceGetViolationStatus, handle, p) for name, p in policies.items()}
+    violations = {
+        name: ask(nvml.nvmlDeviceGetViolationStatus, handle, p) for name, p in policies.items()
+    }
     return ClockReading(
         sm_clock_mhz=clock,
         power_watts=None if milliwatts is None else milliwatts / 1000,
         throttle=None if reasons is None else tuple(r.replace(" ", "-") for r in reasons),
-        held_ns={name: int(each.violationTime) for name, each in told.items() if each is not None},
+        held_ns={
+            name: int(each.violationTime) for name, each in violations.items() if each is not None
+        },
     )
 
 

@@ -54,7 +54,7 @@ def ask_gpu_bytes(nvml: Any) -> list[GpuBytes]:
 def _sum_fields(
     nvml: Any, index: int, names: tuple[str, str], links: int
 ) -> tuple[int, int] | None:
-    """Return two fields summed over links; None where the GPU tells neither."""
+    """Return two fields summed over links; None where the GPU reports neither."""
     fields = [getattr(nvml, name, None) for name in names]
     if None in fields:
         return None

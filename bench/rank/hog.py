@@ -2,9 +2,9 @@
 
     python -m bench.rank.hog THREADS [CORES]
 
-It says `ready` once its arrays are touched, and ends with its standard input. What is staged in
+It prints `ready` once its arrays are touched, and ends with its standard input. What is staged in
 host memory slows beside it; what passes between GPU and network card does not. That holds only
-while it takes no core from the ranks: where none is free it says so.
+while it takes no core from the ranks: where none is free the row names that.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _READY = "ready"
 _READY_TIMEOUT_S = 30.0
 
 
-class Stall(NamedTuple):
+class HogPlacement(NamedTuple):
     """Where a hog runs."""
 
     threads: int
@@ -36,9 +36,9 @@ class Stall(NamedTuple):
     """Whether these are cores of the ranks."""
 
 
-def choose_stall(
+def place_hog(
     usable: Iterable[int], ranks: Iterable[Iterable[int]], close: Iterable[int] | None = None
-) -> Stall:
+) -> HogPlacement:
     """Return where a hog takes no core from the ranks of its host, or all it can have.
 
     Args:
@@ -51,8 +51,8 @@ def choose_stall(
     near = free & set(close) if close is not None else free
     chosen = tuple(sorted(near or free))
     if chosen:
-        return Stall(min(MOST_THREADS, len(chosen)), chosen, False)
-    return Stall(min(MOST_THREADS, len(cores)) or 1, tuple(sorted(cores)), True)
+        return HogPlacement(min(MOST_THREADS, len(chosen)), chosen, False)
+    return HogPlacement(min(MOST_THREADS, len(cores)) or 1, tuple(sorted(cores)), True)
 
 
 def close_cores(core: int, root: Path = Path("/")) -> tuple[int, ...] | None:
@@ -65,25 +65,25 @@ def close_cores(core: int, root: Path = Path("/")) -> tuple[int, ...] | None:
 
 
 @contextlib.contextmanager
-def hogging(stall: Stall | None) -> Iterator[None]:
+def hogging(placement: HogPlacement | None) -> Iterator[None]:
     """Run a hog meanwhile, where there is to be one."""
-    if stall is None:
+    if placement is None:
         yield
         return
-    cores = ",".join(map(str, stall.cores))
+    cores = ",".join(map(str, placement.cores))
     process = subprocess.Popen(
-        (sys.executable, "-m", "bench.rank.hog", str(stall.threads), cores),
+        (sys.executable, "-m", "bench.rank.hog", str(placement.threads), cores),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        # A hog speaks neither MPI nor to its log.
+        # A hog neither calls MPI nor logs.
         stderr=subprocess.DEVNULL,
     )
     watchdog = threading.Timer(_READY_TIMEOUT_S, process.kill)
     watchdog.start()
     try:
-        said = process.stdout.readline() if process.stdout else b""
+        answer = process.stdout.readline() if process.stdout else b""
         watchdog.cancel()
-        if said.strip().decode(errors="replace") != _READY:
+        if answer.strip().decode(errors="replace") != _READY:
             raise RuntimeError("the memory hog of a control run did not start")
         yield
     finally:

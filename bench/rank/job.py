@@ -1,6 +1,6 @@
 """The cases of a job in order, and once more those that met the machine in a slow state.
 
-A probe before and after each case tells the state, the same for all cases. It decides, never the
+A probe before and after each case measures the state, the same for all cases. It decides, never the
 case's own result. Calibration cases wait for the end of their round, since only then the best state
 is known; a model fitted across two states predicts neither.
 """
@@ -25,7 +25,7 @@ MOST_AGAIN_S = 10.0
 quick."""
 
 
-class _Measured(NamedTuple):
+class _MeasuredCase(NamedTuple):
     """What a case yielded, when, and in which state."""
 
     case: Case
@@ -52,7 +52,7 @@ def execute_job(job: Job, world: World, context: Context) -> Iterator[Event]:
 
 
 def _at_once(cases: tuple[Case, ...], job: Job, world: World, context: Context) -> Iterator[Event]:
-    """Measure cases together; while they run, the first one of them is the one that is told of."""
+    """Measure cases together; while they run, the first one of them counts as the one that runs."""
     begin_s = time.perf_counter()
     yield CaseStarted(cases[0].id)
     outcomes = execute_at_once(cases, job.sampling, world, context)
@@ -64,7 +64,7 @@ def _at_once(cases: tuple[Case, ...], job: Job, world: World, context: Context) 
 
 def _in_rounds(job: Job, world: World, context: Context, probe: Probe) -> Iterator[Event]:
     hold = job.stage is Stage.CALIBRATE
-    waiting: dict[str, _Measured] = {}
+    waiting: dict[str, _MeasuredCase] = {}
     begin_s, again_until_s = time.perf_counter(), np.inf
     queue = list(job.cases)
     for round_number in range(MOST_ROUNDS):
@@ -76,27 +76,27 @@ def _in_rounds(job: Job, world: World, context: Context, probe: Probe) -> Iterat
             old = waiting.get(case.id)
             waiting[case.id] = new if old is None or new.state < old.state else old
             if not hold and not probe.is_slow(waiting[case.id].state):
-                yield from _tell(waiting.pop(case.id), probe)
+                yield from _release(waiting.pop(case.id), probe)
         steady = [name for name, one in waiting.items() if not probe.is_slow(one.state)]
         for name in steady:
-            yield from _tell(waiting.pop(name), probe)
+            yield from _release(waiting.pop(name), probe)
         queue = [one.case for one in waiting.values()]
         if round_number == 0:
             now_s = time.perf_counter()
             again_until_s = now_s + min(MOST_AGAIN_S, now_s - begin_s)
     for one in waiting.values():
-        yield from _tell(one, probe)
+        yield from _release(one, probe)
 
 
-def _measure(case: Case, job: Job, world: World, context: Context, probe: Probe) -> _Measured:
+def _measure(case: Case, job: Job, world: World, context: Context, probe: Probe) -> _MeasuredCase:
     begin_s = time.perf_counter()
     before = probe.settle()
     events = list(execute_case(case, job.sampling, world, context))
-    return _Measured(case, events, begin_s, max(before, probe.look()))
+    return _MeasuredCase(case, events, begin_s, max(before, probe.measure()))
 
 
-def _tell(measured: _Measured, probe: Probe) -> Iterator[Event]:
-    """Return the events of a case that is over; where its state was another, the row says so."""
+def _release(measured: _MeasuredCase, probe: Probe) -> Iterator[Event]:
+    """Return the events of a case that is over; where its state was another, the row names it."""
     yield CaseStarted(measured.case.id, time.perf_counter() - measured.begin_s)
     moved_percent = probe.moved_percent(measured.state)
     for event in measured.events:

@@ -1,4 +1,4 @@
-"""What ranks have to say about a case that ran, and the events that come of it."""
+"""What ranks found out about a case that ran, and the events that come of it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,9 +6,9 @@ from typing import NamedTuple
 from bench.contracts import Checked, Measurement, TellsApart
 from bench.core.events import CaseEnded, Event, Samples
 from bench.core.records import Axis, Case, Status
-from bench.rank.account import Accounted
 from bench.rank.gpu_clocks import GpuLoad, load_params
 from bench.rank.timing.sampling import Sampled
+from bench.rank.traffic_meter import Metered
 
 MOST_PREEMPTED = 0.05
 """Share of the time off the core that is no reason to sample again; MPI and BLAS wait busily."""
@@ -25,22 +25,22 @@ class Pass(NamedTuple):
     passes: int
 
 
-class Measured(NamedTuple):
+class RankResult(NamedTuple):
     """What a rank found out about its case; of one that slept, nothing."""
 
     best: Pass | None = None
     checked: Checked = Checked(0, 0)
-    accounted: Accounted | None = None
+    metered: Metered | None = None
     loads: tuple[GpuLoad, ...] = ()
     """Of the GPUs that it used."""
 
 
 class Outcome(NamedTuple):
-    """What one rank has to say about its case after it ran."""
+    """What one rank found out about its case."""
 
-    place: int
+    case_index: int
     """Of the case among those at once; past them all on a rank that slept."""
-    told: Measured
+    result: RankResult
     timing_layer: str
     params: dict[str, Axis]
 
@@ -48,48 +48,48 @@ class Outcome(NamedTuple):
 def report_case(
     case: Case,
     measurement: Measurement,
-    place: int,
+    index: int,
     outcomes: Sequence[Outcome],
     shared: dict[str, Axis],
     own_cores: bool,
 ) -> list[Event]:
     """Return what the ranks of one case measured, and how it ended."""
-    ours = {rank: outcome for rank, outcome in enumerate(outcomes) if outcome.place == place}
-    checked = sum(outcome.told.checked.bytes_checked for outcome in ours.values())
-    wrong = {rank: outcome.told.checked.bytes_wrong for rank, outcome in ours.items()}
+    ours = {rank: outcome for rank, outcome in enumerate(outcomes) if outcome.case_index == index}
+    checked = sum(outcome.result.checked.bytes_checked for outcome in ours.values())
+    wrong = {rank: outcome.result.checked.bytes_wrong for rank, outcome in ours.items()}
     # The first rank of the job may have slept; those that measured took equally many samples.
-    speaker = next(iter(ours.values()))
-    loads = [load for each in ours.values() for load in each.told.loads]
-    params = {**speaker.params, **load_params(loads), **shared}
-    measured = speaker.told.best
+    first = next(iter(ours.values()))
+    loads = [load for each in ours.values() for load in each.result.loads]
+    params = {**first.params, **load_params(loads), **shared}
+    measured = first.result.best
     if measured and measured.preempted > MOST_PREEMPTED and own_cores:
         params["preempted_percent"] = round(100 * measured.preempted)
     if measured and measured.passes > 1:
         params["passes"] = measured.passes
-    bests = {rank: each.told.best for rank, each in ours.items()}
+    bests = {rank: each.result.best for rank, each in ours.items()}
     samples = {rank: best.sampled.seconds for rank, best in bests.items() if best}
     if samples and isinstance(measurement, TellsApart):
-        heard = measurement.timekeepers(case)
-        samples = {rank: seconds for rank, seconds in samples.items() if rank in heard}
+        timekeepers = measurement.timekeepers(case)
+        samples = {rank: seconds for rank, seconds in samples.items() if rank in timekeepers}
         params |= measurement.tell(case, samples)
-    accounted = [each.told.accounted for each in ours.values() if each.told.accounted]
+    metered = [each.result.metered for each in ours.values() if each.result.metered]
     total = sum(wrong.values())
-    first = measured.sampled if measured else None
+    sampled = measured.sampled if measured else None
     return [
         *(Samples(case.id, rank, tuple(seconds.tolist())) for rank, seconds in samples.items()),
         CaseEnded(
             case=case.id,
             status=Status.FAILED if total else Status.OK,
             reason=_wrong_answer(wrong, checked) if total else None,
-            loops=first.loops if first else None,
-            warmups=first.warmups if first else None,
-            converged=first.converged if first else None,
+            loops=sampled.loops if sampled else None,
+            warmups=sampled.warmups if sampled else None,
+            converged=sampled.converged if sampled else None,
             bytes_checked=checked,
             bytes_wrong=total,
-            timing_layer=speaker.timing_layer,
+            timing_layer=first.timing_layer,
             params=params,
-            operations=next((one.operations for one in accounted), None),
-            traffic=tuple(one.traffic for one in accounted if one.traffic is not None),
+            operations=next((one.operations for one in metered), None),
+            traffic=tuple(one.traffic for one in metered if one.traffic is not None),
         ),
     ]
 

@@ -98,17 +98,17 @@ class Perftest:
         return server
 
     def measure(self, asked: VerbsTest, messages: int, server: str, number: int) -> float:
-        """Return the seconds of one message, as the end says that connects.
+        """Return the seconds of one message, as the end reports that connects.
 
         Raises:
-            VerbsError: where it says none.
+            VerbsError: where it reports none.
         """
         where = _LOCAL if server == socket.gethostname() else server
         process = self._start(self._tokens(asked, messages, number, where))
         return parse_result(process.finish(), asked.nbytes, messages)
 
-    def said_device(self, asked: VerbsTest) -> str:
-        """Return the device and its port as a row tells them."""
+    def device_name(self, asked: VerbsTest) -> str:
+        """Return the device and its port as a row names them."""
         chosen = self._choose(asked.nic)
         return "" if chosen is None else f"{chosen.device}:{chosen.port}"
 
@@ -119,10 +119,10 @@ class Perftest:
         return choose_port(self._root, self._numa, nic)
 
     def _options(self, program: str) -> str:
-        """Return what a program says of its options, asked once."""
+        """Return the help of a program, asked once."""
         if program not in self._helps:
-            told = ask((program, "--help"), _HELP_TIMEOUT_S, self._environ)
-            self._helps[program] = told.stdout[:_MOST_TEXT] if told else ""
+            answer = ask((program, "--help"), _HELP_TIMEOUT_S, self._environ)
+            self._helps[program] = answer.stdout[:_MOST_TEXT] if answer else ""
         return self._helps[program]
 
     def _tokens(
@@ -163,7 +163,7 @@ class Server:
         self._process = process
 
     def wait_until_listening(self) -> None:
-        """Look for its socket: what it says of itself stays in its buffer until it ends.
+        """Look for its socket: what it prints stays in its buffer until it ends.
 
         Raises:
             VerbsError: where it ends before, or is not there in time.
@@ -178,7 +178,7 @@ class Server:
             time.sleep(_LOOK_S)
 
     def finish(self) -> None:
-        """Wait, without using the core, until it has ended; the other end tells what came of it."""
+        """Wait, without using the core, until it has ended; the other end has the result."""
         with contextlib.suppress(VerbsError):
             self._process.finish()
 
@@ -188,21 +188,21 @@ class Server:
 
 
 class _Process:
-    """One program, on a leash, whose words go to a file: a pipe could fill up."""
+    """One program, on a leash, whose output goes to a file: a pipe could fill up."""
 
     def __init__(self, tokens: tuple[str, ...], environ: Mapping[str, str]) -> None:
         self._program = Path(tokens[0]).name
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
         try:
             self._process = subprocess.Popen(
                 (sys.executable, "-I", "-c", _LEASH, str(os.getpid()), *tokens),
                 stdin=subprocess.DEVNULL,
-                stdout=self._words,
-                stderr=self._words,
+                stdout=self._output,
+                stderr=self._output,
                 env=environ,
             )
         except OSError as error:
-            self._words.close()
+            self._output.close()
             raise VerbsError(f"{self._program} does not start: {error}") from error
 
     def has_ended(self) -> bool:
@@ -217,19 +217,19 @@ class _Process:
         finally:
             text = self.kill()
         if status:
-            said = last_words(text)
-            raise VerbsError(f"{self._program} ended with {status}: {said or 'no word'}")
+            reason = last_words(text)
+            raise VerbsError(f"{self._program} ended with {status}: {reason or 'no word'}")
         return text
 
     def kill(self) -> str:
         """End it where it has not; return what it had printed."""
         self._process.kill()
         self._process.wait()
-        if self._words.closed:
+        if self._output.closed:
             return ""
-        self._words.seek(0)
-        text = self._words.read(_MOST_TEXT).decode(errors="replace")
-        self._words.close()
+        self._output.seek(0)
+        text = self._output.read(_MOST_TEXT).decode(errors="replace")
+        self._output.close()
         return text
 
 

@@ -67,6 +67,6 @@ def _positive(seconds: float) -> float:
 
 
 def last_words(text: str) -> str:
-    """Return the last line that says something, as a reason may show it."""
+    """Return the last line that is not empty, as a reason may show it."""
     lines = [line.strip() for line in text.splitlines() if re.search(r"[A-Za-z]", line)]
     return printable(lines[-1], _MOST_REASON) if lines else ""

@@ -1,6 +1,6 @@
 """The ranks of a job: MPI's world, or a world of one where there is no MPI.
 
-This module imports no NumPy, so that BLAS threads can be set after MPI has told how many ranks
+This module imports no NumPy, so that BLAS threads can be set after MPI has shown how many ranks
 share the node, and before the BLAS starts its threads.
 """
 

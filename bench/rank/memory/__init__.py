@@ -11,12 +11,12 @@ from bench.contracts import CopyQueue, Memories, Memory
 from bench.rank.memory.device import WorkingDevice
 from bench.rank.memory.gpu import Gpu, MissingMemoryError, PinnedMemory
 from bench.rank.memory.host import HostMemory
-from bench.rank.memory.place import work_on
+from bench.rank.memory.numa import run_on_cpus
 from bench.rank.memory.standin import StandinMemory
 
 
-class Place:
-    """Where a rank is, as its memory sees it.
+class Locality:
+    """Where a rank runs: its place on the node, its GPU and the NUMA nodes.
 
     Args:
         queue: makes the queue of the device that is made of host memory.
@@ -50,7 +50,7 @@ class Place:
             return ()
         cpus = self._numa.get(int(node), ())
         try:
-            return work_on(cpus, lambda: cpus) if cpus else _no_cpus(node)
+            return run_on_cpus(cpus, lambda: cpus) if cpus else _no_cpus(node)
         except OSError as error:
             raise MissingMemoryError(
                 f"it needs leave to run on NUMA node {node} ({error})"
@@ -61,20 +61,20 @@ def _no_cpus(node: str) -> tuple[int, ...]:
     raise MissingMemoryError(f"it needs a NUMA node {node} with CPUs")
 
 
-KINDS: dict[str, Callable[[Place, str], Memory]] = {
-    "host": lambda place, node: HostMemory(place.cpus(node)),
-    "pinned": lambda place, node: PinnedMemory(place.gpu, place.cpus(node)),
-    "device": lambda place, _node: WorkingDevice(place.gpu),
-    "standin": lambda place, _node: StandinMemory(place.queue),
+MEMORY_KINDS: dict[str, Callable[[Locality, str], Memory]] = {
+    "host": lambda locality, node: HostMemory(locality.cpus(node)),
+    "pinned": lambda locality, node: PinnedMemory(locality.gpu, locality.cpus(node)),
+    "device": lambda locality, _node: WorkingDevice(locality.gpu),
+    "standin": lambda locality, _node: StandinMemory(locality.queue),
 }
-"""Opens each kind at a place, on a NUMA node that is named by its number; '' for any."""
+"""Opens each kind at a locality, on a NUMA node that is named by its number; '' for any."""
 
 
 class LazyMemories(Memories):
-    """The kinds of memory at a place."""
+    """The kinds of memory at a locality."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, locality: Locality) -> None:
+        self._locality = locality
         self._opened: dict[str, Memory] = {}
         self._reasons: dict[str, str] = {}
 
@@ -83,7 +83,7 @@ class LazyMemories(Memories):
         if name not in self._opened and name not in self._reasons:
             kind, _, node = name.partition("@")
             try:
-                self._opened[name] = KINDS[kind](self._place, node)
+                self._opened[name] = MEMORY_KINDS[kind](self._locality, node)
             except MissingMemoryError as error:
                 where = f" on NUMA node {node}" if node else ""
                 self._reasons[name] = f"no {kind} memory{where} here: {error}"
@@ -100,7 +100,7 @@ class LazyMemories(Memories):
         return self._opened[name]
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in KINDS if self.lacks(name) is None)
+        return (name for name in MEMORY_KINDS if self.lacks(name) is None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -6,7 +6,7 @@ from functools import partial
 from bench.contracts import Transfer
 from bench.core.schedule import ANY_DIRECTION
 from bench.rank.memory.gpu import Gpu
-from bench.rank.memory.held import GpuStream, HeldStreams
+from bench.rank.memory.stream_timer import GpuStream, StreamTimer
 
 _THREADS = 512
 """Of a block, one block on each multiprocessor, as nvbandwidth has them."""
@@ -34,7 +34,7 @@ extern "C" __global__ void copy_bytes(
 """Eight loads of 16 bytes on their way in each thread; the last bytes, if any, one by one."""
 
 
-class HeldCopies:
+class TimedCopies:
     """Copies that begin together, each on a stream of its own.
 
     Args:
@@ -52,11 +52,11 @@ class HeldCopies:
         queue = _by_kernel if engine == "kernel" else _by_engine
         streams = [_open_stream(own if t.gpu is None else gpus(t.gpu)) for t in transfers]
         self._queues = [queue(*each) for each in zip(streams, transfers, strict=True)]
-        self._held = HeldStreams(streams)
+        self._timer = StreamTimer(streams)
 
     def time(self, times: int) -> float:
         """Return the seconds of one copy of each, from the common beginning to the last end."""
-        return self._held.time(self._queues, times)
+        return self._timer.time(self._queues, times)
 
 
 def _open_stream(gpu: Gpu) -> GpuStream:

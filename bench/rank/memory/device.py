@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from bench.contracts import Transfer
-from bench.rank.memory.copies import HeldCopies
+from bench.rank.memory.copies import TimedCopies
 from bench.rank.memory.gpu import DeviceMemory
-from bench.rank.memory.peers import Peers
+from bench.rank.memory.peer_gpus import PeerGpus
 from bench.rank.memory.product import GpuProduct, count_sets, lacks_type
 
 
@@ -14,12 +14,12 @@ class WorkingDevice(DeviceMemory):
     """Memory of this rank's GPU, which multiplies and copies what lies there and times it."""
 
     @cached_property
-    def _peers(self) -> Peers:
-        return Peers(self.gpu)
+    def _peers(self) -> PeerGpus:
+        return PeerGpus(self.gpu)
 
-    def open_copies(self, transfers: Sequence[Transfer], engine: str) -> HeldCopies:
+    def open_copies(self, transfers: Sequence[Transfer], engine: str) -> TimedCopies:
         """Return copies that begin together, by the copy engines or by a kernel."""
-        return HeldCopies(self._peers.get, self.gpu, transfers, engine)
+        return TimedCopies(self._peers.get, self.gpu, transfers, engine)
 
     def lacks_gpus(self, count: int) -> str | None:
         """Return why this process cannot drive the first so many GPUs, or None."""

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.schedule import DeviceCopies
+from bench.rank.memory.numa import run_on_cpus
 from bench.rank.memory.pattern import PatternBuffer
-from bench.rank.memory.place import work_on
 
 _TO_DEVICE, _TO_HOST = 1, 2
 """cudaMemcpyHostToDevice and cudaMemcpyDeviceToHost; HIP has the same numbers."""
 
 
 class MissingMemoryError(Exception):
-    """A kind of memory is not here; the message says what it needs."""
+    """A kind of memory is not here; the message names what it needs."""
 
 
 class Gpu:
@@ -75,7 +75,7 @@ def find_runtime(maker: str, version: int) -> ctypes.CDLL:
 
     Args:
         maker: `cuda` or `hip`.
-        version: as the runtime tells it; of CUDA 1000 times the major number.
+        version: as the runtime reports it; of CUDA 1000 times the major number.
 
     Raises:
         MissingMemoryError: where there is none.
@@ -196,7 +196,7 @@ class PinnedMemory:
             self._gpu.runtime.setDevice(self._gpu.number)  # of this thread
             return PinnedBuffer(nbytes, self._gpu)
 
-        return work_on(self._cpus, lock)
+        return run_on_cpus(self._cpus, lock)
 
 
 def _allocate(gpu: Gpu, allocate: Any, nbytes: int) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.rank.memory.numa import run_on_cpus
 from bench.rank.memory.pattern import PatternBuffer
-from bench.rank.memory.place import work_on
 
 
 class HostBuffer(PatternBuffer):
@@ -48,4 +48,4 @@ class HostMemory:
 
     def allocate(self, nbytes: int) -> HostBuffer:
         """Return a touched buffer."""
-        return work_on(self._cpus, lambda: HostBuffer(nbytes))
+        return run_on_cpus(self._cpus, lambda: HostBuffer(nbytes))

@@ -18,18 +18,18 @@ from bench.rank.memory.gpu import Gpu, MissingMemoryError
 
 SHARING_VARIABLE = "NCCL_MULTI_RANK_GPU_ENABLE"
 """Where it is 1, NCCL from 2.30 on lets ranks share a GPU, as an experiment; else it refuses."""
-_MOST_TOLD = 300
+_MOST_REASON = 300
 
 
 class _Here(NamedTuple):
-    """What a rank can say before a communicator is made."""
+    """What a rank finds before a communicator is made."""
 
     reason: str | None
     """Why it can have none."""
     gpu: str
     """PCI address of its GPU."""
     sharing: bool
-    """Whether the library was told to let ranks share a GPU."""
+    """Whether the library is set to let ranks share a GPU."""
 
 
 class Nccl:
@@ -37,7 +37,7 @@ class Nccl:
 
     Args:
         gpu: opens the GPU of this rank; raises MissingMemoryError where there is none.
-        world: all ranks of the job, which tell each other the unique id.
+        world: all ranks of the job, which share the unique id.
         follow_by: makes what follows schedules by the calls of the library.
         binding: imports CuPy's binding, whose names this module uses.
     """
@@ -53,26 +53,26 @@ class Nccl:
         self._world = world
         self._follow_by = follow_by
         self._import = binding
-        self._told: list[_Here] = []
+        self._by_rank: list[_Here] = []
         self._failure: str | None = None
         self._follows: FollowsSteps | None = None
         self.facts: dict[str, Axis] = {}
 
     def lacks(self) -> str | None:
         """Return why these ranks cannot use it, the same on each; None where they can."""
-        if not self._told:
-            self._told = self._world.gather(self._look())
-        for rank, here in enumerate(self._told):
+        if not self._by_rank:
+            self._by_rank = self._world.gather(self._look())
+        for rank, here in enumerate(self._by_rank):
             if here.reason is not None:
                 return f"no NCCL or RCCL here: on rank {rank} {here.reason}"
         shared = self._shared()
-        if shared is None or all(here.sharing for here in self._told):
+        if shared is None or all(here.sharing for here in self._by_rank):
             return None
         first, second = shared
         return (
             "no NCCL or RCCL here: it needs a GPU of its own for every rank, and ranks "
-            f"{first} and {second} have the same one ({self._told[first].gpu}); start at most as "
-            "many ranks on a node as it has GPUs"
+            f"{first} and {second} have the same one ({self._by_rank[first].gpu}); start at "
+            "most as many ranks on a node as it has GPUs"
         )
 
     def open(self) -> FollowsSteps:
@@ -87,7 +87,7 @@ class Nccl:
 
     def _shared(self) -> tuple[int, int] | None:
         """Return two ranks with the same GPU, None where each has its own."""
-        gpus = (here.gpu for here in self._told)
+        gpus = (here.gpu for here in self._by_rank)
         return find_shared([*zip(self._world.nodes, gpus, strict=True)])
 
     def _look(self) -> _Here:
@@ -108,14 +108,14 @@ class Nccl:
         if self._failure is None:
             calls, error = self._try_to_join()
             failed = ((r, e) for r, e in enumerate(self._world.gather(error)) if e is not None)
-            rank, said = next(failed, (0, None))
-            if calls is not None and said is None:
+            rank, reason = next(failed, (0, None))
+            if calls is not None and reason is None:
                 self.facts = {calls.name: calls.version}
                 self.facts |= {} if self._shared() is None else {"shared_gpus": 1}
                 return self._follow_by(calls)
             if calls is not None:
                 calls.abort()
-            self._failure = f"NCCL or RCCL could not join the ranks: rank {rank}: {said}"
+            self._failure = f"NCCL or RCCL could not join the ranks: rank {rank}: {reason}"
         raise UnpreparedError(self._failure)
 
     def _try_to_join(self) -> tuple["NcclCalls | None", str | None]:
@@ -126,7 +126,7 @@ class Nccl:
             try:
                 unique = binding.get_unique_id()
             except binding.NcclError as failed:
-                error = printable(failed, _MOST_TOLD)
+                error = printable(failed, _MOST_REASON)
         # Bytes, or before CuPy 14 a tuple of numbers: whatever this version's own call takes.
         unique = self._world.broadcast(unique)
         if unique is None:
@@ -134,7 +134,7 @@ class Nccl:
         try:
             return NcclCalls(gpu, binding, self._world, unique), None
         except binding.NcclError as failed:
-            return None, printable(failed, _MOST_TOLD)
+            return None, printable(failed, _MOST_REASON)
 
 
 class NcclCalls:

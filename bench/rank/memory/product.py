@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from bench.contracts import Buffer, Seconds
 from bench.rank.memory.gpu import DeviceMemory
-from bench.rank.memory.held import GpuStream, HeldStreams
+from bench.rank.memory.stream_timer import GpuStream, StreamTimer
 
 
-class Kind(NamedTuple):
+class LibraryType(NamedTuple):
     """How the library names a type: cudaDataType_t and cublasComputeType_t."""
 
     data: int
@@ -19,12 +19,12 @@ class Kind(NamedTuple):
     """Type of the factors alpha and beta."""
 
 
-KINDS = {
-    "fp64": Kind(1, 70, np.float64),
-    "fp32": Kind(0, 68, np.float32),
-    "tf32": Kind(0, 77, np.float32),
-    "fp16": Kind(2, 68, np.float32),
-    "bf16": Kind(14, 68, np.float32),
+LIBRARY_TYPES = {
+    "fp64": LibraryType(1, 70, np.float64),
+    "fp32": LibraryType(0, 68, np.float32),
+    "tf32": LibraryType(0, 77, np.float32),
+    "fp16": LibraryType(2, 68, np.float32),
+    "bf16": LibraryType(14, 68, np.float32),
 }
 _NO_TRANSPOSE, _DEFAULT_ALGORITHM = 0, -1
 MOST_SETS = 4096
@@ -34,7 +34,7 @@ def lacks_type(dtype: str, is_hip: bool) -> str | None:
     """Return why no product of such numbers is made, or None."""
     if is_hip:
         return "products on AMD GPUs are not measured yet"
-    if dtype not in KINDS:
+    if dtype not in LIBRARY_TYPES:
         return (
             f"no products in {dtype}: cublasGemmEx has none, and CuPy binds no cublasLt, which has"
         )
@@ -59,7 +59,7 @@ class GpuProduct:
     ) -> None:
         self.sets, self.cache_bytes = sets, cache_bytes
         self._m, self._n, self._k = m, n, k = shape
-        self._dtype, self._kind = dtype, KINDS[dtype]
+        self._dtype, self._type = dtype, LIBRARY_TYPES[dtype]
         random = np.random.default_rng(0)
         self._left = _random(random, (m, k), dtype)
         self._right = _random(random, (k, n), dtype)
@@ -71,11 +71,11 @@ class GpuProduct:
             right.write(self._right)
             self._sets.append((left, right, memory.allocate(m * n * itemsize)))
         self._turn = 0
-        self._one, self._zero = np.ones(1, self._kind.scale), np.zeros(1, self._kind.scale)
+        self._one, self._zero = np.ones(1, self._type.scale), np.zeros(1, self._type.scale)
         self._cublas: Any = memory.gpu.cupy.cuda.cublas
         self._handle = memory.gpu.cupy.cuda.device.get_cublas_handle()
         on = GpuStream(memory.gpu, memory.gpu.stream)
-        self._held = HeldStreams([on])
+        self._timer = StreamTimer([on])
         # Each set once, so that no kernel is loaded and no workspace allocated behind the hold.
         with on.gpu.device, on.stream:
             for _ in range(sets):
@@ -85,7 +85,7 @@ class GpuProduct:
     def run(self, seconds: Seconds, loops: int) -> None:
         """Fill `seconds` with the time of one product."""
         for sample in range(len(seconds)):
-            seconds[sample] = self._held.time([self._queue], loops)
+            seconds[sample] = self._timer.time([self._queue], loops)
 
     def poison(self) -> None:
         """Fill the next product with NaN, which in these types is every bit set."""
@@ -101,7 +101,7 @@ class GpuProduct:
     def _queue(self) -> None:
         left, right, product = self._sets[self._turn]
         self._turn = (self._turn + 1) % len(self._sets)
-        data = self._kind.data
+        data = self._type.data
         self._cublas.gemmEx(
             self._handle,
             *(_NO_TRANSPOSE, _NO_TRANSPOSE),
@@ -111,7 +111,7 @@ class GpuProduct:
             *(left.address, data, self._k),
             self._zero.ctypes.data,
             *(product.address, data, self._n),
-            *(self._kind.compute, _DEFAULT_ALGORITHM),
+            *(self._type.compute, _DEFAULT_ALGORITHM),
         )
 
 

@@ -1,7 +1,8 @@
 """A device made of host memory, as unforgiving as a real one, for machines without a GPU.
 
 Copies are queued and executed only at synchronise, their targets are poisoned until then, and the
-host may not touch the memory while work is queued. Its times say nothing of any GPU.
+host may not touch the memory while work is queued. Its times are not
+those of any GPU.
 """
 
 from typing import Any

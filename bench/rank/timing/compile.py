@@ -15,9 +15,9 @@ def main(handle_bytes: int) -> None:
     """Compile every loop, or read it from the cache; without numba there is nothing to do."""
     prepare_cache()
     try:
-        from bench.rank.timing.calls import NO_CALLS, Handles
+        from bench.rank.timing.mpi_calls import NO_CALLS, Handles
         from bench.rank.timing.native import NativeMemoryLoops, NativeMessageLoops
-        from bench.rank.timing.queue import NativeQueue
+        from bench.rank.timing.standin_queue import NativeQueue
     except ImportError:
         return
     NativeMemoryLoops()

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from bench.core.schedule import ANY_DIRECTION, Code
-from bench.rank.timing.calls import TAG, call, now_ns
+from bench.rank.timing.mpi_calls import TAG, call, now_ns
 
 # Compiled code takes plain integers for constants.
 BEGIN = int(Code.BEGIN)

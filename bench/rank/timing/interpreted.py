@@ -1,4 +1,4 @@
-"""Timing loops without a compiler: the interpreter is inside the sample, and the rows say so.
+"""Timing loops without a compiler: the interpreter is inside the sample, and rows name that layer.
 
 Each class measures what it adds to one operation. Nothing is subtracted from a measurement.
 """
@@ -138,9 +138,9 @@ class Mpi4pyMessageLoops:
                         act()
             seconds[sample] = passed * 1e-9 / loops
 
-    def _action(self, code: Code, told: list[int], room: NDArray[Any]) -> Callable[[], object]:
+    def _action(self, code: Code, operands: list[int], room: NDArray[Any]) -> Callable[[], object]:
         """Return what one step calls, with its buffers parsed."""
-        a, b, c, d, e = told
+        a, b, c, d, e = operands
         world, mpi = self._world, self._mpi
         if code in (Code.SEND, Code.RECV):
             message = self._message(a, b)

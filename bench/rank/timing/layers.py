@@ -46,7 +46,7 @@ def _is_private(folder: Path) -> bool:
 
 
 def prepare_cache() -> None:
-    """Tell numba where to keep compiled loops, before it is imported."""
+    """Set where numba keeps compiled loops, before it is imported."""
     if CACHE_VARIABLE not in os.environ:
         os.environ[CACHE_VARIABLE] = str(cache_folder())
 
@@ -67,7 +67,7 @@ def open_copy_queue() -> CopyQueue:
     """Return a native queue of copies, or an interpreted one where numba is missing or broken."""
     prepare_cache()
     try:
-        from bench.rank.timing.queue import NativeQueue
+        from bench.rank.timing.standin_queue import NativeQueue
     except ImportError:
         from bench.rank.timing.interpreted import InterpretedQueue
 
@@ -83,7 +83,7 @@ def open_message_loops(mpi: Any) -> MessageLoops:
     """
     prepare_cache()
     try:
-        from bench.rank.timing.calls import Handles, find_calls
+        from bench.rank.timing.mpi_calls import Handles, find_calls
         from bench.rank.timing.native import NativeMessageLoops
 
         calls = find_calls(loaded_library())

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from bench.contracts import KERNELS, STREAM_SCALAR, Peer, Seconds
 from bench.core.schedule import Schedule, Steps
-from bench.rank.timing.calls import (
+from bench.rank.timing.follow import follow
+from bench.rank.timing.mpi_calls import (
     TAG,
     Calls,
     Handles,
@@ -23,7 +24,6 @@ from bench.rank.timing.calls import (
     room_for_statuses,
     succeed,
 )
-from bench.rank.timing.follow import follow
 
 NAME = "numba"
 

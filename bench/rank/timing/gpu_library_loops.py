@@ -1,7 +1,7 @@
 """Follows a schedule by calls that are queued on a GPU's stream, as those of NCCL are.
 
 Such a call returns when it is queued. The host waits for the stream where the schedule waits for
-its messages, before the clock is stopped, and before it says anything by MPI; collective calls that
+its messages, before the clock is stopped, and before it sends any by MPI; collective calls that
 follow each other without a look at the clock are queued back to back. Messages that are started
 before a wait are one group. Messages without bytes, as barriers and replies are made of, carry no
 data of a GPU and pass by MPI.
@@ -30,7 +30,7 @@ Action = tuple[Code | None, Callable[[], object]]
 """What is called in turn; of the clock, its code."""
 
 
-class QueuedLoops:
+class GpuLibraryLoops:
     """Follows the schedules of one rank.
 
     Args:
@@ -109,8 +109,8 @@ class _Actions:
         self._most_slots = max(1, started)
         if self._messages is not None:
             self._room = self._messages.requests(self._most_slots)
-        for told in steps.table.tolist():
-            self._take(Code(told[0]), *told[1:5])
+        for step in steps.table.tolist():
+            self._take(Code(step[0]), *step[1:5])
         self._catch_up()
         return self._found
 

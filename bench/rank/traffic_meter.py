@@ -11,7 +11,7 @@ from bench.rank.counters import count_between, read_counters
 Run = Callable[[Seconds, int], None]
 
 
-class Accounted(NamedTuple):
+class Metered(NamedTuple):
     """What was done between two readings of the counters."""
 
     operations: int
@@ -19,7 +19,7 @@ class Accounted(NamedTuple):
     """None on a rank that leaves the reading to another one of its host."""
 
 
-class Account:
+class TrafficMeter:
     """Stands between a sampler and the loop that it runs; what is timed stays untouched.
 
     Args:
@@ -40,12 +40,12 @@ class Account:
         self._run(seconds, loops)
         self._operations += len(seconds) * loops
 
-    def close(self) -> Accounted:
+    def close(self) -> Metered:
         """Return what was done since the beginning; all ranks have to be through."""
         if not self._reads:
-            return Accounted(self._operations, None)
+            return Metered(self._operations, None)
         counters = count_between(self._before, self._read())
-        return Accounted(self._operations, Traffic(socket.gethostname(), counters))
+        return Metered(self._operations, Traffic(socket.gethostname(), counters))
 
     def _read(self) -> tuple[Counter, ...]:
         return read_counters(gpus=self._gpus) if self._reads else ()

@@ -8,7 +8,7 @@ _ALREADY_ENABLED = 704
 """cudaErrorPeerAccessAlreadyEnabled, and hipErrorPeerAccessAlreadyEnabled."""
 
 
-class Peers:
+class PeerGpus:
     """All GPUs of a process.
 
     Args:

@@ -15,7 +15,7 @@ from bench.rank.memory.gpu import Gpu
 
 MOST_QUEUED = 256
 """Operations of a stream behind one waiting kernel; the runtime's queue holds about a thousand."""
-HELD_TICKS = 20_000_000_000
+HOLD_TICKS = 20_000_000_000
 """Ticks of the multiprocessor's clock, 10 s at 2 GHz, until the kernel gives up."""
 _MAPPED = 2
 """cudaHostAllocMapped and hipHostMallocMapped."""
@@ -36,7 +36,7 @@ class GpuStream(NamedTuple):
     stream: Any
 
 
-class HeldStreams:
+class StreamTimer:
     """Streams that begin together: the first one is held, and the others wait until it begins.
 
     Args:
@@ -88,7 +88,7 @@ class HeldStreams:
     def _queue_all(self, queues: Sequence[Callable[[], None]], times: int) -> None:
         first = self._first
         with first.gpu.device, first.stream:
-            self._kernel((1,), (1,), (self._address, HELD_TICKS))
+            self._kernel((1,), (1,), (self._address, HOLD_TICKS))
             self._begin.record(first.stream)
         for other in self._others:
             other.stream.wait_event(self._begin)

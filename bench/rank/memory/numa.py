@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def work_on(cpus: tuple[int, ...], work: Callable[[], T]) -> T:
+def run_on_cpus(cpus: tuple[int, ...], work: Callable[[], T]) -> T:
     """Return what `work` returns on a thread bound to these CPUs; on this one where there are none.
 
     Raises:

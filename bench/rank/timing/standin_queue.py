@@ -11,7 +11,7 @@ import numpy as np
 from numba import carray, cfunc, njit, types
 
 from bench.core.schedule import MOST_QUEUED, OUT_OF_MEMORY, POISON_BYTES, DeviceCopies
-from bench.rank.timing.calls import address_of, call
+from bench.rank.timing.mpi_calls import address_of, call
 
 _HEADER = 2
 _WORDS = _HEADER + 3 * MOST_QUEUED
