@@ -1,4 +1,4 @@
-"""One start of a job: its process, what its events tell, and why it ended if it ended early."""
+"""One start of a job: its process, its events, and why it ended if it ended early."""
 
 import math
 import time
@@ -35,13 +35,13 @@ which may have stood still as well."""
 
 
 class Listener(Protocol):
-    """Told what an attempt learns, as it learns it."""
+    """Called with what an attempt learns, as it learns it."""
 
     def queued(self, event: Queued) -> None:
         """The job waits for its nodes, or has just got them."""
 
     def facts_known(self, attempt: "Attempt") -> None:
-        """The ranks have told where they run."""
+        """The ranks have reported where they run."""
 
     def case_started(self, attempt: "Attempt") -> None:
         """`attempt.current` begins."""
@@ -79,7 +79,7 @@ class Attempt:
         self._cases = {case.id: case for case in job.cases}
         self._done = False
         self._torn = False
-        """Something was said since the current case began that did not arrive whole."""
+        """An event since the current case began did not arrive whole."""
         self._failure: str | None = None
         self._silent_s = 0.0
         """Since the last event; other output is no sign that the case goes on."""
@@ -101,8 +101,8 @@ class Attempt:
             status = process.end()
             recorder.note("end", job.id, job.attempt, exit_status=status)
         if self._failure is not None or not self._done:
-            return self._failure or _describe(status, process.last_words())
-        return f"the job did not tell how {len(self._cases)} cases ended" if self._cases else None
+            return self._failure or _describe(status, process.find_cause())
+        return f"the job did not report how {len(self._cases)} cases ended" if self._cases else None
 
     def _may_go_on(self) -> bool:
         """Return whether the job may take more time; where not, the reason is known after."""
@@ -116,7 +116,9 @@ class Attempt:
             return True
         if not self._done:
             where = f"case {self.current.id}" if self.current else "start-up"
-            who = "; ".join(ask_ranks(self.facts.ranks)) if self.facts else "no rank has spoken yet"
+            who = (
+                "; ".join(ask_ranks(self.facts.ranks)) if self.facts else "no rank has reported yet"
+            )
             self._failure = f"no sign of life for {deadline_s:.0f} s in {where}: {who}"
         return False
 
@@ -172,7 +174,7 @@ class Attempt:
                 pass  # Hello, or a case that this job does not hold: nothing to keep.
 
     def _trusted(self, case: Case, ended: CaseEnded) -> CaseEnded:
-        """Return how a case ended: as a failure where not all that was said of it arrived."""
+        """Return how a case ended: as a failure where not all of its events arrived."""
         # Of more than a pair, rank 0 may sleep; whoever sends first has measured in any case.
         first, _ = pair_ranks(case, self.job.ranks)
         whole = not self._torn and first in self.samples and _complete(self.samples)
@@ -188,7 +190,7 @@ class Attempt:
 
 
 def _complete(samples: dict[int, tuple[float, ...]]) -> bool:
-    """Return whether all ranks told equally many times, every one of them a time."""
+    """Return whether all ranks reported equally many times, every one of them a time."""
     counts = {len(seconds) for seconds in samples.values()}
     times = (s for seconds in samples.values() for s in seconds)
     return len(counts) == 1 and 0 not in counts and all(map(_is_time, times))
@@ -198,6 +200,6 @@ def _is_time(seconds: float) -> bool:
     return 0 < seconds < math.inf
 
 
-def _describe(status: int, last_words: str) -> str:
+def _describe(status: int, cause: str) -> str:
     how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
-    return f"the job {how}" + (f": {last_words}" if last_words else "")
+    return f"the job {how}" + (f": {cause}" if cause else "")

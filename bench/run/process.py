@@ -1,4 +1,4 @@
-"""One started job: a process that cannot outlive this one, its events, and its last words."""
+"""One started job: a process that cannot outlive this one, its output, and why it ended."""
 
 import contextlib
 import ctypes
@@ -24,8 +24,8 @@ TERMINATE_S = 2.0
 """Time for a launcher to end its ranks before it is killed."""
 _TAIL_BYTES = 16_384
 
-_LAST_WORDS = (
-    # The worker's own words, then Open MPI's, Hydra's, those of the submitter, and Slurm's.
+_CAUSES = (
+    # The message of a rank, then Open MPI's, Hydra's, that of the submitter, and Slurm's.
     re.compile(r"^(rank \d+ on \S+: .+)$", re.M),
     re.compile(r"process (rank \d+) with PID \d+ on node (\S+)\s+exited on\s+(signal \d+ \(\w+\))"),
     re.compile(r"YOUR APPLICATION TERMINATED WITH THE EXIT STRING: (.+?) \((signal \d+)\)"),
@@ -66,7 +66,7 @@ class JobProcess:
         pipe = self._process.stdin
         if pipe is None:
             return
-        # Where it died at once, its exit status and its log say why.
+        # Where it died at once, its exit status and its log show why.
         with contextlib.suppress(BrokenPipeError):
             pipe.write(msgspec.json.encode(job) + b"\n")
             pipe.flush()
@@ -113,16 +113,16 @@ class JobProcess:
             process.stdout.close()
         return process.wait()
 
-    def last_words(self) -> str:
-        """Return what its log says of its end: the first cause that is known, or the last line."""
+    def find_cause(self) -> str:
+        """Return why it ended, by its log: the first cause that is known, or the last line."""
         try:
             with self._log.open("rb") as log:
                 log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
                 text = log.read().decode(errors="replace")
         except OSError:
             return ""
-        for words in _LAST_WORDS:
-            match = words.search(text)
+        for cause in _CAUSES:
+            match = cause.search(text)
             if match:
                 return printable(" ".join(match.groups()), 300)
         lines = [line.strip() for line in text.splitlines() if re.search(r"\w", line)]
