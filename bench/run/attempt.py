@@ -24,6 +24,7 @@ from bench.core.events import (
 )
 from bench.core.records import Case, Job, Status
 from bench.measure.pair import pair_ranks
+from bench.run.cause import find_cause
 from bench.run.deadline import END_DEADLINE_S, START_DEADLINE_S, case_deadline_s
 from bench.run.process import JobProcess
 from bench.run.silence import ask_ranks
@@ -89,19 +90,20 @@ class Attempt:
         """Run the job; return None where all its cases ended, else the reason why not."""
         job, recorder = self.job, self._recorder
         recorder.note("start", job.id, job.attempt, tokens=command.tokens, env=command.env)
-        try:
-            process = JobProcess(command, job, recorder.log_file(job.id, job.attempt))
-        except LaunchError as error:
-            return str(error)
+        log = recorder.log_file(job.id, job.attempt)
+        process = JobProcess(command, job, log)
         status = None
         try:
+            process.start()
             for line in process.lines(self._may_go_on):
                 self._read(line)
+        except LaunchError as error:
+            return str(error)
         finally:
             status = process.end()
             recorder.note("end", job.id, job.attempt, exit_status=status)
         if self._failure is not None or not self._done:
-            return self._failure or _describe(status, process.find_cause())
+            return self._failure or _describe(status, find_cause(log))
         return f"the job did not report how {len(self._cases)} cases ended" if self._cases else None
 
     def _may_go_on(self) -> bool:
