@@ -121,10 +121,10 @@ def test_a_plan_prints_the_script_word_for_word(launcher, capsys, monkeypatch):
     monkeypatch.setattr("bench.run.resolve._library_under", lambda _: OPEN_MPI)
     flags = ["plan", "quick", "--launcher", launcher, "--nodes", "2"]
     assert run_command([*flags, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["jobs"]
+    printed = json.loads(capsys.readouterr().out)["jobs"]
     assert run_command(flags) == 0
     text = capsys.readouterr().out
-    for entry in told:
+    for entry in printed:
         tokens = entry["command"]["tokens"]
         assert tokens[-2] == "RUN/batch"
         assert shlex.join(tokens) in text
@@ -210,7 +210,7 @@ def test_srun_outside_of_an_allocation_is_told_where_to_go(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--nodes", "2"], "--nodes is heeded by --launcher srun or sbatch or pbs only"),
         (["--work", "x"], "--work is heeded by --launcher sbatch or pbs only"),
@@ -223,11 +223,11 @@ def test_srun_outside_of_an_allocation_is_told_where_to_go(monkeypatch, capsys):
         (["--launcher", "sbatch", "--work", "a\n#SBATCH --uid=0"], "holds a line break"),
     ],
 )
-def test_what_would_not_be_heeded_is_refused(flags, said, capsys, monkeypatch):
+def test_what_would_not_be_heeded_is_refused(flags, message, capsys, monkeypatch):
     monkeypatch.setattr("bench.run.resolve._library_under", lambda _: OPEN_MPI)
     assert run_command(["plan", "quick", *flags]) == 2
     err = capsys.readouterr().err
-    assert said in err
+    assert message in err
     assert len(err.splitlines()) == 1
 
 
@@ -340,7 +340,7 @@ def test_the_limit_of_a_batch_job_leaves_room_for_its_cases():
 
 
 @pytest.mark.parametrize(
-    ("said", "phase", "words"),
+    ("answer", "phase", "words"),
     [
         ("PENDING|Resources\n", Phase.QUEUED, "PENDING (Resources)"),
         ("PENDING|None\n", Phase.QUEUED, "PENDING"),
@@ -353,8 +353,8 @@ def test_the_limit_of_a_batch_job_leaves_room_for_its_cases():
         ("", Phase.OVER, "gone from the queue"),
     ],
 )
-def test_squeue_is_understood(said, phase, words):
-    assert Slurm().standing(0, said, "") == (phase, words)
+def test_squeue_is_understood(answer, phase, words):
+    assert Slurm().standing(0, answer, "") == (phase, words)
 
 
 def test_a_slurm_that_gives_no_answer_is_not_one_without_the_job():
@@ -399,7 +399,7 @@ def test_a_pbs_that_gives_no_answer_is_not_one_without_the_job():
 # Following a job.
 
 
-def test_output_is_passed_on_in_whole_lines_up_to_the_last_words(tmp_path):
+def test_output_is_passed_on_in_whole_lines_up_to_the_exit_status(tmp_path):
     path, sink = tmp_path / "out", io.BytesIO()
     follower = Follower(path, sink)
     follower.look()
@@ -431,10 +431,10 @@ def test_a_last_line_without_its_end_is_passed_on_too(tmp_path):
     assert sink.getvalue() == b"killed\n"
 
 
-def submit(folder: Path, told: bytes, **env: str) -> subprocess.CompletedProcess[bytes]:
+def submit(folder: Path, job_line: bytes, **env: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [PYTHON, "-m", "bench.launch.batch.submit", "slurm", folder, "#!/bin/bash\n"],
-        input=told,
+        input=job_line,
         capture_output=True,
         timeout=60,
         check=False,

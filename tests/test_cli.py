@@ -80,7 +80,7 @@ def test_without_a_command_there_is_help(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_the_version_is_told(capsys):
+def test_the_version_is_printed(capsys):
     assert run_command(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
 
@@ -105,14 +105,14 @@ def test_everything_there_is_can_be_listed(capsys):
 def test_a_plan_as_json_is_the_plan_as_text(capsys):
     flags = ["quick", "--launcher", "local", "--launches", "2", "--seed", "9"]
     assert run_command(["plan", *flags, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     assert run_command(["plan", *flags]) == 0
     text = capsys.readouterr().out
-    assert (told["suite"], told["seed"], told["launches"]) == ("quick", 9, 2)
-    cases = [case["id"] for entry in told["jobs"] for case in entry["job"]["cases"]]
-    assert told["rows"] == len(cases)
+    assert (printed["suite"], printed["seed"], printed["launches"]) == ("quick", 9, 2)
+    cases = [case["id"] for entry in printed["jobs"] for case in entry["job"]["cases"]]
+    assert printed["rows"] == len(cases)
     assert [line.strip() for line in text.splitlines() if "/" in line and "=" in line] == cases
-    for entry in told["jobs"]:
+    for entry in printed["jobs"]:
         assert f"job {entry['job']['id']}: " in text
         assert " ".join(entry["command"]["tokens"][1:]) in text
 
@@ -123,9 +123,9 @@ def test_planning_leaves_nothing_behind(tmp_path):
 
 
 def test_the_doctor_answers_in_words_and_in_json(tmp_path):
-    told = clusterbench("doctor", "--json", cwd=tmp_path)
-    assert told.returncode in (0, 3)
-    diagnosis = json.loads(told.stdout)
+    done = clusterbench("doctor", "--json", cwd=tmp_path)
+    assert done.returncode in (0, 3)
+    diagnosis = json.loads(done.stdout)
     assert {"facts", "findings"} <= set(diagnosis)
 
 
@@ -206,7 +206,7 @@ def test_a_run_can_be_scored(run, capsys):
     assert json.loads(capsys.readouterr().out)
 
 
-def test_a_run_can_be_reported_elsewhere_and_the_page_is_told(run, tmp_path, capsys):
+def test_a_run_can_be_reported_elsewhere_and_the_page_is_named(run, tmp_path, capsys):
     assert run_command(["report", str(run.path), "-o", str(tmp_path / "page"), "--json"]) == 0
     page = Path(json.loads(capsys.readouterr().out)["report"])
     assert page.is_file()
@@ -217,8 +217,8 @@ def test_a_run_played_back_has_the_same_numbers_and_says_what_it_is(run, tmp_pat
     (tmp_path / "mine.toml").write_text(SUITE, encoding="utf-8")
     flags = ["--launcher", "replay", "--replay", str(run.path), "--no-report", "--json"]
     code = run_command(["run", str(tmp_path / "mine.toml"), *flags, "-o", str(tmp_path / "out")])
-    told = json.loads(capsys.readouterr().out)
-    played = open_run(Path(told["run"]))
+    printed = json.loads(capsys.readouterr().out)
+    played = open_run(Path(printed["run"]))
     assert played.meta.origin is Origin.REPLAYED
     measured = {row.case: row for row in run.rows() if row.status is Status.OK}
     again = {row.case: row for row in played.rows() if row.status is Status.OK}
@@ -227,9 +227,9 @@ def test_a_run_played_back_has_the_same_numbers_and_says_what_it_is(run, tmp_pat
     }
     assert {row.origin for row in again.values()} == {Origin.REPLAYED}
     # What never ran has nothing to play back, and says so.
-    assert told["rows"]["ok"] == len(measured)
-    assert told["rows"]["not measured"] == 0
-    assert code == (4 if told["rows"]["failed"] else 0)
+    assert printed["rows"]["ok"] == len(measured)
+    assert printed["rows"]["not measured"] == 0
+    assert code == (4 if printed["rows"]["failed"] else 0)
 
 
 class Broken:
@@ -270,22 +270,22 @@ class Interrupted(Broken):
         (Interrupted(), 130, "interrupted", ""),
     ],
 )
-def test_a_run_that_goes_wrong_is_readable_and_its_exit_code_tells(
+def test_a_run_that_goes_wrong_is_readable_and_its_exit_code_shows_it(
     launcher, code, outcome, words, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr("bench.run.resolve.Resolved.open", lambda *_: launcher)
     (tmp_path / "mine.toml").write_text(SUITE, encoding="utf-8")
     arguments = ["run", str(tmp_path / "mine.toml"), "--launcher", "local", "--no-report"]
     assert run_command([*arguments, "--json", "-o", str(tmp_path / "out")]) == code
-    told = json.loads(capsys.readouterr().out)
-    run = open_run(Path(told["run"]))
-    assert run.meta.outcome == told["outcome"] == outcome
+    printed = json.loads(capsys.readouterr().out)
+    run = open_run(Path(printed["run"]))
+    assert run.meta.outcome == printed["outcome"] == outcome
     if outcome == "complete":
         assert run.missing() == []
         assert {row.status for row in run.rows()} == {Status.FAILED}
         assert all(words in (row.reason or "") for row in run.rows())
     else:
-        assert len(run.missing()) == told["rows"]["not measured"] == run_length(run)
+        assert len(run.missing()) == printed["rows"]["not measured"] == run_length(run)
 
 
 def test_a_full_disk_ends_a_run_in_one_line_and_keeps_what_was_written(run, tmp_path):

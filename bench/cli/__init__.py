@@ -62,8 +62,8 @@ def run_command(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", EXIT_INTERRUPTED)
     except (BrokenPipeError, SystemExit):
-        # The reader of our output has gone, as `| head` does: nothing is left to say to it. (Click
-        # and rich see that first, and turn it into an exit of their own.)
+        # The reader of our output has gone, as `| head` does: nothing is left to print. (Click and
+        # rich see that first, and turn it into an exit of their own.)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -115,7 +115,7 @@ def _request_options(command: Command) -> Command:
         click.option("--replay", type=click.Path(path_type=Path), metavar="RUN",
                      help="The stored run that --launcher replay plays back."),
         click.option("--machine", type=click.Path(path_type=Path), metavar="FILE",
-                     help="What a seller says of the machine; bounds are taken from it."),
+                     help="A seller's description of the machine; bounds are taken from it."),
         click.option("--label", metavar="TEXT", help="A word to keep with the run."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     )  # fmt: skip

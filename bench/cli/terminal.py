@@ -116,7 +116,7 @@ def _by_model(models: dict[str, str]) -> dict[str, str]:
 
 
 def _print_hardware(console: Console, kinds: dict[str, dict[str, str]]) -> None:
-    """Print the names alone: what each is, `list --json` and `predict` tell."""
+    """Print the names alone: what each is, `list --json` and `predict` show."""
     table = Table(title="hardware of the catalogue, each way", title_justify="left",
                   show_header=False, box=None)  # fmt: skip
     for kind, rows in kinds.items():

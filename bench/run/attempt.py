@@ -1,4 +1,4 @@
-"""One start of a job: its process, what its events tell, and why it ended if it ended early."""
+"""One start of a job: its process, its events, and why it ended if it ended early."""
 
 import math
 import time
@@ -24,6 +24,7 @@ from bench.core.events import (
 )
 from bench.core.records import Case, Job, Status
 from bench.measure.pair import pair_ranks
+from bench.run.cause import find_cause
 from bench.run.deadline import END_DEADLINE_S, START_DEADLINE_S, case_deadline_s
 from bench.run.process import JobProcess
 from bench.run.silence import ask_ranks
@@ -35,13 +36,13 @@ which may have stood still as well."""
 
 
 class Listener(Protocol):
-    """Told what an attempt learns, as it learns it."""
+    """Called with what an attempt learns, as it learns it."""
 
     def queued(self, event: Queued) -> None:
         """The job waits for its nodes, or has just got them."""
 
     def facts_known(self, attempt: "Attempt") -> None:
-        """The ranks have told where they run."""
+        """The ranks have reported where they run."""
 
     def case_started(self, attempt: "Attempt") -> None:
         """`attempt.current` begins."""
@@ -79,7 +80,7 @@ class Attempt:
         self._cases = {case.id: case for case in job.cases}
         self._done = False
         self._torn = False
-        """Something was said since the current case began that did not arrive whole."""
+        """An event since the current case began did not arrive whole."""
         self._failure: str | None = None
         self._silent_s = 0.0
         """Since the last event; other output is no sign that the case goes on."""
@@ -89,20 +90,21 @@ class Attempt:
         """Run the job; return None where all its cases ended, else the reason why not."""
         job, recorder = self.job, self._recorder
         recorder.note("start", job.id, job.attempt, tokens=command.tokens, env=command.env)
-        try:
-            process = JobProcess(command, job, recorder.log_file(job.id, job.attempt))
-        except LaunchError as error:
-            return str(error)
+        log = recorder.log_file(job.id, job.attempt)
+        process = JobProcess(command, job, log)
         status = None
         try:
+            process.start()
             for line in process.lines(self._may_go_on):
                 self._read(line)
+        except LaunchError as error:
+            return str(error)
         finally:
             status = process.end()
             recorder.note("end", job.id, job.attempt, exit_status=status)
         if self._failure is not None or not self._done:
-            return self._failure or _describe(status, process.last_words())
-        return f"the job did not tell how {len(self._cases)} cases ended" if self._cases else None
+            return self._failure or _describe(status, find_cause(log))
+        return f"the job did not report how {len(self._cases)} cases ended" if self._cases else None
 
     def _may_go_on(self) -> bool:
         """Return whether the job may take more time; where not, the reason is known after."""
@@ -116,7 +118,9 @@ class Attempt:
             return True
         if not self._done:
             where = f"case {self.current.id}" if self.current else "start-up"
-            who = "; ".join(ask_ranks(self.facts.ranks)) if self.facts else "no rank has spoken yet"
+            who = (
+                "; ".join(ask_ranks(self.facts.ranks)) if self.facts else "no rank has reported yet"
+            )
             self._failure = f"no sign of life for {deadline_s:.0f} s in {where}: {who}"
         return False
 
@@ -172,7 +176,7 @@ class Attempt:
                 pass  # Hello, or a case that this job does not hold: nothing to keep.
 
     def _trusted(self, case: Case, ended: CaseEnded) -> CaseEnded:
-        """Return how a case ended: as a failure where not all that was said of it arrived."""
+        """Return how a case ended: as a failure where not all of its events arrived."""
         # Of more than a pair, rank 0 may sleep; whoever sends first has measured in any case.
         first, _ = pair_ranks(case, self.job.ranks)
         whole = not self._torn and first in self.samples and _complete(self.samples)
@@ -188,7 +192,7 @@ class Attempt:
 
 
 def _complete(samples: dict[int, tuple[float, ...]]) -> bool:
-    """Return whether all ranks told equally many times, every one of them a time."""
+    """Return whether all ranks reported equally many times, every one of them a time."""
     counts = {len(seconds) for seconds in samples.values()}
     times = (s for seconds in samples.values() for s in seconds)
     return len(counts) == 1 and 0 not in counts and all(map(_is_time, times))
@@ -198,6 +202,6 @@ def _is_time(seconds: float) -> bool:
     return 0 < seconds < math.inf
 
 
-def _describe(status: int, last_words: str) -> str:
+def _describe(status: int, cause: str) -> str:
     how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
-    return f"the job {how}" + (f": {last_words}" if last_words else "")
+    return f"the job {how}" + (f": {cause}" if cause else "")

@@ -1,8 +1,8 @@
 """How long a job may be silent before it counts as hanging.
 
-Rank 0 alone is heard, and says that a case goes on while it takes part itself. Where it sleeps, as
-between ranks 1 and 2, it cannot know that the others move: such a case has to end by its deadline.
-A message to it would tell, and might reach it in the midst of a sample of its own.
+Rank 0 alone prints events, and reports that a case goes on while it takes part itself. Where it
+sleeps, as between ranks 1 and 2, it cannot know that the others move: such a case has to end by its
+deadline. A message to it would let it know, and might reach it in the midst of a sample of its own.
 """
 
 from bench.core.records import Case, Sampling
@@ -15,7 +15,7 @@ LEAST_CASE_DEADLINE_S = 30.0
 _PASSES = 4
 """A case is sampled up to three times where others take its cores, and verified twice."""
 _OPERATIONS = 10
-"""Of a pass, whatever its caps say: one to warm up and five samples, and some leeway."""
+"""Of a pass, whatever its caps are: one to warm up and five samples, and some leeway."""
 
 
 def case_deadline_s(case: Case, rule: Sampling, high_s: float | None) -> float:

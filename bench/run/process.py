@@ -1,137 +1,183 @@
-"""One started job: a process that cannot outlive this one, its events, and its last words."""
+"""One started job: a process that cannot outlive this one, its input, and its output."""
 
 import contextlib
 import ctypes
+import functools
 import os
-import re
 import selectors
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 
 from bench.contracts import LaunchCommand
 from bench.core.errors import LaunchError, printable
+from bench.core.lines import Lines
 from bench.core.records import Job
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 TICK_S = 1.0
-"""Longest wait without a word to the caller."""
+"""Longest wait without a call to the caller."""
 TERMINATE_S = 2.0
 """Time for a launcher to end its ranks before it is killed."""
-_TAIL_BYTES = 16_384
-
-_LAST_WORDS = (
-    # The worker's own words, then Open MPI's, Hydra's, those of the submitter, and Slurm's.
-    re.compile(r"^(rank \d+ on \S+: .+)$", re.M),
-    re.compile(r"process (rank \d+) with PID \d+ on node (\S+)\s+exited on\s+(signal \d+ \(\w+\))"),
-    re.compile(r"YOUR APPLICATION TERMINATED WITH THE EXIT STRING: (.+?) \((signal \d+)\)"),
-    re.compile(r"^=\s+(EXIT CODE: \d+)$", re.M),
-    re.compile(r"^(?:clusterbench: )?(\S+ job \S+ ended early: .+)$", re.M),
-    re.compile(r"^srun: error: (\S+: tasks? [\d,-]+: .+)$", re.M),
-)
+_NOT_STARTED = 127
+_WRITE_BYTES = 1 << 16
+_READ_BYTES = 1 << 20
 
 
 class JobProcess:
-    """A running job. Standard error goes to the log; the job's input stays open until it ends.
+    """A job that is started, read and ended.
 
-    Raises:
-        LaunchError: where the program of the command cannot be executed.
+    Standard error goes to the log. The job is written to its input, which then stays open until the
+    job is ended: its end means that nobody waits for results any more.
+
+    Args:
+        command: what starts the ranks.
+        job: for rank 0.
+        log: appended to.
     """
 
     def __init__(self, command: LaunchCommand, job: Job, log: Path) -> None:
+        self._command = command
         self._log = log
-        with log.open("ab") as errors:
+        self._unwritten = memoryview(msgspec.json.encode(job) + b"\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the job; whatever happens from here on, `end` ends it.
+
+        Raises:
+            LaunchError: where the program of the command cannot be executed.
+        """
+        program = self._command.tokens[0]
+        with self._log.open("ab") as errors, _interrupted_after():
             try:
                 self._process = subprocess.Popen(
-                    command.tokens,
+                    self._command.tokens,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
-                    env={**os.environ, **command.env},
+                    env={**os.environ, **self._command.env},
                     # Ctrl-C is for this process, which then ends the job itself.
                     start_new_session=True,
-                    preexec_fn=_terminate_with_parent,
+                    # Between jobs this process has no other thread that could hold a lock.
+                    preexec_fn=functools.partial(_terminate_with_parent, os.getpid()),
                 )
             except OSError as error:
                 raise LaunchError(
-                    f"cannot start {printable(command.tokens[0], 200)}: {error.strerror}"
+                    f"cannot start {printable(program, 200)}: {error.strerror}"
                 ) from error
-        self._give(job)
-
-    def _give(self, job: Job) -> None:
-        pipe = self._process.stdin
-        if pipe is None:
-            return
-        # Where it died at once, its exit status and its log say why.
-        with contextlib.suppress(BrokenPipeError):
-            pipe.write(msgspec.json.encode(job) + b"\n")
-            pipe.flush()
 
     def lines(self, go_on: Callable[[], bool]) -> Iterator[bytes]:
-        """Return the lines of its output as they come.
+        """Write the job as its reader takes it, and return the lines of its output as they come.
 
         Args:
             go_on: called after every read, and at least once a second; False ends the reading.
         """
-        output = self._process.stdout
-        if output is None:
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
             return
-        pending = b""
+        output, lines = process.stdout, Lines()
+        os.set_blocking(process.stdin.fileno(), False)
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)
+            selector.register(process.stdin, selectors.EVENT_WRITE)
             while True:
-                if selector.select(TICK_S):
-                    data = os.read(output.fileno(), 1 << 20)
+                ready = {key.fileobj for key, _ in selector.select(TICK_S)}
+                if process.stdin in ready and not self._write_on(process.stdin.fileno()):
+                    selector.unregister(process.stdin)
+                if output in ready:
+                    data = os.read(output.fileno(), _READ_BYTES)
                     if not data:
                         break
-                    *complete, pending = (pending + data).split(b"\n")
-                    yield from complete
+                    yield from lines.add(data)
                 if not go_on():
                     return
-        if pending:
-            yield pending
+        if rest := lines.rest():
+            yield rest
+
+    def _write_on(self, pipe: int) -> bool:
+        """Write what the pipe takes of the job; return whether more is to be written."""
+        try:
+            written = os.write(pipe, self._unwritten[:_WRITE_BYTES])
+        except BlockingIOError:
+            return True
+        except BrokenPipeError:
+            # Where it died at once, its exit status and its log show why.
+            return False
+        self._unwritten = self._unwritten[written:]
+        return len(self._unwritten) > 0
 
     def end(self) -> int:
-        """End the job, by force where it does not end by itself, and return its exit status."""
+        """End the job, by force where it does not end by itself.
+
+        Returns:
+            Its exit status, below 0 the signal; that of a shell where it could not be started.
+        """
         process = self._process
-        if process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-        for demand in (None, signal.SIGTERM, signal.SIGKILL):
-            if demand is not None:
-                _signal_group(process.pid, demand)
-            try:
-                process.wait(TERMINATE_S)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        if process.stdout is not None:
-            process.stdout.close()
+        if process is None:
+            return _NOT_STARTED
+        try:
+            _ask_to_end(process)
+        except BaseException:
+            # Another Ctrl-C: there is no time to be kind.
+            _signal_group(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
         return process.wait()
 
-    def last_words(self) -> str:
-        """Return what its log says of its end: the first cause that is known, or the last line."""
-        try:
-            with self._log.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                text = log.read().decode(errors="replace")
-        except OSError:
-            return ""
-        for words in _LAST_WORDS:
-            match = words.search(text)
-            if match:
-                return printable(" ".join(match.groups()), 300)
-        lines = [line.strip() for line in text.splitlines() if re.search(r"\w", line)]
-        return printable(lines[-1], 300) if lines else ""
+
+def _ask_to_end(process: "subprocess.Popen[bytes]") -> None:
+    """Close its input, then ask all processes of the job to end, then kill them."""
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+    for demand in (None, signal.SIGTERM, signal.SIGKILL):
+        if demand is not None:
+            _signal_group(process.pid, demand)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(TERMINATE_S)
+            return
 
 
-def _terminate_with_parent() -> None:
+@contextlib.contextmanager
+def _interrupted_after() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of the block.
+
+    A process that has just been made must not get lost on its way to a variable.
+    """
+    came: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
+    held = {}
+    if threading.current_thread() is threading.main_thread():  # the only one that is interrupted
+        for held_back in (signal.SIGINT, signal.SIGTERM):
+            # One that is ignored is ignored by the job too, which a handler here would change.
+            if callable(signal.getsignal(held_back)):
+                held[held_back] = signal.signal(held_back, note)
+    try:
+        yield
+    finally:
+        for held_back, handler in held.items():
+            signal.signal(held_back, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+def _terminate_with_parent(parent: int) -> None:
     """Have Linux end the launcher when this process dies, however it dies (runs in the child)."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _signal_group(pid: int, number: int) -> None:

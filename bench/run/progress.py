@@ -79,9 +79,9 @@ class Bar:
         self._progress.update(self._task, case=name, completed=self._tally.done, refresh=True)
 
     def ended(self, row: Row) -> None:
-        """Count the case; say what failed."""
+        """Count the case; print what failed."""
         if row.status is Status.FAILED:
-            self.said(f"{row.case}: failed: {row.reason}")
+            self.show(f"{row.case}: failed: {row.reason}")
         self._tally.end(row)
         self._progress.update(self._task, completed=self._tally.done)
 
@@ -89,7 +89,7 @@ class Bar:
         """Show the time that passes."""
         self._progress.refresh()
 
-    def said(self, line: str) -> None:
+    def show(self, line: str) -> None:
         """Print a line above the bar."""
         self._progress.console.print(printable(line, 400), markup=False, highlight=False)
 
@@ -108,13 +108,13 @@ class PlainLines:
         self._where = ""
 
     def queued(self, where: str) -> None:
-        """Say where the job is, if that has changed."""
+        """Print where the job is, if that has changed."""
         if where != self._where:
             self._where = where
-            self.said(where)
+            self.show(where)
 
     def started(self, case: Case) -> None:
-        """Say where the run is, if it was not said a moment ago."""
+        """Print where the run is, if that was not printed a moment ago."""
         self._tally.begin(case)
         now = time.monotonic()
         if now - self._last >= PLAIN_EVERY_S:
@@ -122,21 +122,21 @@ class PlainLines:
             elapsed = now - self._begin
             done = self._tally.done
             left_s = elapsed / max(1, done) * (self._total - done)
-            self.said(
+            self.show(
                 f"{done}/{self._total} cases, {elapsed:.0f} s elapsed, "
                 f"about {left_s:.0f} s left: {case.id}"
             )
 
     def ended(self, row: Row) -> None:
-        """Count the case; say what failed."""
+        """Count the case; print what failed."""
         self._tally.end(row)
         if row.status is Status.FAILED:
-            self.said(f"{row.case}: failed: {row.reason}")
+            self.show(f"{row.case}: failed: {row.reason}")
 
     def waiting(self) -> None:
-        """Say nothing: a log needs no clock."""
+        """Print nothing: a log needs no clock."""
 
-    def said(self, line: str) -> None:
+    def show(self, line: str) -> None:
         """Print a line; a log that takes no more is no reason to end a run."""
         with contextlib.suppress(OSError):
             print(printable(line, 400), file=sys.stderr, flush=True)

@@ -31,7 +31,7 @@ class Progress(Protocol):
     """Whoever shows a person how far the run is."""
 
     def queued(self, where: str) -> None:
-        """The job waits in a batch system; told again and again."""
+        """The job waits in a batch system; called again and again."""
 
     def started(self, case: Case) -> None:
         """A case begins."""
@@ -42,8 +42,8 @@ class Progress(Protocol):
     def waiting(self) -> None:
         """Nothing happened for a second."""
 
-    def said(self, line: str) -> None:
-        """Something a person should know at once."""
+    def show(self, line: str) -> None:
+        """Show a line that a person should know at once."""
 
     def close(self) -> None:
         """The run is over."""
@@ -140,7 +140,7 @@ class Runner:
             unnamed = {host: why for host, why in absent.items() if host not in reason}
             reason = "; ".join([reason, *([_join(unnamed)] if unnamed else [])])
             log = self.recorder.log_file(job.id, attempt)
-            self.progress.said(f"job {job.id}: {reason} (what it printed: {log})")
+            self.progress.show(f"job {job.id}: {reason} (what it printed: {log})")
             self._fail_current(started, reason)
             if started.current is not None and hands_device(started.current):
                 self._died_in.setdefault(frozenset(job.env.items()), started.current.id)

@@ -100,7 +100,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
     meta = _meta(plan, resolved, launcher, folder.name)
     if diagnosis is not None:
         meta.findings += diagnosis.findings
-        # Before ranks speak: one that is bound to a core sees no other.
+        # Before ranks report: one that is bound to a core sees no other.
         store_facts(meta, {socket.gethostname(): msgspec.to_builtins(diagnosis.facts)})
     with lock_run(folder):
         recorder = Recorder(folder, meta)
@@ -167,7 +167,7 @@ def _run(runner: Runner) -> Ended:
         runner.run()
         outcome = "complete"
     except KeyboardInterrupt:
-        progress.said("interrupted; what was measured is kept")
+        progress.show("interrupted; what was measured is kept")
     finally:
         signal.signal(signal.SIGTERM, previous)
         progress.close()

@@ -57,7 +57,7 @@ class PbsLauncher:
         hosts: the nodes to ask for by name.
         nodes: how many to ask for; one if neither is given.
         bind: `core`, `none`, or `auto` for a core each where that can be.
-        site: what the scheduler is to be told.
+        site: settings for the scheduler.
         folder: shared with the nodes, absolute.
 
     Raises:
@@ -77,7 +77,7 @@ class PbsLauncher:
         site: Site,
         folder: Path,
     ) -> None:
-        _refuse_unsaid(site)
+        _refuse_unwritable(site)
         self._mpi = mpi
         self._hosts = hosts
         self.nodes: int | None = len(hosts) or nodes or 1
@@ -147,22 +147,22 @@ class Pbs:
         """Return the command that submits a script of the current folder."""
         return ("qsub", script)
 
-    def number(self, said: str) -> str | None:
+    def number(self, answer: str) -> str | None:
         """Return the number of the batch job, such as `12.server`."""
-        number = said.strip().rpartition("\n")[2]
+        number = answer.strip().rpartition("\n")[2]
         return number if _NUMBER.fullmatch(number) else None
 
     def ask_command(self, number: str) -> tuple[str, ...]:
         """Return the command that asks for the state."""
         return ("qstat", number)
 
-    def standing(self, status: int | None, said: str, error: str) -> Standing:
+    def standing(self, status: int | None, answer: str, error: str) -> Standing:
         """Return what qstat's answer means: its table has the state in the last column but one."""
         if status != 0:
             if _GONE.search(error):
                 return Standing(Phase.OVER, "gone from the queue")
             return Standing(Phase.UNKNOWN, "no answer from qstat")
-        columns = said.strip().rpartition("\n")[2].split()
+        columns = answer.strip().rpartition("\n")[2].split()
         letter = columns[-2] if len(columns) >= 2 else ""
         if letter not in _STATES:
             return Standing(Phase.UNKNOWN, "an answer from qstat that is not understood")
@@ -176,8 +176,8 @@ class Pbs:
         return ("qdel", number)
 
 
-def _refuse_unsaid(site: Site) -> None:
-    """Refuse what a `#PBS` line cannot say, or what PBS does not have."""
+def _refuse_unwritable(site: Site) -> None:
+    """Refuse what a `#PBS` line cannot hold, or what PBS does not have."""
     named = [("account", site.account), ("partition", site.partition)]
     named += [(f"flags[{i}]", flag) for i, flag in enumerate(site.flags)]
     for path, value in named:

@@ -25,7 +25,7 @@ class Phase(StrEnum):
 
 
 class Standing(NamedTuple):
-    """What the scheduler says of a batch job, and its own words for it."""
+    """Where a batch job is, and the scheduler's own words for it."""
 
     phase: Phase
     words: str
@@ -39,13 +39,13 @@ class Scheduler(Protocol):
     def submit_command(self, script: str) -> tuple[str, ...]:
         """Return the command that submits a script of the current folder."""
 
-    def number(self, said: str) -> str | None:
+    def number(self, answer: str) -> str | None:
         """Return the number of the batch job from the answer to that; None where there is none."""
 
     def ask_command(self, number: str) -> tuple[str, ...]:
         """Return the command that asks where a batch job is."""
 
-    def standing(self, status: int | None, said: str, error: str) -> Standing:
+    def standing(self, status: int | None, answer: str, error: str) -> Standing:
         """Return what the answer to that means; no status where it took too long."""
 
     def cancel_command(self, number: str) -> tuple[str, ...]:

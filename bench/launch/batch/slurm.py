@@ -31,7 +31,7 @@ from bench.launch.site import Site
 from bench.machine.mpi import MpiInstall
 
 FLAVOURS = {"openmpi": "pmix", "mpich": "pmi2"}
-"""What `srun --mpi` is told for a family: with another one each rank is alone in its world."""
+"""The value of `srun --mpi` for a family: with another one each rank is alone in its world."""
 
 NO_ALLOCATION = (
     "--launcher srun works inside an allocation: start it within `salloc` or `sbatch`, "
@@ -56,11 +56,11 @@ class Allocation:
     def __init__(self) -> None:
         if not os.environ.get("SLURM_JOB_ID"):
             raise RequestError(NO_ALLOCATION)
-        told = os.environ.get("SLURM_JOB_NUM_NODES") or os.environ.get("SLURM_NNODES") or ""
-        self.nodes = int(told) if told.isdecimal() else 1
+        count = os.environ.get("SLURM_JOB_NUM_NODES") or os.environ.get("SLURM_NNODES") or ""
+        self.nodes = int(count) if count.isdecimal() else 1
         cpus = _CPUS.findall(os.environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
         self.cpus = min(map(int, cpus), default=None)
-        """Of the node that has the fewest; None where Slurm does not say."""
+        """Of the node that has the fewest; None where Slurm gives no number."""
 
 
 class SrunLauncher:
@@ -124,7 +124,7 @@ class SbatchLauncher:
         hosts: the nodes to ask for by name.
         nodes: how many to ask for; one if neither is given.
         bind: as for srun.
-        site: what the scheduler is to be told.
+        site: settings for the scheduler.
         folder: shared with the nodes, absolute.
     """
 
@@ -205,20 +205,20 @@ class Slurm:
         """Return the command that submits a script of the current folder."""
         return ("sbatch", "--parsable", script)
 
-    def number(self, said: str) -> str | None:
+    def number(self, answer: str) -> str | None:
         """Return the number of the batch job; sbatch prints it alone, or with its cluster."""
-        number = said.strip().rpartition("\n")[2].partition(";")[0]
+        number = answer.strip().rpartition("\n")[2].partition(";")[0]
         return number if number.isdecimal() else None
 
     def ask_command(self, number: str) -> tuple[str, ...]:
         """Return the command that asks for state and reason, of jobs that have ended too."""
         return ("squeue", "--noheader", "--states=all", f"--jobs={number}", "--format=%T|%r")
 
-    def standing(self, status: int | None, said: str, error: str) -> Standing:
+    def standing(self, status: int | None, answer: str, error: str) -> Standing:
         """Return what squeue's answer means; some minutes after its end a job is forgotten."""
         if status != 0 and "Invalid job id" not in error:
             return Standing(Phase.UNKNOWN, "no answer from squeue")
-        state, _, reason = said.strip().partition("|")
+        state, _, reason = answer.strip().partition("|")
         if not state:
             return Standing(Phase.OVER, "gone from the queue")
         words = state if reason in ("", "None") else f"{state} ({reason})"

@@ -43,7 +43,7 @@ LOOK_S = 0.25
 """Between looks at the output, and at the lease."""
 ASK_S = 2.0
 """Between questions to the scheduler, which serves everybody."""
-SAY_S = 30.0
+REPORT_S = 30.0
 """Longest silence of a job that waits in the queue; the runner gives up after some more."""
 ANSWER_S = 30.0
 """For an answer of the scheduler, which may be busy."""
@@ -56,7 +56,7 @@ CANCEL_S = 3.0
 
 EXIT_REFUSED = 1
 EXIT_GIVEN_UP = 143
-"""As a shell says that SIGTERM ended a program."""
+"""The status that a shell gives to a program which SIGTERM ended."""
 
 _EXIT_LINE = re.compile(rb"(.*)" + re.escape(EXIT_MARKER.encode()) + rb"(\d{1,3})\s*")
 
@@ -103,7 +103,7 @@ class Answer(NamedTuple):
     """What a command of the scheduler ended with; the status is None where it took too long."""
 
     status: int | None
-    said: str
+    output: str
     error: str
 
 
@@ -139,8 +139,8 @@ class Question:
                 return None
             self._process.kill()
             status = None
-        said, error = self._process.communicate()
-        return Answer(status, said, error)
+        output, error = self._process.communicate()
+        return Answer(status, output, error)
 
 
 class Follower:
@@ -152,7 +152,7 @@ class Follower:
         self._place = 0
         self._pending = b""
         self.exit_status: int | None = None
-        """What the last line of the script told; None as long as it is not there."""
+        """From the last line of the script; None as long as it is not there."""
 
     def look(self) -> None:
         """Pass on what has come."""
@@ -192,7 +192,7 @@ class Watch:
         self._folder = folder
         self._question: Question | None = None
         self._ask_at = 0.0
-        self._heard_at = time.monotonic()
+        self._answered_at = time.monotonic()
 
     def look(self) -> Standing | None:
         """Return where the job is, if an answer has just come."""
@@ -208,12 +208,12 @@ class Watch:
         self._ask_at = time.monotonic() + ASK_S
         standing = self._scheduler.standing(*answer)
         if standing.phase is not Phase.UNKNOWN:
-            self._heard_at = time.monotonic()
+            self._answered_at = time.monotonic()
         return standing
 
     def silent_s(self) -> float:
         """Return the seconds since the scheduler's last answer."""
-        return time.monotonic() - self._heard_at
+        return time.monotonic() - self._answered_at
 
 
 class Carrier:
@@ -239,7 +239,7 @@ class Carrier:
         self._over = False
         self._queued = True
         self._words = ""
-        self._said_at = 0.0
+        self._reported_at = 0.0
 
     def carry(self, script: str) -> int:
         """Submit the script, wait for its end, and return its exit status."""
@@ -268,15 +268,17 @@ class Carrier:
             return None
         while (answer := self._submission.answer()) is None:
             self._lease.wait(LOOK_S)
-        number = self._scheduler.number(answer.said) if answer.status == 0 else None
+        number = self._scheduler.number(answer.output) if answer.status == 0 else None
         if number is None:
             # No batch job, unless the answer took too long: then one may still come of it.
             self._over = answer.status is not None
-            _complain(answer.error.strip() or answer.said.strip() or f"no answer from {command[0]}")
+            _complain(
+                answer.error.strip() or answer.output.strip() or f"no answer from {command[0]}"
+            )
         return number
 
     def _follow(self, number: str) -> int:
-        """Return the exit status that the script told, or 1 where it could not tell."""
+        """Return the exit status of the script, or 1 where there is none."""
         watch = Watch(self._scheduler, number, self._folder)
         called = f"{self._scheduler.name} job {number}"
         over_at: float | None = None
@@ -288,7 +290,7 @@ class Carrier:
                 return self._finish(self._out.exit_status)
             standing = watch.look() if over_at is None else None
             if standing is not None:
-                self._tell(number, standing)
+                self._report(number, standing)
                 self._over = standing.phase is Phase.OVER
                 over_at = time.monotonic() if self._over else None
             if over_at is not None and time.monotonic() - over_at > SETTLE_S:
@@ -298,8 +300,8 @@ class Carrier:
                 return self._finish(EXIT_REFUSED, f"{called} was given up: {why}")
             self._lease.wait(LOOK_S)
 
-    def _tell(self, number: str, standing: Standing) -> None:
-        """Tell the runner where the job is, so that it does not take waiting for silence.
+    def _report(self, number: str, standing: Standing) -> None:
+        """Print where the job is, so that the runner does not take waiting for silence.
 
         From the start of the job on its own events are the sign of life.
         """
@@ -310,18 +312,18 @@ class Carrier:
             begins = False
         now = time.monotonic()
         changed = standing.words != self._words
-        if begins or (self._queued and (changed or now - self._said_at > SAY_S)):
+        if begins or (self._queued and (changed or now - self._reported_at > REPORT_S)):
             event = Queued(self._job.id, f"{self._scheduler.name} job {number}", standing.words)
             sys.stdout.buffer.write(encode(event))
             sys.stdout.buffer.flush()
-            self._said_at = now
+            self._reported_at = now
         self._words = standing.words
 
     def _finish(self, status: int, words: str = "") -> int:
         """Pass on the rest; a reason comes last, where the runner looks for it."""
         if status != 0:
             with contextlib.suppress(Abandoned):
-                # What a program says of its end arrives after the line with its status.
+                # What a program prints of its end arrives after the line with its status.
                 self._lease.wait(LOOK_S)
         self._out.finish()
         self._err.finish()
@@ -336,7 +338,7 @@ class Carrier:
         if self._number is None and self._submission is not None:
             while (answer := self._submission.answer()) is None and time.monotonic() < deadline:
                 time.sleep(0.05)
-            self._number = self._scheduler.number(answer.said) if answer else None
+            self._number = self._scheduler.number(answer.output) if answer else None
         if self._number is None:
             return
         command = self._scheduler.cancel_command(self._number)
