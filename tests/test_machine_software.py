@@ -14,6 +14,7 @@ from bench.machine.software import (
     read_libraries,
     read_packages,
     select_environment,
+    steering_variables,
 )
 
 
@@ -48,10 +49,54 @@ def test_only_variables_that_steer_a_measurement_are_kept() -> None:
         "RCCL_MY_SECRET",
         "UCX_CREDENTIALS",
         "PRTE_MCA_pass",
+        "FI_APIKEY",
+        "I_MPI_COOKIE",
     ],
 )
 def test_names_that_look_secret_are_dropped_whatever_their_prefix(name: str) -> None:
     assert select_environment({name: "hunter2"}) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("OMPI_MCA_btl_tcp_if_include", "PRTE_MCA_plm_ssh_agent", "PMIX_MCA_gds"),
+        *("MPICH_OFI_NIC_POLICY", "MPIR_CVAR_ENABLE_GPU", "I_MPI_FABRICS", "MV2_IBA_HCA"),
+        *("UCX_NET_DEVICES", "UCC_TLS", "FI_PROVIDER", "NCCL_IB_HCA", "RCCL_MSCCL_ENABLE"),
+        *("HSA_ENABLE_SDMA", "GDRCOPY_LOG_LEVEL", "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"),
+        *("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH", "NVIDIA_TF32_OVERRIDE"),
+        *("OMP_PLACES", "OPENBLAS_NUM_THREADS", "MKL_DYNAMIC", "BLIS_JC_NT", "GOTO_NUM_THREADS"),
+        *("KMP_AFFINITY", "NUMBA_CPU_NAME"),
+        # Partitions of InfiniBand, not keys to anything; and a way past a stage.
+        *("UCX_IB_PKEY", "NCCL_IB_PKEY", "FI_OPX_BYPASS"),
+    ],
+)
+def test_what_steers_the_ranks_is_known_and_recorded(name: str) -> None:
+    assert steering_variables({name: "1"}) == {name: "1"}
+    assert select_environment({name: "1"}) == {name: "1"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("OMPI_COMM_WORLD_RANK", "OMPI_FILE_LOCATION", "PMIX_RANK", "PMIX_SERVER_URI41"),
+        *("PMI_RANK", "MPI_LOCALRANKID", "SLURM_PROCID", "PRTE_LAUNCHED", "PRTE_MCA_ess_base_vpid"),
+        *("MPICH_INTERFACE_HOSTNAME", "MPIR_CVAR_CH3_INTERFACE_HOSTNAME", "I_MPI_INFO_NP"),
+        *("MV2_COMM_WORLD_LOCAL_RANK", "NCCL_HOSTID", "NCCL_COMM_ID", "HOME", "PATH"),
+    ],
+)
+def test_what_a_launcher_sets_for_each_rank_steers_nothing(name: str) -> None:
+    assert steering_variables({name: "1"}) == {}
+
+
+def test_a_device_named_by_its_identity_is_recorded_but_means_nothing_elsewhere() -> None:
+    environ = {"CUDA_VISIBLE_DEVICES": "MIG-1f0c,GPU-77", "ROCR_VISIBLE_DEVICES": "0,1"}
+    assert select_environment(environ) == environ
+    assert steering_variables(environ) == {"ROCR_VISIBLE_DEVICES": "0,1"}
+
+
+def test_jobs_numbers_are_recorded_and_steer_nothing() -> None:
+    assert steering_variables({"SLURM_JOB_ID": "4711", "SLURM_NNODES": "2"}) == {}
 
 
 def test_what_open_mpi_hands_its_ranks_is_no_choice_of_anyone() -> None:

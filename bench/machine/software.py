@@ -30,24 +30,51 @@ _LIBRARIES = {
 
 _PKG_CONFIG_FOLDERS = ("usr/lib/pkgconfig", "usr/lib64/pkgconfig", "usr/local/lib/pkgconfig")
 
-ENVIRONMENT_NAMES = frozenset(
+_STEERING_PREFIXES = (
+    # MPI: Open MPI with its runtime, MPICH, Cray MPICH, Intel MPI, MVAPICH 2 and 3.
+    *("OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_", "MPICH_", "MPIR_CVAR_", "I_MPI_", "MV2_", "MVP_"),
+    # What carries its messages, and NCCL's.
+    *("UCX_", "UCC_", "HCOLL_", "SHARP_", "FI_", "PSM2_", "PSM3_", "RDMAV_", "IBV_", "MLX5_"),
+    *("NCCL_", "RCCL_", "GDRCOPY_", "HSA_"),
+    # Threads and BLAS, and the compiler of the timing loops.
+    *("OMP_", "GOMP_", "KMP_", "OPENBLAS_", "GOTO_", "MKL_", "BLIS_", "NVPL_", "ARMPL_", "NUMBA_"),
+    "MALLOC_",
+)
+_VISIBLE_DEVICES = (
+    *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"),
+    *("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+)
+_STEERING_NAMES = frozenset(
     {
-        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
-        *("OMP_PROC_BIND", "OMP_PLACES", "NUMBA_NUM_THREADS"),
-        *("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
-        *("SLURM_JOB_ID", "SLURM_NNODES", "SLURM_JOB_PARTITION"),
+        *_VISIBLE_DEVICES,
+        # Not all of CUDA_*: images and modules set many, such as CUDA_VERSION, that steer nothing.
+        *("CUDA_DEVICE_ORDER", "CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_LAUNCH_BLOCKING"),
+        *("CUDA_MODULE_LOADING", "CUDA_SCALE_LAUNCH_QUEUES", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"),
+        *("CUDA_PATH", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "CUPY_TF32"),
+        *("HIP_LAUNCH_BLOCKING", "HIP_FORCE_DEV_KERNARG", "GPU_MAX_HW_QUEUES", "ROC_ACTIVE_WAIT"),
+        # The loader's: which libmpi, UCX or BLAS is the one that runs, and whose Python packages.
+        *("LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES", "PYTHONPATH"),
     }
 )
-ENVIRONMENT_PREFIXES = (
-    *("OMPI_MCA_", "PMIX_MCA_", "PRTE_MCA_", "UCX_", "NCCL_", "RCCL_", "MPIR_CVAR_", "FI_"),
-)
-"""Variables that steer a measurement; every other stays unread, since any may hold a secret."""
+_RECORDED_NAMES = frozenset({"SLURM_JOB_ID", "SLURM_NNODES", "SLURM_JOB_PARTITION"})
+"""Kept with a run, though they steer no message."""
 
-_SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASS", "KEY", "CREDENTIAL", "AUTH")
+_SECRET_PARTS = ("TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH", "PRIVATE", "COOKIE")
+_SECRET_WORDS = re.compile(r"PASS|PWD|(?!PKEY).*KEYS?")
+"""UCX_IB_PKEY and NCCL_IB_PKEY name a partition of an InfiniBand fabric, which is no secret."""
+
 _SET_BY_LAUNCHER = re.compile(
     r"OMPI_MCA_(PREFIXES|cpu_type|initial_wdir|num_procs|orte_.*|ess.*|shmem_RUNTIME_QUERY_hint)"
+    r"|(PRTE|PMIX)_MCA_(ess|prte_(hnp|parent|local_daemon)|pmix_server)_?.*"
+    r"|(MPICH|MPIR_CVAR_\w+)_INTERFACE_HOSTNAME\w*"  # Hydra: another one on every host
+    r"|I_MPI_(INFO|HYDRA)_\w+|I_MPI_MPIRUN"
+    r"|(MV2|MVP)_COMM_WORLD_\w+"
+    r"|NCCL_(HOSTID|COMM_ID)"  # names one host, or one meeting of ranks
 )
-"""What Open MPI hands its ranks through the environment: contact addresses, not choices."""
+"""Addresses, counts and names that a launcher hands its ranks: nobody's choice, and another one
+for each rank, node or job."""
+_ONE_DEVICE = re.compile(r"\b(GPU|MIG)-", re.ASCII)
+"""In a list of visible devices: the identity of a GPU that only one node has."""
 
 
 class Blas(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,16 +126,36 @@ def read_libraries(root: Path, packages: Mapping[str, str]) -> dict[str, str | N
     }
 
 
-def select_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that steer a measurement, sorted, and none that looks like a secret."""
+def steering_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that steer a measurement and mean the same on every node, sorted.
+
+    They choose what MPI, UCX, libfabric, NCCL, the loader and a BLAS do. Every other stays unread,
+    since any may hold a secret; so do names with a word such as TOKEN or KEY in them, what a
+    launcher sets for each of its ranks, and lists of devices by identity, which one node has.
+    """
     return {
-        name: _storable(value)
+        name: value
         for name, value in sorted(environ.items())
-        if (name in ENVIRONMENT_NAMES or name.startswith(ENVIRONMENT_PREFIXES))
-        and not any(word in name.upper() for word in _SECRET_WORDS)
+        if (name in _STEERING_NAMES or name.startswith(_STEERING_PREFIXES))
+        and not _looks_secret(name)
         and not _SET_BY_LAUNCHER.fullmatch(name)
+        and not (name in _VISIBLE_DEVICES and _ONE_DEVICE.search(value))
         and name.isprintable()
     }
+
+
+def _looks_secret(name: str) -> bool:
+    upper = name.upper()
+    return any(part in upper for part in _SECRET_PARTS) or any(
+        _SECRET_WORDS.fullmatch(word) for word in upper.split("_")
+    )
+
+
+def select_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that are kept with a run, sorted: those that steer, and the job's."""
+    recorded = _RECORDED_NAMES.union(_VISIBLE_DEVICES)
+    kept = steering_variables(environ) | {k: v for k, v in environ.items() if k in recorded}
+    return {name: _storable(value) for name, value in sorted(kept.items())}
 
 
 def software_rows(
