@@ -5,6 +5,7 @@ names follow a strict grammar or are refused.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.core.errors import RequestError, printable
@@ -46,6 +47,22 @@ def read_hostfile(path: Path) -> tuple[str, ...]:
         elif entry:
             names.append(entry)
     return _checked(names, f"--hostfile {shown}")
+
+
+def fold_hosts(names: Iterable[str]) -> str:
+    """Return hosts as one text for people, such as `node[1-3,7],vm`; each once.
+
+    A name that is no host's comes last and as it is, escaped: brackets or commas in it would mean
+    other hosts.
+    """
+    # Only where findings are made: commands that print a plan have no use for it.
+    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
+
+    every = sorted(set(names))
+    known = [name for name in every if _HOST.fullmatch(name)]
+    odd = [printable(name) for name in every if not _HOST.fullmatch(name)]
+    folded = str(NodeSet.fromlist(known, resolver=RESOLVER_NOGROUP))
+    return ",".join([folded, *odd] if folded else odd)
 
 
 def _checked(names: list[str], source: str) -> tuple[str, ...]:
