@@ -27,9 +27,9 @@ from bench.rank.world import SoloWorld
 
 ROOT = Path(__file__).parent.parent
 MPI = find_mpi()
-OPEN_MPI = MpiStack(name="Open MPI", says={"cuda": False}, pml="ob1", accelerator="null")
+OPEN_MPI = MpiStack(name="Open MPI", answers={"cuda": False}, pml="ob1", accelerator="null")
 UCX = msgspec.structs.replace(OPEN_MPI, pml="ucx", libraries=frozenset({"libucp", "libuct_cuda"}))
-BUILT = msgspec.structs.replace(OPEN_MPI, says={"cuda": True}, accelerator="cuda")
+BUILT = msgspec.structs.replace(OPEN_MPI, answers={"cuda": True}, accelerator="cuda")
 CRAY = MpiStack(name="Cray MPICH", libraries=frozenset({"libmpi_gtl_cuda"}))
 
 
@@ -48,12 +48,12 @@ STACKS: list[tuple[MpiStack, Maker, bool | None, bool | None, str]] = [
     (BUILT, "hip", NO, NO, "built with ROCm"),
     # Its query for ROCm may say no while the component is there.
     (
-        msgspec.structs.replace(OPEN_MPI, says={"hip": False}, accelerator="rocm"),
+        msgspec.structs.replace(OPEN_MPI, answers={"hip": False}, accelerator="rocm"),
         "hip", YES, YES, "",
     ),
     # Open MPI 4 has no such component, and its own word alone.
-    (MpiStack(name="Open MPI", says={"cuda": True}, pml="ob1"), "cuda", YES, YES, ""),
-    (MpiStack(name="Open MPI", says={"cuda": False}, pml="ob1"), "cuda", NO, NO, "built with CUDA"),
+    (MpiStack(name="Open MPI", answers={"cuda": True}, pml="ob1"), "cuda", YES, YES, ""),
+    (MpiStack(name="Open MPI", answers={"cuda": False}, pml="ob1"), "cuda", NO, NO, "built"),
     # UCX knows the GPU, Open MPI does not: messages alone.
     (UCX, "cuda", YES, NO, "collectives copy and add on the processor"),
     (msgspec.structs.replace(UCX, accelerator="cuda"), "cuda", YES, YES, ""),
@@ -73,12 +73,14 @@ STACKS: list[tuple[MpiStack, Maker, bool | None, bool | None, str]] = [
     (setting(UCX, UCX_TLS="^gdr_copy,cuda_ipc"), "cuda", YES, NO, ""),
     # Omni-Path's library looks at addresses by itself.
     (msgspec.structs.replace(OPEN_MPI, pml="cm"), "cuda", WHO_KNOWS, NO, "may know GPUs itself"),
-    (MpiStack(name="MPICH", says={"cuda": False, "hip": False}), "cuda", NO, NO, "MPIR_CVAR"),
-    (MpiStack(name="MPICH", says={"cuda": False, "hip": True}), "hip", YES, YES, ""),
+    (MpiStack(name="MPICH", answers={"cuda": False, "hip": False}), "cuda", NO, NO, "MPIR_CVAR"),
+    (MpiStack(name="MPICH", answers={"cuda": False, "hip": True}), "hip", YES, YES, ""),
     (CRAY, "cuda", NO, NO, "MPICH_GPU_SUPPORT_ENABLED=1"),
     (setting(CRAY, MPICH_GPU_SUPPORT_ENABLED="1"), "cuda", WHO_KNOWS, WHO_KNOWS, "not say"),
     (
-        msgspec.structs.replace(setting(CRAY, MPICH_GPU_SUPPORT_ENABLED="1"), says={"cuda": True}),
+        msgspec.structs.replace(
+            setting(CRAY, MPICH_GPU_SUPPORT_ENABLED="1"), answers={"cuda": True}
+        ),
         "cuda", YES, YES, "",
     ),
     (setting(CRAY, MPICH_GPU_SUPPORT_ENABLED="1"), "hip", NO, NO, "libmpi_gtl_hsa"),
@@ -151,7 +153,7 @@ def test_the_mpis_of_this_machine_are_understood():
         assert stack.name
         if stack.name == "Open MPI":
             assert stack.pml in ("ob1", "ucx", "cm")
-        if stack.name in ("Open MPI", "MPICH") and not any(stack.says.values()):
+        if stack.name in ("Open MPI", "MPICH") and not any(stack.answers.values()):
             assert [one.answer for one in answers] == [False] * 4
         if stack.name == "Open MPI" and stack.accelerator == "null":
             settings = {"OMPI_MCA_pml": "ucx", "OMPI_MCA_opal_common_ucx_tls": "any",

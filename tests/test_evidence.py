@@ -26,7 +26,7 @@ from bench.core.events import Counter
 from bench.judge.path import nccl, ucx
 from bench.judge.path.verdict import Clues, Level, judge
 from bench.judge.path.verdict import Path as Seen
-from bench.machine.direct_path import gather_paths, say_paths
+from bench.machine.direct_path import describe_paths, gather_paths
 from bench.machine.gpu import GpuFacts
 from bench.machine.mpi import find_mpi
 from bench.machine.nic import read_rdma
@@ -189,7 +189,7 @@ def test_a_loaded_module_makes_the_direct_path_possible(tmp_path):
     assert facts.peer_module == "nvidia_peermem"
     assert facts.possible is True
     assert facts.iommu == "DMA-FQ and identity"
-    assert "PIX" in say_paths(facts)
+    assert "PIX" in describe_paths(facts)
 
 
 def test_amd_registers_with_the_rdma_core(tmp_path):
@@ -214,7 +214,7 @@ def test_this_machine_is_read():
     facts = gather_paths()
     assert facts.possible in (True, False, None)
     assert facts.ucx_transports is not None or facts.ucx_reason
-    assert say_paths(facts).isprintable()
+    assert describe_paths(facts).isprintable()
 
 
 # Traces

@@ -7,7 +7,7 @@ it is expanded.
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bench.core.errors import RequestError, printable
@@ -153,14 +153,20 @@ def _ipv6(text: str) -> str | None:
         return None
 
 
-def fold_hosts(names: Sequence[str]) -> str:
-    """Return host names as a set such as `node[1-3,7]`; others as they are, escaped."""
+def fold_hosts(names: Iterable[str]) -> str:
+    """Return hosts as one text for people, such as `node[1-3,7],vm`; each once.
+
+    A name that is no host's comes last and as it is, escaped: brackets or commas in it would mean
+    other hosts.
+    """
+    # Only where findings are made: commands that print a plan have no use for it.
     from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
 
-    plain = [name for name in names if _HOST.fullmatch(name)]
-    others = [printable(name, 200) for name in names if not _HOST.fullmatch(name)]
-    folded = str(NodeSet.fromlist(plain, resolver=RESOLVER_NOGROUP)) if plain else ""
-    return ",".join([*([folded] if folded else []), *others])
+    every = sorted(set(names))
+    known = [name for name in every if _HOST.fullmatch(name)]
+    odd = [printable(name) for name in every if not _HOST.fullmatch(name)]
+    folded = str(NodeSet.fromlist(known, resolver=RESOLVER_NOGROUP))
+    return ",".join([folded, *odd] if folded else odd)
 
 
 def part(host: str, name: str) -> str:

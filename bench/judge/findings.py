@@ -1,4 +1,4 @@
-"""What the rows of a run together say about how far they can be trusted."""
+"""How far the rows of a run can be trusted, taken together."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ _MARKS = (
 
 THROTTLED = "throttled"
 _BY_CHOICE = {"none", "application-clocks", "sync-boost", "display-clocks"}
-"""Words of `throttle` that tell of no trouble: somebody set such clocks."""
+"""Words of `throttle` that mean no trouble: somebody set such clocks."""
 
 BEATS_BOUND = "beats-bound"
 MOST_FRACTION = 1.02
@@ -74,8 +74,8 @@ def row_findings(rows: Sequence[Row]) -> list[Finding]:
 
 def _throttled_findings(rows: Sequence[Row]) -> list[Finding]:
     """Return one warning where power or heat held the clocks of GPUs down."""
-    told = [set(parse_params(row.params).get("throttle", "none").split("+")) for row in rows]
-    held = [words - _BY_CHOICE for words in told if words - _BY_CHOICE]
+    reasons_of = [set(parse_params(row.params).get("throttle", "none").split("+")) for row in rows]
+    held = [words - _BY_CHOICE for words in reasons_of if words - _BY_CHOICE]
     if not held:
         return []
     count = "1 row was" if len(held) == 1 else f"{len(held)} rows were"

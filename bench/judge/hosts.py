@@ -15,7 +15,7 @@ from bench.core.units import format_bytes, format_rate
 BENCHMARK = "pairs_bandwidth"
 STANDS_OUT = "host-stands-out"
 LEAST_HOSTS = 3
-"""Of two hosts nobody can say which one is slow."""
+"""Of two hosts nobody knows which one is slow."""
 LEAST_OFF = 0.1
 """Share of the median that a host must be off, however little the others scatter."""
 MOST_MADS = 3.5
@@ -36,7 +36,7 @@ class Line(NamedTuple):
     window: float
     """Messages in flight."""
     memory: str
-    """`host`, unless it was said otherwise."""
+    """`host`, unless the row names another."""
     path: str
     rate: float
     """Bytes per second, one way."""
@@ -64,7 +64,7 @@ class Way(NamedTuple):
     rate: float
     """Bytes per second: the median over the other ends, the higher middle one of an even number.
 
-    Of two ends, one may be the slow host; the faster one tells what this host can do."""
+    Of two ends, one may be the slow host; the faster one shows what this host can do."""
     others: float
     """Median of the other hosts."""
     stands_out: bool

@@ -23,13 +23,13 @@ _QUERIES = {
     "cuda": ("MPIX_Query_cuda_support",),
     "hip": ("MPIX_Query_hip_support", "MPIX_Query_rocm_support"),
 }
-"""MPICH's names, and Open MPI's, which say 1 or 0 in a started MPI."""
+"""MPICH's names, and Open MPI's, which return 1 or 0 in a started MPI."""
 _GPU_TYPE = {"cuda": 0, "hip": 2}
 """Of MPIX_GPU_query_support, which MPICH and Cray MPICH have."""
 _ACCELERATOR = {"cuda": "cuda", "hip": "rocm"}
 _UCX_MODULE = {"cuda": "libuct_cuda", "hip": "libuct_rocm"}
 _UCX_COPIES = {"cuda": ("cuda_copy", "cuda"), "hip": ("rocm_copy", "rocm")}
-"""The transport that tells device memory from the host's, and the alias that brings it along."""
+"""The transport that knows device memory from the host's, and the alias that brings it along."""
 _GTL = {"cuda": "libmpi_gtl_cuda", "hip": "libmpi_gtl_hsa"}
 """Without it Cray MPICH knows no GPU (documentation of CSCS, 2026-11)."""
 _CRAY_SETTING = "MPICH_GPU_SUPPORT_ENABLED"
@@ -42,8 +42,8 @@ class MpiStack(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | None = None
     """Of the MPI, such as `Open MPI`."""
-    says: dict[str, bool] = {}
-    """Its own word, by maker of the GPU."""
+    answers: dict[str, bool] = {}
+    """Its own answer, by maker of the GPU."""
     pml: str | None = None
     """The component of Open MPI that carries messages."""
     accelerator: str | None = None
@@ -68,10 +68,10 @@ def read_stack(
     release = parse_library(version or "")
     paths = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "/" in line}
     names = {path.rsplit("/", 1)[1].partition(".so")[0] for path in paths if ".so" in path}
-    words = {maker: ask_library(library, maker) for maker in _QUERIES}
+    answers = {maker: ask_library(library, maker) for maker in _QUERIES}
     return MpiStack(
         name=release.name if release else None,
-        says={maker: said for maker, said in words.items() if said is not None},
+        answers={maker: yes for maker, yes in answers.items() if yes is not None},
         pml=_selected(library, "pml"),
         accelerator=_selected(library, "accelerator"),
         libraries=frozenset(names),
@@ -80,7 +80,7 @@ def read_stack(
 
 
 def ask_library(path: str | None, maker: str = "cuda") -> bool | None:
-    """Return what an MPI library says of device memory; it has to be started, as a rank has."""
+    """Return whether a started MPI library takes device memory, by its own answer."""
     try:
         library = ctypes.CDLL(path) if path else None
     except OSError:
@@ -125,7 +125,7 @@ def judge_stack(stack: MpiStack, maker: Maker, collective: bool) -> TakesDevice:
         maker: whose memory.
         collective: for calls in which MPI itself copies or adds, else for messages.
     """
-    own = _own_word(stack, maker)
+    own = _own_answer(stack, maker)
     name = stack.name or "this MPI"
     ucx = _judge_ucx(stack, maker) if stack.pml == "ucx" else None
     if ucx is not None and (ucx.answer is False or not collective):
@@ -146,16 +146,16 @@ def judge_stack(stack: MpiStack, maker: Maker, collective: bool) -> TakesDevice:
     return TakesDevice(True, "")
 
 
-def _own_word(stack: MpiStack, maker: Maker) -> bool | None:
-    """Return what the MPI says of itself, leaving UCX aside."""
+def _own_answer(stack: MpiStack, maker: Maker) -> bool | None:
+    """Return what the MPI answers for itself, leaving UCX aside."""
     if stack.name == "Cray MPICH" and stack.settings.get(_CRAY_SETTING, "0") != "1":
         return False
     if stack.name == "Cray MPICH" and _GTL[maker] not in stack.libraries:
         return False
-    # Its query for ROCm says no until that runtime is first used.
+    # Its query for ROCm answers no until that runtime is first used.
     if stack.accelerator is not None:
         return stack.accelerator == _ACCELERATOR[maker]
-    return stack.says.get(maker)
+    return stack.answers.get(maker)
 
 
 def _judge_ucx(stack: MpiStack, maker: Maker) -> TakesDevice:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from bench.core.units import format_bytes, format_rate
+from bench.machine.describe import UNKNOWN, Rows, format_count, show
 from bench.machine.sysfs import (
     cpu_list_text,
     list_numbered,
@@ -18,7 +19,6 @@ from bench.machine.sysfs import (
     read_text,
     read_word,
 )
-from bench.machine.words import UNKNOWN, Rows, count, say
 
 _CPUS = "sys/devices/system/cpu"
 
@@ -42,7 +42,7 @@ _ARM_PARTS = {
 
 _SMT_STATES = frozenset({"on", "off", "forceoff", "notsupported", "notimplemented"})
 _CPUINFO_LIMIT = 1 << 14
-"""The first processors say it all, and every further one costs the kernel time."""
+"""The first processors stand for all, and every further one costs the kernel time."""
 
 
 class Cache(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ class CpuFacts(msgspec.Struct, frozen=True, kw_only=True):
     quota_cores: float | None = None
     """CPU time per wall time that the cgroup grants; None where it sets no limit."""
     smt: str | None = None
-    """As the kernel says it: on, off, forceoff, notsupported or notimplemented."""
+    """As the kernel spells it: on, off, forceoff, notsupported or notimplemented."""
     governors: tuple[str, ...] = ()
     scaling_driver: str | None = None
     """What sets the clock; it decides whether `mhz_max` includes boost."""
@@ -157,27 +157,29 @@ def cgroup_folders(root: Path) -> list[Path]:
 
 def cpu_rows(cpu: CpuFacts) -> Rows:
     """Return the facts of the processors for a person."""
-    usable = f"{count(cpu.usable, 'logical CPU')} on {count(cpu.usable_cores, 'core')}"
+    usable = (
+        f"{format_count(cpu.usable, 'logical CPU')} on {format_count(cpu.usable_cores, 'core')}"
+    )
     quota = "" if cpu.quota_cores is None else f", CPU time for {cpu.quota_cores:.3g} cores"
     caches = [f"{c.name} {format_bytes(c.bytes)} x {c.instances}" for c in cpu.caches]
-    counts = (count(cpu.sockets, "socket"), count(cpu.cores, "core"))
-    smt = "not supported" if cpu.smt in ("notsupported", "notimplemented") else say(cpu.smt)
+    counts = (format_count(cpu.sockets, "socket"), format_count(cpu.cores, "core"))
+    smt = "not supported" if cpu.smt in ("notsupported", "notimplemented") else show(cpu.smt)
     range_mhz = (cpu.mhz_min, cpu.mhz_max)
     return [
-        ("CPU", f"{say(cpu.model)}, architecture {say(cpu.architecture)}"),
-        ("Cores", f"{', '.join(counts)}, {count(cpu.logical, 'logical CPU')}, SMT {smt}"),
-        ("Usable", f"{usable}: {say(cpu.usable_list)}{quota}"),
+        ("CPU", f"{show(cpu.model)}, architecture {show(cpu.architecture)}"),
+        ("Cores", f"{', '.join(counts)}, {format_count(cpu.logical, 'logical CPU')}, SMT {smt}"),
+        ("Usable", f"{usable}: {show(cpu.usable_list)}{quota}"),
         (
             "Frequency",
-            UNKNOWN if range_mhz == (None, None) else " to ".join(map(_say_mhz, range_mhz)),
+            UNKNOWN if range_mhz == (None, None) else " to ".join(map(_format_mhz, range_mhz)),
         ),
-        ("Governor", say(", ".join(cpu.governors) or None)),
+        ("Governor", show(", ".join(cpu.governors) or None)),
         ("Caches", ", ".join(caches) or UNKNOWN),
         ("SIMD", " ".join(cpu.simd) or UNKNOWN),
     ]
 
 
-def _say_mhz(mhz: float | None) -> str:
+def _format_mhz(mhz: float | None) -> str:
     return UNKNOWN if mhz is None else format_rate(mhz * 1e6, "Hz")
 
 
@@ -186,7 +188,7 @@ def _core(root: Path, cpu: int) -> Path:
 
 
 def _count_distinct(values: list[int | None] | list[str | None]) -> int | None:
-    # One CPU that does not say where it belongs makes the count a guess.
+    # One CPU whose place is unknown makes the count a guess.
     return None if not values or None in values else len(set(values))
 
 
@@ -208,7 +210,7 @@ def _model(info: dict[str, str]) -> str | None:
 
 
 def _read_architecture(root: Path) -> str | None:
-    # The file came with Linux 6.1; a stored tree of an older kernel does not tell.
+    # The file came with Linux 6.1; a stored tree of an older kernel lacks it.
     own = platform.machine() if root == Path("/") else None
     return read_word(root / "proc/sys/kernel/arch") or own or None
 
@@ -257,5 +259,5 @@ def last_cache_bytes(root: Path) -> int | None:
 def _cache_name(folder: Path) -> str | None:
     level = read_natural(folder / "level")
     suffix = {"Data": "d", "Instruction": "i", "Unified": ""}.get(read_word(folder / "type") or "")
-    # Instruction caches say nothing about moving data.
+    # Instruction caches have no part in moving data.
     return None if level is None or suffix in (None, "i") else f"L{level}{suffix}"

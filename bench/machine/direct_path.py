@@ -45,9 +45,9 @@ class PathFacts(msgspec.Struct, frozen=True, kw_only=True):
     ucx_reason: str | None = None
     """Why those are not known."""
     mpi_cuda: bool | None = None
-    """What the MPI library itself says of CUDA buffers."""
+    """Whether the MPI library itself claims to take CUDA buffers."""
     ompi_cuda: bool | None = None
-    """What `ompi_info` says: whether it was built with CUDA."""
+    """Whether it was built with CUDA, by `ompi_info`."""
 
     @property
     def possible(self) -> bool | None:
@@ -64,7 +64,7 @@ def gather_paths(
 
     Args:
         root: of the node's files.
-        gpus: what its drivers say.
+        gpus: as its drivers describe them.
         library: path of the MPI library that this process has started; None asks none.
     """
     live = root == Path("/")
@@ -84,7 +84,7 @@ def gather_paths(
     )
 
 
-def say_paths(facts: PathFacts) -> str:
+def describe_paths(facts: PathFacts) -> str:
     """Return what stands for and against the direct path, in a line."""
     parts = [
         f"peer-memory module {facts.peer_module or 'not loaded'}",
@@ -127,10 +127,10 @@ def _judge_dma_buf(
     kernel = _version(read_word(root / "proc/sys/kernel/osrelease"))
     checks = [(f"kernel older than {_dotted(_LEAST_KERNEL)}", _at_least(kernel, _LEAST_KERNEL))]
     if any(gpu.vendor == "nvidia" for gpu in gpus) or (root / "sys/module/nvidia").is_dir():
-        told = read_text(root / "proc/driver/nvidia/version")
+        driver = read_text(root / "proc/driver/nvidia/version")
         cuda = next((_version(gpu.cuda) for gpu in gpus if gpu.cuda), None)
         checks += [
-            ("NVIDIA's kernel module is not the open one", _is_open(told)),
+            ("NVIDIA's kernel module is not the open one", _is_open(driver)),
             (f"CUDA older than {_dotted(_LEAST_CUDA)}", _at_least(cuda, _LEAST_CUDA)),
         ]
     ucx_version = _version(ucx)
@@ -144,9 +144,9 @@ def _judge_dma_buf(
     return (None, doubtful[0]) if doubtful else (True, None)
 
 
-def _is_open(told: str | None) -> bool | None:
-    """Return whether the driver's own words name its open kernel module."""
-    return None if told is None else _OPEN_MODULE in told
+def _is_open(driver: str | None) -> bool | None:
+    """Return whether the driver's own description names its open kernel module."""
+    return None if driver is None else _OPEN_MODULE in driver
 
 
 def _dotted(version: tuple[int, int]) -> str:
@@ -184,7 +184,7 @@ def _ask_ucx() -> _Ucx:
     if program is None:
         return _Ucx(reason="no ucx_info on the path or from a wheel")
     env = {"LD_LIBRARY_PATH": str(folder)} if folder else {}
-    answer = _told((str(program), "-v", "-d"), env)
+    answer = _output((str(program), "-v", "-d"), env)
     if answer is None:
         return _Ucx(reason="ucx_info gave no answer")
     version = _UCX_VERSION.search(answer)
@@ -196,12 +196,12 @@ def _ask_ucx() -> _Ucx:
 
 def _ask_ompi_info() -> bool | None:
     program = shutil.which("ompi_info")
-    answer = _told((program, "--parsable", "--all"), {}) if program else None
+    answer = _output((program, "--parsable", "--all"), {}) if program else None
     found = re.search(r"built_with_cuda_support:value:(true|false)", answer or "")
     return found[1] == "true" if found else None
 
 
-def _told(tokens: tuple[str, ...], env: dict[str, str]) -> str | None:
+def _output(tokens: tuple[str, ...], env: dict[str, str]) -> str | None:
     """Return what a program printed, or None where it failed."""
     done = ask(tokens, _ASK_TIMEOUT_S, env)
     return done.stdout if done is not None and done.returncode == 0 else None

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from bench.machine.cpu import CpuFacts, cpu_rows, read_cpu
+from bench.machine.describe import Rows, show
 from bench.machine.gpu import GpuFacts, find_silent_gpus, gpu_rows, read_gpus
 from bench.machine.host import HostFacts, host_rows, read_host, read_hostname
 from bench.machine.memory import MemoryFacts, NumaNode, memory_rows, read_memory, read_numa
@@ -25,7 +26,6 @@ from bench.machine.software import (
     select_environment,
     software_rows,
 )
-from bench.machine.words import Rows, say
 
 _HASH_DIGITS = 16
 
@@ -97,9 +97,9 @@ def facts_hash(facts: NodeFacts) -> str:
 
 
 def facts_table(facts: NodeFacts) -> Rows:
-    """Return label and value pairs for a person, everything printable, unknown said."""
+    """Return printable label and value pairs for a person, `unknown` where a fact is missing."""
     return [
-        ("Host", say(facts.host)),
+        ("Host", show(facts.host)),
         *host_rows(facts.system),
         *cpu_rows(facts.cpu),
         *memory_rows(facts.memory, facts.numa),

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from bench.core.units import format_rate
-from bench.machine.pci import PciDevice, PcieLink, read_pci_device, say_link
+from bench.machine.describe import Rows, format_memory, show
+from bench.machine.pci import PciDevice, PcieLink, describe_link, read_pci_device
 from bench.machine.sysfs import list_folder, list_numbered, read_natural, read_word
-from bench.machine.words import Rows, say, say_memory
 
 _PCI = "sys/bus/pci/devices"
 
@@ -43,7 +43,7 @@ class GpuFacts(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None = None
     """Bytes of device memory."""
     nvlinks: int | None = None
-    """NVLink links that the GPU has; 0 where it has none, None where it does not tell."""
+    """NVLink links that the GPU has; 0 where it has none, None where that is not known."""
     nvlinks_active: int | None = None
     sm_mhz_now: int | None = None
     sm_mhz_max: int | None = None
@@ -65,7 +65,7 @@ def read_gpus(root: Path) -> tuple[GpuFacts, ...]:
 
 
 def find_nvidia_gpus(root: Path) -> tuple[GpuFacts, ...]:
-    """Return what NVML says of every NVIDIA GPU; none where there is no driver."""
+    """Return the facts that NVML has of every NVIDIA GPU; none where there is no driver."""
     import pynvml  # lazily: what prints a plan imports this module too, and asks no GPU
 
     try:
@@ -80,7 +80,7 @@ def find_nvidia_gpus(root: Path) -> tuple[GpuFacts, ...]:
 
 
 def read_nvidia_gpus(nvml: Any, root: Path) -> tuple[GpuFacts, ...]:
-    """Return what an initialised NVML says of every GPU."""
+    """Return the facts that an initialised NVML has of every GPU."""
     ask = Asker(nvml)
     return tuple(
         _read_nvidia_gpu(nvml, ask, index, handle, root)
@@ -129,27 +129,27 @@ def find_silent_gpus(root: Path, gpus: tuple[GpuFacts, ...]) -> tuple[str, ...]:
 
 def gpu_rows(gpus: tuple[GpuFacts, ...], silent: tuple[str, ...]) -> Rows:
     """Return the facts of GPUs for a person."""
-    rows = [(gpu_label(gpu), _say_gpu(gpu)) for gpu in gpus]
-    rows += [(f"PCI {say(address)}", "NVIDIA GPU without a driver") for address in silent]
+    rows = [(gpu_label(gpu), _describe_gpu(gpu)) for gpu in gpus]
+    rows += [(f"PCI {show(address)}", "NVIDIA GPU without a driver") for address in silent]
     return rows or [("GPUs", "none")]
 
 
 def gpu_label(gpu: GpuFacts) -> str:
     """Return what to call a GPU, such as `nvidia GPU 0`."""
-    return f"{say(gpu.vendor)} GPU {gpu.index}"
+    return f"{show(gpu.vendor)} GPU {gpu.index}"
 
 
-def _say_gpu(gpu: GpuFacts) -> str:
+def _describe_gpu(gpu: GpuFacts) -> str:
     parts = [
-        say(gpu.model),
-        say_memory(gpu.memory),
-        say_link(gpu.pcie),
-        f"NUMA {say(gpu.numa_node)}",
-        f"at {say(gpu.pci_address)}",
-        f"driver {say(gpu.driver)}",
+        show(gpu.model),
+        format_memory(gpu.memory),
+        describe_link(gpu.pcie),
+        f"NUMA {show(gpu.numa_node)}",
+        f"at {show(gpu.pci_address)}",
+        f"driver {show(gpu.driver)}",
     ]
     if gpu.nvlinks is not None:
-        parts.append(f"NVLink {say(gpu.nvlinks_active)} of {gpu.nvlinks}")
+        parts.append(f"NVLink {show(gpu.nvlinks_active)} of {gpu.nvlinks}")
     if gpu.sm_mhz_max is not None:
         parts.append(f"SM at most {format_rate(gpu.sm_mhz_max * 1e6, 'Hz')}")
     parts += [f"{name} {'on' if on else 'off'}" for name, on in _modes(gpu) if on is not None]
@@ -165,7 +165,7 @@ def _is_vendor(folder: Path, vendor: str) -> bool:
 
 
 class Asker:
-    """Asks NVML one question; what a GPU, a driver or a container does not tell is None."""
+    """Asks NVML one question; what a GPU, a driver or a container does not answer is None."""
 
     def __init__(self, nvml: Any) -> None:
         # ValueError: a name that is not UTF-8.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 
+from bench.machine.describe import Rows, show
 from bench.machine.sysfs import read_text, read_word
-from bench.machine.words import Rows, say
 
 _CONTAINER_FILES = {
     ".dockerenv": "docker",
@@ -44,10 +44,10 @@ def read_host(root: Path) -> HostFacts:
 
 def host_rows(host: HostFacts) -> Rows:
     """Return the facts of the host for a person."""
-    inside = [f"container ({say(host.container)})"] if host.container else []
-    inside += [f"virtual machine ({say(host.hypervisor)})"] if host.hypervisor else []
+    inside = [f"container ({show(host.container)})"] if host.container else []
+    inside += [f"virtual machine ({show(host.hypervisor)})"] if host.hypervisor else []
     return [
-        ("System", f"{say(host.os)}, kernel {say(host.kernel)}"),
+        ("System", f"{show(host.os)}, kernel {show(host.kernel)}"),
         ("Runs in", ", ".join(inside) or "no sign of a container or a virtual machine"),
     ]
 

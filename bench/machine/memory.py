@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from bench.machine.cpu import cgroup_folders
+from bench.machine.describe import Rows, format_memory, show
 from bench.machine.sysfs import (
     cpu_list_text,
     list_numbered,
@@ -12,7 +13,6 @@ from bench.machine.sysfs import (
     read_kib_lines,
     read_natural,
 )
-from bench.machine.words import Rows, say, say_memory
 
 _NODES = "sys/devices/system/node"
 
@@ -48,7 +48,7 @@ def read_memory(root: Path) -> MemoryFacts:
 
 
 def read_numa(root: Path) -> tuple[NumaNode, ...]:
-    """Read the NUMA nodes below `root`; none where the kernel does not tell."""
+    """Read the NUMA nodes below `root`; none where the kernel does not list them."""
     nodes = []
     for number, folder in list_numbered(root / _NODES, "node"):
         cpus = read_cpu_list(folder / "cpulist")
@@ -65,12 +65,14 @@ def read_numa(root: Path) -> tuple[NumaNode, ...]:
 
 def memory_rows(memory: MemoryFacts, numa: tuple[NumaNode, ...]) -> Rows:
     """Return the facts of memory for a person."""
-    limit = "" if memory.limit is None else f", limited to {say_memory(memory.limit)} by a cgroup"
-    size = f"{say_memory(memory.total)}, {say_memory(memory.available)} available{limit}"
+    limit = (
+        "" if memory.limit is None else f", limited to {format_memory(memory.limit)} by a cgroup"
+    )
+    size = f"{format_memory(memory.total)}, {format_memory(memory.available)} available{limit}"
     nodes = [
         (
             f"NUMA {n.node}",
-            f"CPUs {'none' if n.cpus == '' else say(n.cpus)}, {say_memory(n.memory)}",
+            f"CPUs {'none' if n.cpus == '' else show(n.cpus)}, {format_memory(n.memory)}",
         )
         for n in numa
     ]

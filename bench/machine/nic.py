@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from bench.core.units import format_rate
-from bench.machine.pci import PciDevice, read_pci_device, say_device
+from bench.machine.describe import UNKNOWN, Rows, show
+from bench.machine.pci import PciDevice, describe_device, read_pci_device
 from bench.machine.sysfs import link_target, list_folder, list_numbered, read_natural, read_word
-from bench.machine.words import UNKNOWN, Rows, say
 
 _SPEED_LIMIT = 1 << 31
 """Mb/s; old kernels print -1, their unknown, as an unsigned number of this size or more."""
@@ -83,41 +83,41 @@ def read_rdma(root: Path) -> tuple[RdmaFacts, ...]:
 
 def nic_rows(nics: tuple[NicFacts, ...], rdma: tuple[RdmaFacts, ...]) -> Rows:
     """Return the facts of network cards for a person."""
-    rows = [(f"NIC {say(nic.name)}", _say_nic(nic)) for nic in nics]
-    rows += [(f"RDMA {say(device.name)}", _say_rdma(device)) for device in rdma]
+    rows = [(f"NIC {show(nic.name)}", _describe_nic(nic)) for nic in nics]
+    rows += [(f"RDMA {show(device.name)}", _describe_rdma(device)) for device in rdma]
     return rows or [("NICs", "none")]
 
 
-def _say_nic(nic: NicFacts) -> str:
+def _describe_nic(nic: NicFacts) -> str:
     speed = nic.speed_mbit_per_s
     return ", ".join(
         (
-            say_device(nic.pci),
-            f"link {say(nic.state)}",
+            describe_device(nic.pci),
+            f"link {show(nic.state)}",
             "speed unknown" if speed is None else format_rate(speed * 1e6, "bit/s"),
-            f"MTU {say(nic.mtu)}",
-            f"driver {say(nic.driver)}",
-            f"firmware {say(nic.firmware)}",
+            f"MTU {show(nic.mtu)}",
+            f"driver {show(nic.driver)}",
+            f"firmware {show(nic.firmware)}",
         )
     )
 
 
-def _say_rdma(device: RdmaFacts) -> str:
+def _describe_rdma(device: RdmaFacts) -> str:
     ports = [
-        f"port {p.port} {say(p.state)} {_say_rate(p.rate_gbit_per_s)} {say(p.link_layer)}"
+        f"port {p.port} {show(p.state)} {_format_rate(p.rate_gbit_per_s)} {show(p.link_layer)}"
         for p in device.ports
     ]
     return ", ".join(
         (
-            f"type {say(device.hca_type)}",
-            say_device(device.pci),
-            f"firmware {say(device.firmware)}",
+            f"type {show(device.hca_type)}",
+            describe_device(device.pci),
+            f"firmware {show(device.firmware)}",
             *(ports or [f"ports {UNKNOWN}"]),
         )
     )
 
 
-def _say_rate(gbit_per_s: float | None) -> str:
+def _format_rate(gbit_per_s: float | None) -> str:
     return "at unknown rate" if gbit_per_s is None else format_rate(gbit_per_s * 1e9, "bit/s")
 
 

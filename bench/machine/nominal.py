@@ -37,7 +37,7 @@ _MOST = 1e18
 
 
 class Nominal(msgspec.Struct, frozen=True, kw_only=True):
-    """What a machine file says; None where it says nothing."""
+    """What a machine file states; None where it does not."""
 
     hosts: tuple[str, ...] = ()
     links: int = 1
@@ -50,7 +50,7 @@ class Nominal(msgspec.Struct, frozen=True, kw_only=True):
     cpu_hz: float | None = None
 
     def names(self, host: str) -> bool:
-        """Return whether the file speaks of a host, by its full name or the first part of it."""
+        """Return whether the file describes a host, by its full name or the first part of it."""
         short = {name.partition(".")[0] for name in self.hosts}
         return not self.hosts or host.partition(".")[0] in short
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import msgspec
 
+from bench.machine.describe import show
 from bench.machine.sysfs import read_natural, read_word
-from bench.machine.words import say
 
 _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _ID = re.compile(r"0x([0-9a-f]{4})")
 _SPEED = re.compile(r"(\d+(?:\.\d+)?) GT/s")
 _GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6, 128.0: 7}
 _WIDTHS = frozenset({1, 2, 4, 8, 12, 16, 32})
-"""Lanes that PCIe knows; sysfs says 0, 63 or 255 where the width is unknown."""
+"""Lanes that PCIe knows; sysfs has 0, 63 or 255 where the width is unknown."""
 
 _NAME_FILES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
 _BRIDGE = "0x0604"
@@ -78,7 +78,7 @@ def read_link(folder: Path) -> PcieLink | None:
     return None if link == PcieLink() else link
 
 
-def say_link(link: PcieLink | None) -> str:
+def describe_link(link: PcieLink | None) -> str:
     """Return a link in words, such as `PCIe gen 4 x8 (could be gen 5 x16)`."""
     if link is None:
         return "PCIe unknown"
@@ -87,12 +87,12 @@ def say_link(link: PcieLink | None) -> str:
     return f"{now} (could be {best})" if link.narrow or link.slow else now
 
 
-def say_device(device: PciDevice | None) -> str:
+def describe_device(device: PciDevice | None) -> str:
     """Return a device in words: what it is, its link and its NUMA node."""
     if device is None:
         return "no PCI device"
-    name = say(device.name or device.id)
-    return f"{name}, {say_link(device.link)}, NUMA {say(device.numa_node)}"
+    name = show(device.name or device.id)
+    return f"{name}, {describe_link(device.link)}, NUMA {show(device.numa_node)}"
 
 
 def _below(now: int | None, most: int | None) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from bench.core.errors import printable
+from bench.machine.describe import UNKNOWN, Rows, show
 from bench.machine.sysfs import read_text
-from bench.machine.words import UNKNOWN, Rows, say
 
 DISTRIBUTIONS = (
     *("clusterbench", "numpy", "scipy", "numba", "llvmlite", "pandas", "matplotlib", "msgspec"),
@@ -117,7 +117,7 @@ def read_packages(names: Iterable[str] = DISTRIBUTIONS) -> dict[str, str]:
 def read_libraries(root: Path, packages: Mapping[str, str]) -> dict[str, str | None]:
     """Return installed versions of communication libraries, None where none is named.
 
-    A wheel comes before the system's copy. Which of them an MPI loads is for the MPI to say.
+    A wheel comes before the system's copy. Which of them an MPI loads only the MPI knows.
     """
     return {
         library: next((packages[wheel] for wheel in wheels if wheel in packages), None)
@@ -165,20 +165,23 @@ def software_rows(
     blas: Blas | None,
 ) -> Rows:
     """Return the facts of software for a person."""
-    known = [f"{name} {say(version)}" for name, version in libraries.items()]
+    known = [f"{name} {show(version)}" for name, version in libraries.items()]
     return [
-        ("BLAS", _say_blas(blas)),
-        ("Packages", ", ".join(f"{name} {say(version)}" for name, version in packages.items())),
+        ("BLAS", _describe_blas(blas)),
+        (
+            "Packages",
+            ", ".join(f"{name} {show(version)}" for name, version in packages.items()),
+        ),
         ("Libraries", ", ".join(known) or UNKNOWN),
-        *((f"${printable(name)}", say(value)) for name, value in environment.items()),
+        *((f"${printable(name)}", show(value)) for name, value in environment.items()),
     ]
 
 
-def _say_blas(blas: Blas | None) -> str:
+def _describe_blas(blas: Blas | None) -> str:
     if blas is None:
         return UNKNOWN
-    kernels = f"kernels for {say(blas.architecture)}"
-    return f"{say(blas.name)} {say(blas.version)}, {say(blas.threads)} threads, {kernels}"
+    kernels = f"kernels for {show(blas.architecture)}"
+    return f"{show(blas.name)} {show(blas.version)}, {show(blas.threads)} threads, {kernels}"
 
 
 def _storable(value: str) -> str:

@@ -30,7 +30,7 @@ def read_text(path: Path, limit: int = _LIMIT) -> str | None:
 
 
 def read_word(path: Path) -> str | None:
-    """Return the first line of a file, stripped; None where it is empty or says `unknown`."""
+    """Return the first line of a file, stripped; None where it is empty or reads `unknown`."""
     text = read_text(path)
     word = text.strip().split("\n", 1)[0].strip() if text else ""
     if not word or word.lower() == "unknown" or len(word) > _WORD_LIMIT or not word.isprintable():
@@ -39,7 +39,7 @@ def read_word(path: Path) -> str | None:
 
 
 def read_natural(path: Path) -> int | None:
-    """Return the number in a file; None for a negative one, by which the kernel says unknown."""
+    """Return the number in a file; None for a negative one, by which the kernel means unknown."""
     word = read_word(path)
     return int(word) if word and word.isascii() and word.isdecimal() and len(word) < 19 else None
 

@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _HOST_BRIDGE = re.compile(r"pci[0-9a-f]{4,8}:[0-9a-f]{2}")
 _GPU_VENDORS = ("0x10de", "0x1002")
 _DISPLAY = ("0x0300", "0x0302", "0x0380")
-"""PCI classes of GPUs: VGA, 3D controllers, and what AMD's accelerators say."""
+"""PCI classes of GPUs: VGA, 3D controllers, and the class of AMD's accelerators."""
 
 # PCI Express base specification, 7.7.11: Access Control Services.
 _EXTENDED = 0x100
@@ -36,7 +36,7 @@ _MOST_CAPABILITIES = 64
 
 
 class Between(msgspec.Struct, frozen=True, kw_only=True):
-    """What lies between a GPU and a network card; None where it cannot be told."""
+    """What lies between a GPU and a network card; None where it is not known."""
 
     gpu: str
     """PCI address."""

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.core.units import format_seconds
 from bench.judge.table import measured
-from bench.machine.direct_path import PathFacts, say_paths
+from bench.machine.direct_path import PathFacts, describe_paths
 from bench.machine.facts import NodeFacts, facts_table
 from bench.report.data import RunData
 from bench.report.page import Block, Code, Fold, Paragraph, Table
@@ -60,7 +60,7 @@ def _paths(run: RunData) -> tuple[tuple[str, str], ...]:
     hosts: dict[str, list[str]] = {}
     for host, told in run.meta.paths.items():
         try:
-            text = say_paths(msgspec.convert(told, PathFacts))
+            text = describe_paths(msgspec.convert(told, PathFacts))
         except msgspec.ValidationError as error:
             text = f"cannot be read: {error}"
         hosts.setdefault(text, []).append(host)

@@ -9,7 +9,7 @@ from bench.store.folder import RunMeta
 
 
 def store_facts(meta: RunMeta, nodes: dict[str, dict[str, Any]]) -> None:
-    """Add the facts of `nodes`, by host name; the first word about a host stays."""
+    """Add the facts of `nodes`, by host name; the first record of a host stays."""
     for host, facts in nodes.items():
         if host in meta.nodes:
             continue

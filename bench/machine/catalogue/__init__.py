@@ -1,4 +1,4 @@
-"""The catalogue: what vendors and standards say of links, adapters, GPUs and nodes, with sources.
+"""The catalogue: what vendors and standards state of links, adapters, GPUs and nodes, with sources.
 
 The rows are the TOML files of the folder of the same name. Every number is text with its unit and
 becomes base units here: bytes, bytes per second and direction, FLOP/s, Hz. A basis tells rates

@@ -60,7 +60,7 @@ def _sources(catalogue: Catalogue) -> Iterator[str]:
             unknown = set(row.sources) - set(catalogue.sources)
             if unknown:
                 yield f"{row.name}: no source {', '.join(sorted(unknown))}"
-            # One measurement has one author; what is said to be a fact needs two.
+            # One measurement has one author; what counts as a fact needs two.
             if len(set(row.sources)) < (1 if table is catalogue.effective else 2):
                 yield f"{row.name}: needs two sources"
     for gpu in catalogue.gpus.values():

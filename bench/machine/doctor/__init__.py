@@ -71,7 +71,7 @@ def examine(root: Path = Path("/")) -> Diagnosis:
 
 
 def diagnose(facts: NodeFacts) -> tuple[Finding, ...]:
-    """Return what the facts of a node alone say, gravest first; for nodes other than this one."""
+    """Return what the facts of a node show, gravest first; for nodes other than this one."""
     return _by_gravity([finding for check in _FACT_CHECKS for finding in check(facts)])
 
 

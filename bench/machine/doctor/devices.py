@@ -4,11 +4,11 @@ from collections import defaultdict
 
 from bench.core.errors import printable
 from bench.core.records import Finding
+from bench.machine.describe import format_count
 from bench.machine.facts import NodeFacts
 from bench.machine.gpu import GpuFacts, gpu_label
 from bench.machine.nic import NicFacts, RdmaFacts
-from bench.machine.pci import PciDevice, say_link
-from bench.machine.words import count
+from bench.machine.pci import PciDevice, describe_link
 
 _HARMLESS_REASONS = frozenset({"idle", "application clocks", "sync boost", "display clocks"})
 """An idle GPU clocks down, and the others are settings that someone chose."""
@@ -32,8 +32,8 @@ def check_gpu_software(facts: NodeFacts) -> list[Finding]:
             Finding(
                 name="no-cupy",
                 level="note",
-                text=f"{count(len(facts.gpus), 'GPU')}, but CuPy is not installed: cases in device "
-                "memory are skipped",
+                text=f"{format_count(len(facts.gpus), 'GPU')}, but CuPy is not installed: cases in "
+                "device memory are skipped",
                 advice=f"`pip install 'clusterbench[{_cupy_extra(facts.gpus)}]'`",
             )
         )
@@ -54,8 +54,8 @@ def check_gpu_links(facts: NodeFacts) -> list[Finding]:
         Finding(
             name="gpu-link-width",
             level="warning",
-            text=f"{_name_gpu(gpu)} is at {say_link(gpu.pcie)}: copies between host and GPU have "
-            f"{gpu.pcie.width_now} of {gpu.pcie.width_max} lanes",
+            text=f"{_name_gpu(gpu)} is at {describe_link(gpu.pcie)}: copies between host and GPU "
+            f"have {gpu.pcie.width_now} of {gpu.pcie.width_max} lanes",
             advice="reseat the card or the riser, and see whether the slot has the lanes; compare "
             "with a GPU in another slot",
         )
@@ -157,8 +157,8 @@ def check_nics(facts: NodeFacts) -> list[Finding]:
         Finding(
             name="nic-link",
             level="warning",
-            text=f"NIC {' / '.join(names[address])} at {address} is at {say_link(device.link)}: "
-            "the port may carry more than its slot",
+            text=f"NIC {' / '.join(names[address])} at {address} is at {describe_link(device.link)}"
+            ": the port may carry more than its slot",
             advice="see whether the slot gives the card its lanes and generation; if it should, "
             "reseat the card or the riser",
         )

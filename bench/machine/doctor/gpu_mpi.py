@@ -14,17 +14,17 @@ SETTINGS = {
     "OMPI_MCA_opal_common_ucx_tls": "any",
     "OMPI_MCA_opal_common_ucx_devices": "any",
 }
-"""What Open MPI is told, so that it takes UCX also where there is no InfiniBand."""
+"""Settings of Open MPI, so that it takes UCX also where there is no InfiniBand."""
 _WHEELS = ("libucx-cu13", "libucx-cu12")
 
 
 def check_gpu_mpi(
     facts: NodeFacts, mpi: MpiInstall | None, wheel: Path | None, environ: Mapping[str, str]
 ) -> list[Finding]:
-    """Say what is there and what is missing for device buffers through MPI.
+    """Return a note of what is there and what is missing for device buffers through MPI.
 
-    Nothing is said where there is neither a GPU nor a wheel of UCX, nor where the MPI is another:
-    the site's own knows its GPUs or does not, which `ompi_info` and its manual tell.
+    None where there is neither a GPU nor a wheel of UCX, nor where the MPI is another:
+    the site's own knows its GPUs or does not, by `ompi_info` and its manual.
 
     Args:
         wheel: folder of the libraries of a libucx wheel.

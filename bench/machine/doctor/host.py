@@ -7,9 +7,9 @@ from pathlib import Path
 from bench.core.errors import printable
 from bench.core.records import Finding
 from bench.core.units import format_bytes, parse_bytes
+from bench.machine.describe import format_count, format_memory
 from bench.machine.facts import NodeFacts
 from bench.machine.sysfs import read_text
-from bench.machine.words import count, say_memory
 
 _LITTLE_MEMORY = parse_bytes("2 GiB")
 _SMALL_SHM = parse_bytes("64 MiB")
@@ -61,8 +61,8 @@ def check_affinity(facts: NodeFacts) -> list[Finding]:
             name="affinity",
             level="warning",
             text=f"this process may run on {cpu.usable} of the machine's "
-            f"{count(cpu.logical, 'logical CPU')} ({cpu.usable_list}): ranks crowd there, and the "
-            "machine's peak is out of reach",
+            f"{format_count(cpu.logical, 'logical CPU')} ({cpu.usable_list}): ranks crowd there, "
+            "and the machine's peak is out of reach",
             advice="start from a shell without taskset or cpuset, or allocate the whole node",
         )
     ]
@@ -78,8 +78,8 @@ def check_quota(facts: NodeFacts) -> list[Finding]:
             name="cpu-quota",
             level="warning",
             text=f"a cgroup grants CPU time for {cpu.quota_cores:.3g} of "
-            f"{count(cpu.usable, 'logical CPU')}: ranks that use it up stand still until the next "
-            "period, up to 0.1 s later",
+            f"{format_count(cpu.usable, 'logical CPU')}: ranks that use it up stand still until "
+            "the next period, up to 0.1 s later",
             advice="lift the limit (`docker run --cpus`, the pod's CPU limit), or pin the "
             "container to whole cores instead",
         )
@@ -120,8 +120,8 @@ def check_smt(facts: NodeFacts) -> list[Finding]:
         Finding(
             name="smt",
             level="note",
-            text=f"SMT is on ({cpu.logical} logical CPUs on {count(cpu.cores, 'core')}): two ranks "
-            "on one core share its units",
+            text=f"SMT is on ({cpu.logical} logical CPUs on {format_count(cpu.cores, 'core')}): "
+            "two ranks on one core share its units",
             advice="bind ranks to cores, not to hardware threads",
         )
     ]
@@ -136,8 +136,8 @@ def check_load(facts: NodeFacts, load: float | None) -> list[Finding]:
         Finding(
             name="load",
             level="warning",
-            text=f"load average {load:.1f} on {count(cores, 'core')}: more work than cores, and "
-            "ranks queue behind it",
+            text=f"load average {load:.1f} on {format_count(cores, 'core')}: more work than cores, "
+            "and ranks queue behind it",
             advice="wait until it falls, or measure on a machine that is free",
         )
     ]
@@ -174,7 +174,7 @@ def check_memory(facts: NodeFacts) -> list[Finding]:
         Finding(
             name="little-memory",
             level="warning",
-            text=f"{say_memory(min(sizes))} of memory to use: large messages and matrices swap, "
+            text=f"{format_memory(min(sizes))} of memory to use: large messages and matrices swap, "
             "or the kernel kills a rank",
             advice=f"free memory, at least {format_bytes(_LITTLE_MEMORY)}, or leave out the "
             "largest sizes",
@@ -190,8 +190,8 @@ def check_shm(available: int | None) -> list[Finding]:
         Finding(
             name="small-shm",
             level="warning",
-            text=f"{say_memory(available)} free in /dev/shm: MPI keeps the messages between ranks "
-            "of one node there, and fails or takes a slower path without it",
+            text=f"{format_memory(available)} free in /dev/shm: MPI keeps the messages between "
+            "ranks of one node there, and fails or takes a slower path without it",
             advice="in a container `--shm-size=1g` or `--ipc=host`; else remove what fills it",
         )
     ]

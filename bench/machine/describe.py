@@ -1,4 +1,4 @@
-"""Words of the table of facts: labels and values for a person, where unknown is said."""
+"""Facts as text for a person: labels and values, and `unknown` where one is missing."""
 
 from bench.core.errors import printable
 from bench.core.units import format_bytes, parse_bytes
@@ -12,12 +12,12 @@ _GIB = parse_bytes("1 GiB")
 _MIB = parse_bytes("1 MiB")
 
 
-def say(value: object, unit: str = "") -> str:
+def show(value: object, unit: str = "") -> str:
     """Return a fact as text with its unit, escaped; `unknown` where it is missing."""
     return UNKNOWN if value is None else f"{printable(value)}{unit}"
 
 
-def say_memory(size: int | None) -> str:
+def format_memory(size: int | None) -> str:
     """Return a memory size to the GiB, or to the MiB below 8 GiB: no one reads it to the page."""
     if size is None:
         return UNKNOWN
@@ -25,6 +25,6 @@ def say_memory(size: int | None) -> str:
     return format_bytes(round(size / step) * step)
 
 
-def count(number: int | None, noun: str) -> str:
+def format_count(number: int | None, noun: str) -> str:
     """Return `1 core`, `2 cores` or `unknown cores`."""
-    return f"{say(number)} {noun}{'' if number == 1 else 's'}"
+    return f"{show(number)} {noun}{'' if number == 1 else 's'}"
