@@ -4,7 +4,7 @@ from typing import NamedTuple, Protocol
 
 
 class VerbsError(Exception):
-    """A program that measures verbs did not run, or said nothing that can be believed."""
+    """A program that measures verbs did not run, or printed nothing that can be believed."""
 
 
 class VerbsServer(Protocol):
@@ -35,7 +35,7 @@ class Verbs(Protocol):
     def lacks(self, asked: VerbsTest) -> str | None:
         """Return what a test needs that is not here, or None."""
 
-    def said_device(self, asked: VerbsTest) -> str:
+    def device_text(self, asked: VerbsTest) -> str:
         """Return the device that is taken, and its port."""
 
     def serve(self, asked: VerbsTest, messages: int) -> VerbsServer:

@@ -107,7 +107,7 @@ class Perftest:
         process = self._start(self._tokens(asked, messages, number, where))
         return parse_result(process.finish(), asked.nbytes, messages)
 
-    def said_device(self, asked: VerbsTest) -> str:
+    def device_text(self, asked: VerbsTest) -> str:
         """Return the device and its port as a row tells them."""
         chosen = self._choose(asked.nic)
         return "" if chosen is None else f"{chosen.device}:{chosen.port}"
