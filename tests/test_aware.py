@@ -19,7 +19,7 @@ from bench.core.records import Case, Status
 from bench.machine.aware import Maker, MpiStack, judge_stack, read_stack
 from bench.machine.mpi import find_mpi
 from bench.measure import MEASUREMENTS
-from bench.measure.handed import hands_device, refuse_device
+from bench.measure.device_addresses import hands_device, refuse_device
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_suite
 from bench.rank.context import open_context

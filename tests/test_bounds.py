@@ -21,8 +21,8 @@ from bench.measure import MEASUREMENTS
 from bench.plan.plan import Plan, expand, make_plan
 from bench.plan.suite import Block, load_suite, override_ranks, suite_names
 from bench.predict.bounds import add_bound, bound_again, foresee
-from bench.predict.bounds.known import Hardware, Unbounded
-from bench.predict.bounds.question import NONE, Bound, Seats
+from bench.predict.bounds.bound import NONE, Bound, Seats
+from bench.predict.bounds.hardware import Hardware, Unbounded
 from bench.predict.bounds.rules import RULES, find_bound
 from bench.run.resume import predict_rest
 from bench.store.folder import PREDICTIONS_FILE, csv_header, csv_lines, csv_text

@@ -10,12 +10,12 @@ from meeting import Loops, Meeting, Rank
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.contracts import Checked, Context, TellsApart
+from bench.contracts import Checked, ComparesRanks, Context
 from bench.core.records import Axis, Case, Row, Status, Work, parse_params
 from bench.core.schedule import Code
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import DTYPES
-from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, Kind
+from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, CollectiveKind
 from bench.measure.collectives import CALLS
 from bench.measure.rates import bus_factor, busbw_gbytes_per_s, gbytes_per_s
 from bench.plan.plan import expand
@@ -227,10 +227,10 @@ def test_the_row_tells_which_metric_it_is_and_of_how_many_calls(context: Context
 def test_how_far_apart_ranks_end_is_told_of_single_calls_of_one_root() -> None:
     def told(name: str, **axes: Axis) -> dict[str, Axis]:
         measurement, case = MEASUREMENTS[name], coll_case(name, 3, **axes)
-        assert isinstance(measurement, TellsApart)
+        assert isinstance(measurement, ComparesRanks)
         assert list(measurement.timekeepers(case)) == [0, 1, 2]
         samples = {0: np.array([1e-6, 2e-6, 9e-6]), 1: np.full(3, 2e-6), 2: np.full(3, 4e-6)}
-        return measurement.tell(case, samples)
+        return measurement.compare_ranks(case, samples)
 
     assert told("broadcast") == {"exit_skew_s": 3e-6}
     assert told("barrier") == {"exit_skew_s": 3e-6}
@@ -407,7 +407,7 @@ def test_a_rank_left_out_is_seen_by_all(name: str, context: Context) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.joined], ids=lambda k: k.name)
-def test_no_two_ranks_give_the_same_single_byte(kind: Kind) -> None:
+def test_no_two_ranks_give_the_same_single_byte(kind: CollectiveKind) -> None:
     wanted = Blocks(kind, 0, 16, 1).wanted(0, 1)
     assert wanted is not None
     assert len(set(wanted.tolist())) == 16

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.predict.model.composed.algorithms import CANDIDATES
 from bench.predict.model.composed.exchange import UNKNOWN, compose, compose_library
 from bench.predict.model.composed.fabric import Fabric
-from bench.predict.model.composed.path import Path, Point, alarms, fit_path
+from bench.predict.model.composed.path import MessagePath, SendersPoint, alarms, fit_path
 from bench.predict.model.datasheet.collectives import Cluster, bound, hierarchical, naive, ring
 
 ALPHA_S, OWN, SHARED, INSIDE = 20e-6, 4e7, 5e7, 5e9
@@ -19,7 +19,9 @@ ALL_REDUCES = (*CANDIDATES["allreduce"], "naive", "naive-at-once")
 LAYOUTS = [(0, 0), (0, 1), (0, 0, 0, 1, 1, 1), (0, 0, 1, 1, 2, 2, 3, 3), (0, 1, 0, 1), (0, 1, 2)]
 
 
-def path(alpha_s: float, own: float, shared: float, sigma: float = 0.0, seed: int = 0) -> Path:
+def path(
+    alpha_s: float, own: float, shared: float, sigma: float = 0.0, seed: int = 0
+) -> MessagePath:
     """Fit a path on messages of a known truth, with relative noise."""
     random = np.random.default_rng(seed)
 
@@ -28,7 +30,7 @@ def path(alpha_s: float, own: float, shared: float, sigma: float = 0.0, seed: in
 
     alone = [noisy(alpha_s + size / own) for size in SIZES]
     together = alpha_s + 3 * 2**20 / min(shared, 3 * own)
-    return fit_path(SIZES, alone, Point(3, 2**20, noisy(together)))
+    return fit_path(SIZES, alone, SendersPoint(3, 2**20, noisy(together)))
 
 
 def fabric(nodes: tuple[int, ...], alpha_s: float = ALPHA_S, shared: float = OWN) -> Fabric:
@@ -69,7 +71,7 @@ def test_first_bytes_that_pass_at_once_do_not_tilt_the_rate():
     burst = 11_000.0
     seconds = [ALPHA_S + max(size / INSIDE, (size - burst) / OWN) for size in SIZES]
     together = ALPHA_S + (3 * 2**20 - burst) / OWN
-    fitted = fit_path(SIZES, seconds, Point(3, 2**20, together))
+    fitted = fit_path(SIZES, seconds, SendersPoint(3, 2**20, together))
     assert fitted.own_rate == pytest.approx(OWN, rel=0.002)
     assert fitted.seconds(2**19, 2) == pytest.approx((2 * 2**19 - burst) / OWN, rel=0.01)
     assert any("no latency above 0" in alarm for alarm in alarms(fitted))
@@ -88,7 +90,7 @@ def test_flat_messages_give_no_rate():
 def test_a_group_faster_than_one_message_is_refused():
     seconds = [1e-3 + size / OWN for size in SIZES]
     with pytest.raises(ValueError, match="less than the latency of one"):
-        fit_path(SIZES, seconds, Point(3, 1024.0, 1e-4))
+        fit_path(SIZES, seconds, SendersPoint(3, 1024.0, 1e-4))
 
 
 def test_what_no_link_can_be_is_an_alarm():

@@ -24,8 +24,7 @@ from trees import (
 
 from bench.core.events import Counter
 from bench.judge.path import nccl, ucx
-from bench.judge.path.verdict import Clues, Level, judge
-from bench.judge.path.verdict import Path as Seen
+from bench.judge.path.verdict import Clues, Level, ObservedPath, judge
 from bench.machine.direct_path import describe_paths, gather_paths
 from bench.machine.gpu import GpuFacts
 from bench.machine.mpi import find_mpi
@@ -438,7 +437,7 @@ TRUTHS = [
 @pytest.mark.parametrize(("clues", "path", "level", "words"), TRUTHS)
 def test_the_verdict_is_this(clues, path, level, words):
     verdict = judge(Clues(**clues))
-    assert (verdict.path, verdict.level) == (Seen(path), Level(level))
+    assert (verdict.path, verdict.level) == (ObservedPath(path), Level(level))
     assert words in verdict.reason
 
 
@@ -470,7 +469,7 @@ ANY_CLUES = st.builds(
 def test_direct_is_never_said_below_e3_nor_of_what_is_no_gpu_or_was_copied(clues):
     verdict = judge(clues)
     assert verdict.reason
-    if verdict.path is Seen.DIRECT:
+    if verdict.path is ObservedPath.DIRECT:
         assert verdict.level >= Level.E3
         assert clues.memory == "device"
         assert clues.asked == "direct"

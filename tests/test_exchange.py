@@ -18,8 +18,8 @@ from bench.core.schedule import Code, Schedule, Steps
 from bench.measure import MEASUREMENTS
 from bench.measure.exchange import one_bit
 from bench.measure.exchange.gradient import MOST_RANKS, NOWHERE, STRATEGIES, choose
-from bench.measure.exchange.parts import Place, exact_sum, terms
-from bench.measure.exchange.traffic import Traffic, count_traffic
+from bench.measure.exchange.parts import RankOnNode, exact_sum, terms
+from bench.measure.exchange.traffic import LinkTraffic, count_traffic
 from bench.predict.model.datasheet.collectives import Cluster, hierarchical, naive, ring
 from bench.rank.context import open_context
 from bench.rank.world import SoloWorld
@@ -100,8 +100,8 @@ def test_the_largest_sum_is_exact_in_single_precision() -> None:
 # What crosses links.
 
 
-def traffic(strategy: str, posting: str, nodes: int, per_node: int, count: int) -> Traffic:
-    def steps_of(place: Place) -> Steps:
+def traffic(strategy: str, posting: str, nodes: int, per_node: int, count: int) -> LinkTraffic:
+    def steps_of(place: RankOnNode) -> Steps:
         schedule = Schedule()
         choose(strategy, posting, place, count).write(schedule, place, NOWHERE, count)
         return schedule.cut()
@@ -114,18 +114,18 @@ def traffic(strategy: str, posting: str, nodes: int, per_node: int, count: int) 
     ("strategy", "posting", "nodes", "expected"),
     [
         # g^2 (n - 1) m through a NIC; (p - 1) m by a rank; p (p - 1) messages.
-        ("naive", "rounds", 2, Traffic(36_000_000, 20_000_000, 30)),
-        ("naive", "at-once", 2, Traffic(36_000_000, 20_000_000, 30)),
-        ("naive", "rounds", 4, Traffic(108_000_000, 44_000_000, 132)),
+        ("naive", "rounds", 2, LinkTraffic(36_000_000, 20_000_000, 30)),
+        ("naive", "at-once", 2, LinkTraffic(36_000_000, 20_000_000, 30)),
+        ("naive", "rounds", 4, LinkTraffic(108_000_000, 44_000_000, 132)),
         # 2 (p - 1) / p m, by every rank and through every link of the ring.
-        ("ring", "rounds", 2, Traffic(6_666_668, 6_666_668, 60)),
+        ("ring", "rounds", 2, LinkTraffic(6_666_668, 6_666_668, 60)),
         # 2 (n - 1) / n m through a NIC.
-        ("hierarchical", "rounds", 2, Traffic(4_000_000, 6_666_668, 36)),
-        ("hierarchical", "rounds", 4, Traffic(6_000_000, 7_333_336, 120)),
+        ("hierarchical", "rounds", 2, LinkTraffic(4_000_000, 6_666_668, 36)),
+        ("hierarchical", "rounds", 4, LinkTraffic(6_000_000, 7_333_336, 120)),
     ],
 )
 def test_bytes_on_the_busiest_link_are_those_of_the_formula(
-    strategy: str, posting: str, nodes: int, expected: Traffic
+    strategy: str, posting: str, nodes: int, expected: LinkTraffic
 ) -> None:
     """4 MB on nodes of three; parts are equal within a number."""
     found = traffic(strategy, posting, nodes, 3, 1_000_000)

@@ -160,7 +160,7 @@ def test_no_ends_are_both_fair_and_in_turn(pairs: int, random: Any) -> None:
 def test_each_pair_is_told_of_and_the_slowest_is_the_least_rate() -> None:
     case = make_case("multi_pair", pairs=3, bytes=1_000_000)
     samples = {rank: np.full(6, 1e-3 * (rank + 1)) for rank in range(3)}
-    told = measurement_of("multi_pair").tell(case, samples)
+    told = measurement_of("multi_pair").compare_ranks(case, samples)
     assert told["pair_max_gbytes_per_s"] == 1.0
     assert told["pair_median_gbytes_per_s"] == 0.5
     assert told["pair_min_gbytes_per_s"] == 0.3333
@@ -169,7 +169,9 @@ def test_each_pair_is_told_of_and_the_slowest_is_the_least_rate() -> None:
 
 
 def test_one_pair_alone_completes_neither_fairly_nor_in_turn() -> None:
-    told = measurement_of("multi_pair").tell(make_case("multi_pair"), {0: np.full(6, 1e-3)})
+    told = measurement_of("multi_pair").compare_ranks(
+        make_case("multi_pair"), {0: np.full(6, 1e-3)}
+    )
     assert "completion" not in told
 
 
@@ -185,7 +187,7 @@ def test_a_ring_names_its_slowest_route() -> None:
         if case.axes["distance"] == 3
     )
     samples = {rank: np.full(6, 1e-3 if rank != 1 else 4e-3) for rank in range(4)}
-    assert measurement_of("ring_shift").tell(case, samples)["slowest_route"] == "2-1"
+    assert measurement_of("ring_shift").compare_ranks(case, samples)["slowest_route"] == "2-1"
 
 
 # Rounds of disjoint pairs.

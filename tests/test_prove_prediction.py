@@ -7,8 +7,8 @@ import pytest
 
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_suite
-from bench.predict.compose import Fitted, Kind, Messages
-from bench.predict.model.composed.path import Point, fit_path
+from bench.predict.compose import Fitted, MessageKind, Messages
+from bench.predict.model.composed.path import SendersPoint, fit_path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 lab = pytest.importorskip("provekit.lab")
@@ -17,9 +17,9 @@ RATE = 12e6
 LINK = fit_path(
     [float(size) for size in lab.SIZES],
     [1e-4 + size / RATE for size in lab.SIZES],
-    Point(lab.SENDERS, lab.SENDERS_BYTES, 1e-4 + lab.SENDERS * lab.SENDERS_BYTES / RATE),
+    SendersPoint(lab.SENDERS, lab.SENDERS_BYTES, 1e-4 + lab.SENDERS * lab.SENDERS_BYTES / RATE),
 )
-KINDS = (Kind(False), Kind(True), Kind(True, lab.WINDOW))
+KINDS = (MessageKind(False), MessageKind(True), MessageKind(True, lab.WINDOW))
 CASES = list(
     lab.predict_cases(
         Messages({kind: Fitted(LINK, frozenset({"latency"})) for kind in KINDS}, {}), RATE

@@ -12,7 +12,7 @@ from bench.judge.baseline import log_log, straight_line
 from bench.judge.noise import aggregate
 from bench.judge.score import Score, score, score_text
 from bench.judge.statistics import BETWEEN, WITHIN
-from bench.judge.strata import Place, held_out_by, size_class
+from bench.judge.strata import SplitKey, held_out_by, size_class
 from bench.judge.table import load, load_samples
 from bench.store.folder import (
     PREDICTIONS_FILE,
@@ -107,12 +107,20 @@ def test_strata_have_one_voice_each(tmp_path):
 @pytest.mark.parametrize(
     ("case", "fitted_on", "split"),
     [
-        (Place("latency", 1, 2), [Place("latency", 1, 2)], "size"),
-        (Place("multi", 2, 6, 3), [Place("multi", 2, 6, 1), Place("multi", 2, 6, 6)], "senders"),
-        (Place("allreduce", 2, 2), [Place("latency", 2, 2)], "operation"),
-        (Place("allreduce", 2, 6), [Place("latency", 2, 2)], "rank count"),
-        (Place("allreduce", 4, 6), [Place("latency", 2, 2), Place("latency", 1, 6)], "node count"),
-        (Place("allreduce"), [], "operation"),
+        (SplitKey("latency", 1, 2), [SplitKey("latency", 1, 2)], "size"),
+        (
+            SplitKey("multi", 2, 6, 3),
+            [SplitKey("multi", 2, 6, 1), SplitKey("multi", 2, 6, 6)],
+            "senders",
+        ),
+        (SplitKey("allreduce", 2, 2), [SplitKey("latency", 2, 2)], "operation"),
+        (SplitKey("allreduce", 2, 6), [SplitKey("latency", 2, 2)], "rank count"),
+        (
+            SplitKey("allreduce", 4, 6),
+            [SplitKey("latency", 2, 2), SplitKey("latency", 1, 6)],
+            "node count",
+        ),
+        (SplitKey("allreduce"), [], "operation"),
     ],
 )
 def test_a_case_is_held_out_by_the_hardest_thing_it_differs_in(case, fitted_on, split):

@@ -13,7 +13,7 @@ from bench.core.errors import RequestError
 from bench.core.units import parse_bytes, parse_rate, parse_seconds
 
 if TYPE_CHECKING:
-    from bench.predict.answer import Prediction
+    from bench.predict.answer import Answer
     from bench.predict.model.datasheet.collectives import Cluster
 
     _ParamType = click.ParamType[Any]
@@ -297,7 +297,7 @@ def _cluster(
     return Cluster(nodes, gpus or 1, network or float("inf"), intra, latency_s)
 
 
-def _show(prediction: "Prediction", as_json: bool) -> None:
+def _show(prediction: "Answer", as_json: bool) -> None:
     if as_json:
         import json
 

@@ -33,11 +33,11 @@ from bench.contracts.measurement import (
     Checked,
     Clock,
     Communicator,
+    ComparesRanks,
     Context,
     Measurement,
     Operation,
     Sleeps,
-    TellsApart,
     UnpreparedError,
 )
 from bench.contracts.memory import Buffer, CopyQueue, Memories, Memory
@@ -51,6 +51,7 @@ __all__ = [
     "Checked",
     "Clock",
     "Communicator",
+    "ComparesRanks",
     "Context",
     "CopiesAtOnce",
     "CopyQueue",
@@ -75,7 +76,6 @@ __all__ = [
     "Seconds",
     "Sleeps",
     "TakesDevice",
-    "TellsApart",
     "TimedCopies",
     "Transfer",
     "UnpreparedError",

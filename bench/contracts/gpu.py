@@ -101,7 +101,7 @@ class KnowsSlot(Protocol):
 
 @runtime_checkable
 class NamesGpus(Protocol):
-    """An operation that says which GPUs it uses; of others it is the rank's own."""
+    """An operation that names the GPUs it uses; of others it is the rank's own."""
 
     @property
     def gpus(self) -> tuple[str, ...]:
@@ -180,4 +180,4 @@ class GpuLibrary(Protocol):
 
     @property
     def facts(self) -> dict[str, Axis]:
-        """What a row tells of it in `params`, once it is open."""
+        """What a row's `params` hold of it, once it is open."""

@@ -22,7 +22,7 @@ def one_sample() -> Seconds:
 
 
 class Peer(NamedTuple):
-    """The other rank of a pair, and who speaks first."""
+    """The other rank of a pair, and who sends first."""
 
     rank: int
     leads: bool
@@ -32,7 +32,7 @@ class FollowsSteps(Protocol):
     """A timing layer that follows schedules."""
 
     name: str
-    """What `timing_layer` says."""
+    """What `timing_layer` holds."""
 
     @property
     def overhead_s(self) -> float | None:

@@ -39,7 +39,7 @@ class Communicator(Protocol):
 
 
 class UnpreparedError(Exception):
-    """A case cannot be prepared, on any of its ranks; the message says why."""
+    """A case cannot be prepared, on any of its ranks; the message gives the reason."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ class Context(msgspec.Struct, frozen=True):
         """Return the loops over MPI calls.
 
         Raises:
-            RuntimeError: where there is no MPI; a benchmark that needs it says so in `unsupported`.
+            RuntimeError: where there is no MPI; `unsupported` of a benchmark refuses first.
         """
         if self.message_loops is None:
             raise RuntimeError("a case that needs MPI was prepared without it")
@@ -172,11 +172,11 @@ class Measurement(Protocol):
 
 
 @runtime_checkable
-class TellsApart(Protocol):
-    """A measurement whose ranks differ in what they do, so that it matters who says what."""
+class ComparesRanks(Protocol):
+    """A measurement whose ranks differ in what they do, so that it matters whose times count."""
 
     def timekeepers(self, case: Case) -> Collection[int]:
-        """Return the ranks whose times count, rank 0 among them; the others are not heard."""
+        """Return the ranks whose times count, rank 0 among them; the others are left out."""
 
-    def tell(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
+    def compare_ranks(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
         """Return facts for the row's `params` that follow from the samples of those ranks."""

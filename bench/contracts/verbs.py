@@ -4,7 +4,7 @@ from typing import NamedTuple, Protocol
 
 
 class VerbsError(Exception):
-    """A program that measures verbs did not run, or said nothing that can be believed."""
+    """A program that measures verbs did not run, or printed nothing that can be believed."""
 
 
 class VerbsServer(Protocol):

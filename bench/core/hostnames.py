@@ -17,8 +17,7 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", re.ASCII
 _TERM = re.compile(r"(?:[A-Za-z0-9._-]|\[[0-9,-]+\])+", re.ASCII)
 _RANGES = re.compile(r"\[([0-9,-]+)\]", re.ASCII)
 _RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
-_COMMA = re.compile(r",(?![^\[\]]*\])")
-"""A comma between terms, not one inside brackets."""
+_TOKEN = re.compile(r"\[[^\]]*\]?|,|[^,\[]+")
 _SLOTS = re.compile(r"(?::\d{1,6}|\s+(?:max_)?slots\s*=\s*\d{1,6})*\s*", re.ASCII)
 _MOST_HOSTS = 100_000
 
@@ -29,13 +28,24 @@ def parse_hosts(text: str) -> tuple[str, ...]:
     Raises:
         RequestError: where a name is no host name, or stands there twice.
     """
-    names = _expand((term.strip() for term in _COMMA.split(text)), "--hosts")
+    names = _expand(_split_terms(text), "--hosts")
     seen: set[str] = set()
     for name in names:
         if name in seen:
             raise RequestError(f"--hosts: {name} stands there twice; name each host once")
         seen.add(name)
     return tuple(names)
+
+
+def _split_terms(text: str) -> list[str]:
+    """Return what stands between commas, those inside brackets aside."""
+    terms = [""]
+    for token in _TOKEN.findall(text):
+        if token == ",":
+            terms.append("")
+        else:
+            terms[-1] += token
+    return [term.strip() for term in terms]
 
 
 def read_hostfile(path: Path) -> tuple[str, ...]:

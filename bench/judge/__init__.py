@@ -1,1 +1,1 @@
-"""What a finished run says: its rows as a table, their statistics, its predictions scored."""
+"""What a finished run shows: its rows as a table, their statistics, its predictions scored."""

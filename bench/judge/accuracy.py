@@ -15,7 +15,7 @@ from bench.judge.statistics import wilson_bounds
 
 
 class Miss(NamedTuple):
-    """A prediction that counts, what was measured, and what naive predictors would have said."""
+    """A prediction that counts, what was measured, and what naive predictors would give."""
 
     case: str
     launch: int

@@ -28,7 +28,7 @@ class Headline(msgspec.Struct, frozen=True):
     error: float | None
     """Predicted / measured - 1; None where the case was not predicted."""
     calibration: bool
-    """True where the case served to calibrate the model, so that its error would say nothing."""
+    """True where the case served to calibrate the model, so that its error would mean nothing."""
 
     @property
     def text(self) -> str:

@@ -12,7 +12,7 @@ from bench.core.errors import printable
 from bench.core.records import Prediction, Stage, parse_params
 from bench.judge.accuracy import Miss
 from bench.judge.baseline import BASELINES
-from bench.judge.strata import Place, held_out_by, size_class
+from bench.judge.strata import SplitKey, held_out_by, size_class
 from bench.judge.table import measured
 from bench.store.folder import RunFolder
 
@@ -61,7 +61,7 @@ class Pair(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """The target cases of a run, sorted by what can be said of their predictions."""
+    """The target cases of a run, sorted by what is known of their predictions."""
 
     pairs: tuple[Pair, ...]
     refused: tuple[Refused, ...]
@@ -166,11 +166,11 @@ def _pair(line: Line, prediction: Prediction, curves: "_Curves", bound_s: float 
     )
 
 
-def _whereabouts(line: Line) -> Place:
+def _whereabouts(line: Line) -> SplitKey:
     nodes, ranks, pairs = (
         None if math.isnan(line[name]) else int(line[name]) for name in ("nodes", "ranks", "pairs")
     )
-    return Place(line["benchmark"], nodes, ranks, pairs)
+    return SplitKey(line["benchmark"], nodes, ranks, pairs)
 
 
 class _Curves:
@@ -183,12 +183,12 @@ class _Curves:
         self._seconds = usable.groupby("case")["t_median_s"].median().to_dict()
         self._whereabouts = {line["case"]: _whereabouts(line) for line in lines}
 
-    def places(self, cases: Sequence[str]) -> Iterator[Place]:
+    def places(self, cases: Sequence[str]) -> Iterator[SplitKey]:
         """Yield what those of the cases are that were measured."""
         return (self._whereabouts[case] for case in cases if case in self._whereabouts)
 
     def predict(self, line: Line, calibration_cases: Sequence[str]) -> dict[str, float]:
-        """Return what each baseline says, nothing where its curve has fewer than two cases."""
+        """Return what each baseline predicts, nothing where its curve has fewer than two cases."""
         points: dict[float, float] = {}
         for case in calibration_cases:
             series, size = self._place.get(case, (None, math.nan))

@@ -61,7 +61,7 @@ def _within(table: pd.DataFrame, samples: pd.DataFrame) -> dict[Key, float]:
 
 
 def aggregate(table: pd.DataFrame, samples: pd.DataFrame) -> dict[Key, list[float]]:
-    """Return the seconds of each sample, in order, aggregated over ranks as the row says.
+    """Return the seconds of each sample, in order, aggregated over ranks as in the row.
 
     `rank_agg` is `max` (per sample the slowest rank) or `rank0`.
     """

@@ -26,7 +26,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
     `t_s` is the median over launches of the medians of launches, `t_low_s` and `t_high_s` its
     95 % order-statistics interval: over launches from six launches on, within the launch where
-    there is one launch alone, else missing. `interval` says which. `launches` counts them.
+    there is one launch alone, else missing. `interval` names which. `launches` counts them.
     Predictions and bounds are medians over launches; rates belong to `t_s`.
     """
     lines = measured(table)

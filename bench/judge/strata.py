@@ -1,4 +1,4 @@
-"""Groups that a score is told by: size class and operation, and what was held out.
+"""Groups that a score is reported by: size class and operation, and what was held out.
 
 Cheap large messages must not hide the middle, so the headline is the median over strata, each with
 one voice. What a case was held out by is how it differs from every case that its prediction was
@@ -12,14 +12,14 @@ import msgspec
 KIB, MIB = 2**10, 2**20
 
 
-class Place(msgspec.Struct, frozen=True):
+class SplitKey(msgspec.Struct, frozen=True):
     """What a case is, as far as splits go."""
 
     benchmark: str
     nodes: int | None = None
     ranks: int | None = None
     pairs: int | None = None
-    """Senders at once, where the benchmark says so."""
+    """Senders at once, where the benchmark has them."""
 
 
 def size_class(nbytes: float) -> str:
@@ -29,7 +29,7 @@ def size_class(nbytes: float) -> str:
     return "64 KiB to 16 MiB" if nbytes <= 16 * MIB else "above 16 MiB"
 
 
-def held_out_by(case: Place, fitted_on: Iterable[Place]) -> str:
+def held_out_by(case: SplitKey, fitted_on: Iterable[SplitKey]) -> str:
     """Return what no case of those that a prediction was fitted on shares with this one.
 
     The hardest of: node count, rank count, operation, senders at once; else its size.

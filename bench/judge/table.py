@@ -1,7 +1,7 @@
 """One table of a run: a line per case and launch, with what was predicted, planned and missing.
 
 Numbers are float64 with NaN where nothing was measured; texts are None there. Everything that
-tells one curve of a benchmark from another is in `series`, so that no figure and no fit joins
+distinguishes the curves of a benchmark is in `series`, so that no figure and no fit joins
 cases that differ in more than their size.
 """
 
@@ -75,7 +75,7 @@ PARAM = "param_"
 """Prefix of the columns that hold the pairs of `params`."""
 
 _SERIES_COLUMNS = ("dtype", "k", "n", "src_memory", "dst_memory", "path", "direction", "algorithm")
-"""What tells curves apart where the plan does not know the case."""
+"""What distinguishes curves where the plan does not know the case."""
 _ALWAYS_NAMED = ("kernel", "dtype")
 """Axes that belong to a case's name even where they do not vary."""
 _MEMORY = ("memory", "dst_memory")
@@ -89,7 +89,7 @@ _NUMERIC = {field.name for field in msgspec.structs.fields(Row) if field.type in
     "path_ratio",
 }
 
-_SPEAKING = ("mode", "path", "strategy", "split", "posting", "pattern")
+_PLAIN_VALUES = ("mode", "path", "strategy", "split", "posting", "pattern")
 """Axes whose values need no name beside them."""
 
 _PAIR = ("src_rank", "dst_rank")
@@ -110,7 +110,7 @@ def load(run: RunFolder) -> pd.DataFrame:
     Control runs are left out: they are there for the evidence of a path, and no results.
 
     Columns are those of `results.csv`, then `stage`, `series`, `size` (the bytes, batch or, of a
-    barrier, ranks that the suite asked for), `label` (what tells the series apart), `name` (for
+    barrier, ranks that the suite asked for), `label` (what distinguishes the series), `name` (for
     people), the prediction (`predicted_s`, `low_s`, `high_s`, `tier`, `formula`,
     `calibration_cases`, `frozen_at`), the evidence of its path (`path_observed`, `path_level`,
     `path_reason`, `path_ratio`) and one `param_` column for each axis in `params`. Times are
@@ -157,7 +157,7 @@ def is_oversubscribed(table: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def is_standin(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Return which lines are of host memory used as a device's; they say nothing of any GPU."""
+    """Return which lines are of host memory used as a device's; they are no measure of any GPU."""
     return (table[["src_memory", "dst_memory"]] == "standin").any(axis=1)
 
 
@@ -268,11 +268,11 @@ def _label(axes: Mapping[str, Axis], varying: set[str], record: Record) -> str |
     shape = [f"{axes['k']} x {axes['n']}"] if {"k", "n"} <= axes.keys() else []
     named = [str(axes[axis]) for axis in _ALWAYS_NAMED if axis in axes]
     elsewhere = {axis for axis in _MEMORY if axes.get(axis, "host") != "host"}
-    told = {"k", "n", *_ALWAYS_NAMED, *_PAIR, *_MEMORY, *_GPUS}
-    others = sorted(varying - told - ({"pattern"} if {*_GPUS} & axes.keys() else set()))
+    named_so_far = {"k", "n", *_ALWAYS_NAMED, *_PAIR, *_MEMORY, *_GPUS}
+    others = sorted(varying - named_so_far - ({"pattern"} if {*_GPUS} & axes.keys() else set()))
     named += [_memory_name(axes)] if elsewhere or varying & {*_MEMORY} & axes.keys() else []
     named += [
-        str(axes[axis]) if axis in _SPEAKING else f"{axis} {axes[axis]}"
+        str(axes[axis]) if axis in _PLAIN_VALUES else f"{axis} {axes[axis]}"
         for axis in others
         if axis in axes
     ]

@@ -130,7 +130,7 @@ def word(case: Case, axis: str) -> str:
 def settle(axes: dict[str, Axis]) -> dict[str, Axis]:
     """Return the axes without those that mean nothing beside the others.
 
-    So cases that are the same have the same id, and no row tells the chunk of an uncut message.
+    So cases that are the same have the same id, and no row holds the chunk of an uncut message.
     """
     kept = dict(axes)
     if kept.get("path") != "pipelined":
@@ -149,7 +149,7 @@ def memory_key(case: Case, kind: str) -> str:
 
 
 def four_digits(value: float) -> float:
-    """Return a measured value as `params` tells it."""
+    """Return a measured value as it stands in `params`."""
     return float(f"{value:.4g}")
 
 

@@ -20,7 +20,7 @@ MOST_SUMMED_RANKS = 15_000
 """Sums of whole numbers stay below 2**24, where single precision holds them to the last bit."""
 
 
-class Kind(NamedTuple):
+class CollectiveKind(NamedTuple):
     """Which blocks a collective call moves."""
 
     name: str
@@ -50,19 +50,27 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("allreduce", "the sum of a buffer over all ranks, given to all of them", reduces=True),
-    Kind(
+    CollectiveKind(
+        "allreduce", "the sum of a buffer over all ranks, given to all of them", reduces=True
+    ),
+    CollectiveKind(
         "reduce_scatter",
         "the sum of a buffer over all ranks, a block of it given to each",
         reduces=True,
         apart=True,
     ),
-    Kind("allgather", "a block of every rank, given to all of them", joined=True),
-    Kind("alltoall", "a block from every rank to every other one", apart=True, joined=True),
-    Kind("broadcast", "a buffer of the root, given to all ranks", one_gives=True),
-    Kind("scatter", "a block of the root's buffer to every rank", apart=True, one_gives=True),
-    Kind("gather", "a block of every rank, given to the root", joined=True, one_gets=True),
-    Kind("barrier", "no rank goes on before all have come", moves=False),
+    CollectiveKind("allgather", "a block of every rank, given to all of them", joined=True),
+    CollectiveKind(
+        "alltoall", "a block from every rank to every other one", apart=True, joined=True
+    ),
+    CollectiveKind("broadcast", "a buffer of the root, given to all ranks", one_gives=True),
+    CollectiveKind(
+        "scatter", "a block of the root's buffer to every rank", apart=True, one_gives=True
+    ),
+    CollectiveKind(
+        "gather", "a block of every rank, given to the root", joined=True, one_gets=True
+    ),
+    CollectiveKind("barrier", "no rank goes on before all have come", moves=False),
 )
 
 
@@ -74,12 +82,12 @@ class Blocks:
         rank: whose data.
         ranks: of the job.
         nbytes: of a block, in whole elements.
-        dtype: of the numbers that are added; bytes are told apart by pattern where None.
+        dtype: of the numbers that are added; bytes are distinguished by pattern where None.
     """
 
     def __init__(
         self,
-        kind: Kind,
+        kind: CollectiveKind,
         rank: int,
         ranks: int,
         nbytes: int,

@@ -23,7 +23,7 @@ from bench.contracts import (
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BYTES, DTYPES, MEMBERS, MEMORY, four_digits, whole, word
-from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, Kind
+from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, CollectiveKind
 from bench.measure.library import LIBRARY, by_nccl, library_facts, open_library, refuse_nccl
 from bench.measure.rates import bus_factor
 
@@ -63,7 +63,7 @@ class Collective:
     tolerance = 0.02
     pairwise = False
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: CollectiveKind) -> None:
         self.kind = kind
         self.name = kind.name
         self.title = kind.title
@@ -93,7 +93,7 @@ class Collective:
         """Return all ranks."""
         return range(whole(case, "ranks"))
 
-    def tell(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
+    def compare_ranks(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
         """Return how far apart ranks end a call of one root: the median of slowest less fastest.
 
         Each is timed from its own exit of the barrier, whose skew is in it.
@@ -137,7 +137,7 @@ class Collective:
 class _Calls:
     idle = False
 
-    def __init__(self, kind: Kind, case: Case, context: Context) -> None:
+    def __init__(self, kind: CollectiveKind, case: Case, context: Context) -> None:
         world = context.communicator
         self._loops = open_library(case, context)
         self.timing_layer = self._loops.name
@@ -234,7 +234,7 @@ class _Calls:
                 schedule.barrier()
 
 
-def _axes(kind: Kind) -> Iterator[AxisSpec]:
+def _axes(kind: CollectiveKind) -> Iterator[AxisSpec]:
     yield from (MODE, LIBRARY)
     most = MOST_SUMMED_RANKS if kind.reduces else MEMBERS.most
     # A barrier has no size: its curve runs along the ranks.
@@ -253,15 +253,15 @@ def _axes(kind: Kind) -> Iterator[AxisSpec]:
         yield DTYPE
 
 
-def _dtype(kind: Kind, case: Case) -> type[np.float32] | type[np.float64] | None:
+def _dtype(kind: CollectiveKind, case: Case) -> type[np.float32] | type[np.float64] | None:
     return DTYPES[word(case, "dtype")] if kind.reduces else None
 
 
-def _itemsize(kind: Kind, case: Case) -> int:
+def _itemsize(kind: CollectiveKind, case: Case) -> int:
     return np.dtype(_dtype(kind, case) or np.uint8).itemsize
 
 
-def _block_bytes(kind: Kind, case: Case) -> int:
+def _block_bytes(kind: CollectiveKind, case: Case) -> int:
     """Return the bytes of a block, in whole elements; a barrier has none."""
     size = _itemsize(kind, case)
     return whole(case, "bytes") // size * size if kind.moves else 0

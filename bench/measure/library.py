@@ -43,5 +43,5 @@ def open_library(case: Case, context: Context) -> FollowsSteps:
 
 
 def library_facts(case: Case, context: Context) -> dict[str, Axis]:
-    """Return what the row tells of the library in `params`; of MPI that is in the run's facts."""
+    """Return what the row's `params` hold of the library; of MPI that is in the run's facts."""
     return context.gpu_library.facts if by_nccl(case) else {}

@@ -1,7 +1,7 @@
 """Several pairs of ranks at once, one window each: what they share, and whether in turn or fairly.
 
 The same bytes take the same time whether a NIC serves its ranks one after the other or all at once;
-only the moments at which single pairs end tell the two apart.
+only the moments at which single pairs end distinguish the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from bench.measure.axes import four_digits, whole, word
 from bench.measure.library import LIBRARY
 from bench.measure.transfers import AXES, MOST_RANKS, Route, Transfers, ranks_axis
 
-MOST_TOLD = 8
+MOST_LISTED = 8
 """Pairs up to which the moments at which they end stand in `completions`."""
 QUARTER = 0.25
 """Of the way from fair to in turn: as far as measured ends may be from either and still count."""
@@ -64,22 +64,22 @@ class MultiPair(Transfers):
             return f"needs {2 * pairs} ranks for {pairs} pairs; there are {ranks}"
         return super().unsupported(case, context)
 
-    def tell(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
+    def compare_ranks(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
         """Return the rates of single pairs, and how their ends fell."""
         seconds = np.array([samples[rank] for rank in sorted(samples)])
         rates = whole(case, "bytes") / np.median(seconds, axis=1) / 1e9
-        told: dict[str, Axis] = {
+        found: dict[str, Axis] = {
             "pair_max_gbytes_per_s": four_digits(float(rates.max())),
             "pair_median_gbytes_per_s": four_digits(float(np.median(rates))),
             "pair_min_gbytes_per_s": four_digits(float(rates.min())),
         }
         if len(seconds) < 2:
-            return told
+            return found
         ends = completions(seconds)
-        told["completion"] = judge(ends)
-        if len(ends) <= MOST_TOLD:
-            told["completions"] = " ".join(f"{end:.3f}" for end in ends)
-        return told
+        found["completion"] = judge(ends)
+        if len(ends) <= MOST_LISTED:
+            found["completions"] = " ".join(f"{end:.3f}" for end in ends)
+        return found
 
 
 def completions(seconds: Seconds) -> list[float]:

@@ -198,7 +198,7 @@ class _Overlapped:
                 self._noted.append(times)
                 total += times.both
             seconds[sample] = total / loops
-        self.params |= self._tell(computation)
+        self.params |= self._facts(computation)
 
     def verify(self, seed: int) -> Checked:
         computation = self._computation or self._choose_computation()
@@ -251,22 +251,24 @@ class _Overlapped:
         computation = _Computation()
         comm = float(np.median([self._communicate() for _ in range(_COMM_TRIES)]))
         computation.plan(self._ratio * comm)
-        told = np.array([computation.edge, computation.count, computation.between_tests], np.int64)
+        agreed = np.array(
+            [computation.edge, computation.count, computation.between_tests], np.int64
+        )
         schedule = Schedule()
         pass_on = schedule.send if self._peer.leads else schedule.receive
-        pass_on(told.ctypes.data, told.nbytes, self._peer.rank)
+        pass_on(agreed.ctypes.data, agreed.nbytes, self._peer.rank)
         self._follow(schedule.cut())
-        computation.edge, computation.count, computation.between_tests = told.tolist()
+        computation.edge, computation.count, computation.between_tests = agreed.tolist()
         self._computation = computation
         return computation
 
     def _follow(self, steps: Steps) -> None:
         self.loops.follow(one_sample(), 1, steps, self._requests)
 
-    def _tell(self, computation: _Computation) -> dict[str, Axis]:
+    def _facts(self, computation: _Computation) -> dict[str, Axis]:
         """Return the medians so far, and what follows from them."""
         comm, comp, both, comp_in_both = np.median(np.array(self._noted), axis=0).tolist()
-        told = {
+        shares = {
             "t_comm_s": comm,
             "t_comp_s": comp,
             "t_both_s": both,
@@ -274,4 +276,4 @@ class _Overlapped:
             **overlaps(comm, comp, both),
         }
         tests = -(-computation.count // computation.between_tests) if self._tests else 0
-        return {"tests": tests, **{name: four_digits(value) for name, value in told.items()}}
+        return {"tests": tests, **{name: four_digits(value) for name, value in shares.items()}}

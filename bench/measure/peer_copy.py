@@ -137,7 +137,7 @@ class _PeerCopies:
             for source, target in ways
         ]
         self._timed = device.open_copies([m.transfer() for m in self._moves], word(case, "engine"))
-        self.params: dict[str, Axis] = {"peer_access": _say_access(reached)}
+        self.params: dict[str, Axis] = {"peer_access": _access_text(reached)}
 
     def run(self, seconds: Seconds, loops: int) -> None:
         for sample in range(len(seconds)):
@@ -147,7 +147,7 @@ class _PeerCopies:
         return verify_moves(self._moves, lambda: self.run(one_sample(), 1), seed)
 
 
-def _say_access(reached: list[bool]) -> str:
+def _access_text(reached: list[bool]) -> str:
     if all(reached):
         return "yes"
     return "some" if any(reached) else "no"

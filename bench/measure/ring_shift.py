@@ -34,7 +34,7 @@ class RingShift(Transfers):
         """Every rank receives."""
         return range(whole(case, "ranks"))
 
-    def tell(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
+    def compare_ranks(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
         """Return the rates of single ranks, and which route was the slowest."""
         times = {rank: float(np.median(seconds)) for rank, seconds in samples.items()}
         rates = [whole(case, "bytes") / seconds / 1e9 for seconds in times.values()]

@@ -149,7 +149,7 @@ class _Parts:
                 self._noted.append((computing, joining))
                 total += computing + joining
             seconds[sample] = total / loops
-        self.params |= self._tell_parts()
+        self.params |= self._part_facts()
 
     def verify(self, seed: int) -> Checked:
         self._own.fill(np.nan)
@@ -160,7 +160,7 @@ class _Parts:
         product = received.reshape(m, n) if self._by_row else received.reshape(-1, m)[:n].T
         return check_product(product, self._factors.rows, self._factors.columns)
 
-    def _tell_parts(self) -> dict[str, Axis]:
+    def _part_facts(self) -> dict[str, Axis]:
         """Return what computing and joining took on this rank, as medians so far."""
         computing, joining = np.median(np.array(self._noted), axis=0).tolist()
         return {

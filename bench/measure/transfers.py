@@ -51,7 +51,7 @@ class Transfers:
         """Return the ranks that send: they know when their window is acknowledged."""
         return {route.source for route in self.routes(case)}
 
-    def tell(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
+    def compare_ranks(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
         """Nothing beyond the statistics."""
         del case, samples
         return {}

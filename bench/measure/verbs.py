@@ -41,8 +41,8 @@ MOST_REASON = 400
 """Characters; JSON writes some as six bytes."""
 
 
-class _Told(msgspec.Struct):
-    """What one rank tells the other."""
+class _Reply(msgspec.Struct):
+    """What one rank sends the other."""
 
     reason: str | None = None
     """Why it goes no further."""
@@ -101,7 +101,7 @@ class VerbsMessages:
             return None
         ends = _Ends(case, context)
         own = _lacks_gpu(case, context) or context.verbs.lacks(ends.asked)
-        other = ends.exchange(_Told(own)).reason
+        other = ends.exchange(_Reply(own)).reason
         if own is not None or other is not None:
             return own or other
         context.alive()
@@ -181,7 +181,7 @@ class _Ends:
             word(case, "test"), whole(case, "bytes"), whole(case, "nic"), _gpu_of(case, context)
         )
         memory = context.memories["host"]
-        self._said, self._heard = memory.allocate(TEXT_BYTES), memory.allocate(TEXT_BYTES)
+        self._outbox, self._inbox = memory.allocate(TEXT_BYTES), memory.allocate(TEXT_BYTES)
 
     def measure(self, messages: int) -> float:
         """Return the seconds of one message, on both ranks.
@@ -189,55 +189,55 @@ class _Ends:
         Raises:
             VerbsError: with the reason of either end, on both.
         """
-        told = self._connect(messages) if self._peer.leads else self._wait(messages)
-        if told.reason is not None:
-            raise VerbsError(told.reason)
-        return told.seconds
+        reply = self._connect(messages) if self._peer.leads else self._wait(messages)
+        if reply.reason is not None:
+            raise VerbsError(reply.reason)
+        return reply.seconds
 
-    def _wait(self, messages: int) -> _Told:
-        """Start the end that waits, say where it is, and hear what came of it."""
+    def _wait(self, messages: int) -> _Reply:
+        """Start the end that waits, send where it is, and receive what came of it."""
         try:
             server = self._verbs.serve(self.asked, messages)
         except VerbsError as error:
-            told = _Told(reason=str(error)[:MOST_REASON])
-            self._say(told)
-            return told
-        self._say(_Told(host=socket.gethostname(), number=server.number))
+            reply = _Reply(reason=str(error)[:MOST_REASON])
+            self._send(reply)
+            return reply
+        self._send(_Reply(host=socket.gethostname(), number=server.number))
         # MPI would wait busily, on the core that the program needs.
         server.finish()
-        return self._hear()
+        return self._receive()
 
-    def _connect(self, messages: int) -> _Told:
-        """Hear where the other end is, run the one that measures, and say what came of it."""
-        there = self._hear()
+    def _connect(self, messages: int) -> _Reply:
+        """Receive where the other end is, run the one that measures, and send what came of it."""
+        there = self._receive()
         if there.reason is not None:
             return there
         try:
             seconds = self._verbs.measure(self.asked, messages, there.host, there.number)
-            told = _Told(seconds=seconds)
+            reply = _Reply(seconds=seconds)
         except VerbsError as error:
-            told = _Told(reason=str(error)[:MOST_REASON])
-        self._say(told)
-        return told
+            reply = _Reply(reason=str(error)[:MOST_REASON])
+        self._send(reply)
+        return reply
 
-    def exchange(self, told: _Told) -> _Told:
-        """Tell the other end, and return what it tells."""
+    def exchange(self, reply: _Reply) -> _Reply:
+        """Send to the other end, and return what it sends."""
         if self._peer.leads:
-            self._say(told)
-            return self._hear()
-        heard = self._hear()
-        self._say(told)
-        return heard
+            self._send(reply)
+            return self._receive()
+        received = self._receive()
+        self._send(reply)
+        return received
 
-    def _say(self, told: _Told) -> None:
-        text = json.dumps(msgspec.to_builtins(told)).encode()[:TEXT_BYTES]
-        self._said.write(np.frombuffer(text.ljust(TEXT_BYTES), np.uint8))
+    def _send(self, reply: _Reply) -> None:
+        text = json.dumps(msgspec.to_builtins(reply)).encode()[:TEXT_BYTES]
+        self._outbox.write(np.frombuffer(text.ljust(TEXT_BYTES), np.uint8))
         schedule = Schedule()
-        schedule.send(self._said.address, TEXT_BYTES, self._peer.rank)
+        schedule.send(self._outbox.address, TEXT_BYTES, self._peer.rank)
         self._loops.follow(np.empty(1), 1, schedule.cut())
 
-    def _hear(self) -> _Told:
+    def _receive(self) -> _Reply:
         schedule = Schedule()
-        schedule.receive(self._heard.address, TEXT_BYTES, self._peer.rank)
+        schedule.receive(self._inbox.address, TEXT_BYTES, self._peer.rank)
         self._loops.follow(np.empty(1), 1, schedule.cut())
-        return msgspec.json.decode(self._heard.read().tobytes().strip(), type=_Told)
+        return msgspec.json.decode(self._inbox.read().tobytes().strip(), type=_Reply)

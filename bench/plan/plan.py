@@ -20,13 +20,13 @@ from bench.core.records import CONTROL, Axis, Case, Job, Sampling, Stage
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import settle
 from bench.measure.expansion import count_cases, each_case, group_cases
-from bench.plan.arms import ARMS, controls, environment
+from bench.plan.controls import ARMS, controls, environment
 from bench.plan.suite import Block, Suite
 
 MOST_CASES = 1_000_000
 LEAST_CALIBRATION = 2
 MOST_CALIBRATION = 24
-"""More sizes tell three segments nothing new, and fitting them costs the fourth power of these."""
+"""More sizes show three segments nothing new, and fitting them costs the fourth power of these."""
 MOST_MATMUL_CALIBRATION = 5
 MOST_WARMUP_S = 2.0
 
@@ -108,24 +108,24 @@ def expand(block: Block) -> Iterator[Case]:
 
 
 def _case_id(benchmark: str, axes: dict[str, Axis], specs: dict[str, AxisSpec]) -> str:
-    told = [
+    named = [
         f"{name}={value}"
         for name, value in axes.items()
         if name not in specs or specs[name].in_id or specs[name].default != (value,)
     ]
-    return "/".join([benchmark, *told])
+    return "/".join([benchmark, *named])
 
 
 def _calibration(suite: Suite, cases: Iterable[Case]) -> frozenset[str]:
-    """Return what is calibrated on: as blocks say, and chosen where they leave it open."""
-    told = {
+    """Return what is calibrated on: as blocks set it, and chosen where they leave it open."""
+    asked = {
         wanted: {case.id for block in suite.blocks if block.calibrate is wanted
                  for case in expand(block)}
         for wanted in (True, False)
     }  # fmt: skip
-    _refuse_too_many_sizes(case for case in cases if case.id in told[True])
-    open_cases = (case for case in cases if case.id not in told[True] | told[False])
-    return choose_calibration(open_cases) | told[True]
+    _refuse_too_many_sizes(case for case in cases if case.id in asked[True])
+    open_cases = (case for case in cases if case.id not in asked[True] | asked[False])
+    return choose_calibration(open_cases) | asked[True]
 
 
 def _refuse_too_many_sizes(cases: Iterable[Case]) -> None:
@@ -142,7 +142,7 @@ def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:
 
     Of the cases that differ in size alone: at most a third of the sizes and at most 24 (for
     matmul, at most half of the batches and at most five), spread from the smallest to the
-    largest. Fewer than two tell nothing about a curve, and then there is no
+    largest. Fewer than two show nothing about a curve, and then there is no
     calibration.
     """
     chosen: set[str] = set()

@@ -11,7 +11,7 @@
     bytes = { from = "1 B", to = "4 MiB", per_octave = 1 }
 
 Every other key of a benchmark is one of its axes: one value, a list, or a range; but
-`evidence = true` asks for control runs that tell which path its messages take, and `calibrate` says
+`evidence = true` asks for control runs that show which path its messages take, and `calibrate` sets
 whether models are fitted on all of its cases or on none of them.
 """
 

@@ -1,7 +1,7 @@
-"""A prediction: seconds with their bracket, what they come from, and how they are shown.
+"""The answer to `predict`: seconds with their bracket, what they come from, and how they are shown.
 
-`seconds` is what the formula says; `low_s` and `high_s` are the ends of its bracket, None where the
-formula has none.
+`seconds` is what the formula gives; `low_s` and `high_s` are the ends of its bracket, None where
+it has none.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from bench.core.units import format_number, format_rate, format_seconds
 Figure = float | int | bool | str | None
 
 
-class Prediction(msgspec.Struct, frozen=True):
-    """What a model says, from what, and what sets it."""
+class Answer(msgspec.Struct, frozen=True):
+    """What a model answers, from what, and what sets it."""
 
     seconds: float | None
     low_s: float | None
@@ -32,7 +32,7 @@ class Prediction(msgspec.Struct, frozen=True):
                 **self.figures, "inputs": self.inputs}  # fmt: skip
 
 
-def prediction_text(prediction: Prediction) -> list[str]:
+def prediction_text(prediction: Answer) -> list[str]:
     """Return the lines of a prediction for a person: seconds first, then where they come from."""
     lines = []
     if prediction.seconds is not None:
@@ -55,7 +55,7 @@ def prediction_text(prediction: Prediction) -> list[str]:
     return lines
 
 
-def _bracket(prediction: Prediction) -> str:
+def _bracket(prediction: Answer) -> str:
     if prediction.low_s is None and prediction.high_s is None:
         return ""
     if prediction.high_s is None:

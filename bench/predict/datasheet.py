@@ -10,7 +10,7 @@ import msgspec
 
 from bench.core.errors import RequestError
 from bench.machine.catalogue import Catalogue, find, load
-from bench.predict.answer import Figure, Prediction
+from bench.predict.answer import Answer, Figure
 from bench.predict.hardware import (
     ELEMENT_BYTES,
     MOST_RANKS,
@@ -42,7 +42,7 @@ class TransferRequest(msgspec.Struct, frozen=True):
     packets: Packets = Packets()
 
 
-def predict_transfer(request: TransferRequest) -> Prediction:
+def predict_transfer(request: TransferRequest) -> Answer:
     """Predict one transfer of bytes over a link.
 
     Raises:
@@ -67,7 +67,7 @@ def predict_transfer(request: TransferRequest) -> Prediction:
 
 def predict_exchange(
     algorithm: str, cluster: Cluster, size: int, node: str | None = None
-) -> Prediction:
+) -> Answer:
     """Predict an all-reduce of `size` bytes of every rank.
 
     Args:
@@ -88,7 +88,7 @@ def predict_exchange(
     formula = time.formula
     if cluster.intra is None and cluster.gpus > 1:
         formula += "; links inside a node are taken as free"
-    return Prediction(
+    return Answer(
         time.seconds,
         time.low_s,
         time.high_s,
@@ -135,7 +135,7 @@ def rate_of(name: str) -> float:
 
 def predict_matmul(
     shape: tuple[int, int, int], gpu: str, dtype: str, launch_s: float = 0.0
-) -> Prediction:
+) -> Answer:
     """Predict C[m, n] = A[m, k] B[k, n] on a GPU of the catalogue.
 
     Raises:
@@ -150,7 +150,7 @@ def predict_matmul(
         formula = "launch + max(waves x 2 tm tn k / (peak / multiprocessors), bytes / bandwidth)"
     else:
         formula = "launch + max(2 m k n / peak, bytes / bandwidth); no tiles in the catalogue"
-    return Prediction(
+    return Answer(
         result.seconds,
         result.roof_s,
         None,
@@ -180,7 +180,7 @@ def predict_matmul(
 
 def predict_split(
     batch: int, d_in: int, d_out: int, ranks: int, dtype: str, network: float | None = None
-) -> Prediction:
+) -> Answer:
     """Count what a dense layer makes every rank exchange, by split; seconds where a rate is given.
 
     Args:
@@ -203,7 +203,7 @@ def predict_split(
     figures["column_crossover_batch"] = split.column_crossover_batch
     ways = {name: getattr(split, f"{name}_elements") for name in ("data", "row", "column")}
     least = min(ways, key=lambda name: ways[name])
-    return Prediction(
+    return Answer(
         None if network is None else ways[least] * element / network,
         None,
         None,
@@ -253,9 +253,9 @@ def _staged_hops(
 
 def _transfer(
     request: TransferRequest, passage: Passage, formula: str, hops: Sequence[Hop]
-) -> Prediction:
+) -> Answer:
     ethernet = request.link.endswith("gbe")
-    return Prediction(
+    return Answer(
         passage.seconds,
         passage.low_s,
         passage.high_s,

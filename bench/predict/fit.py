@@ -19,7 +19,7 @@ Group = tuple[tuple[str, Axis], ...]
 """A benchmark and every axis but the size: cases that lie on one curve."""
 
 
-class Point(msgspec.Struct, frozen=True):
+class CalibrationPoint(msgspec.Struct, frozen=True):
     """A calibration case: its size, and what every launch measured."""
 
     size: float
@@ -36,7 +36,7 @@ class Calibrated(msgspec.Struct, frozen=True):
     """A curve, and the points that it was fitted on, with rising sizes."""
 
     curve: Curve
-    points: tuple[Point, ...]
+    points: tuple[CalibrationPoint, ...]
 
     @property
     def cases(self) -> str:
@@ -44,7 +44,7 @@ class Calibrated(msgspec.Struct, frozen=True):
         return " ".join(point.case for point in self.points)
 
     def difficulty(self, size: float) -> float:
-        """Return how hard it is to tell the time at a size from the points around it."""
+        """Return how hard it is to predict the time at a size from the points around it."""
         return _difficulty(self.points, size)
 
 
@@ -82,7 +82,7 @@ def predict_targets(
         if isinstance(found, Calibrated):
             made = _predict(case, launch, found, widths, frozen_at)
         else:
-            made = _told(case, launch, composed.get(case.id, found), frozen_at)
+            made = _composed(case, launch, composed.get(case.id, found), frozen_at)
         predictions.append(made)
     return predictions
 
@@ -106,16 +106,16 @@ def _size(case: Case) -> float:
 
 
 def _fit_groups(cases: dict[str, Case], rows: Iterable[Row]) -> dict[Group, Calibrated | str]:
-    """Fit each group on the medians over launches of its cases, or say why it has no curve."""
+    """Fit each group on the medians over launches of its cases, or note why it has no curve."""
     times: dict[str, list[float]] = {}
     for row in rows:
         if row.status is Status.OK and row.t_median_s and row.case in cases:
             times.setdefault(row.case, []).append(row.t_median_s)
-    groups: dict[Group, list[Point]] = {}
+    groups: dict[Group, list[CalibrationPoint]] = {}
     for case in cases.values():
         points = groups.setdefault(_group(case), [])
         if case.id in times:
-            points.append(Point(_size(case), case.id, tuple(times[case.id])))
+            points.append(CalibrationPoint(_size(case), case.id, tuple(times[case.id])))
     fitted: dict[Group, Calibrated | str] = {}
     for group, points in groups.items():
         points.sort(key=lambda point: point.size)
@@ -130,11 +130,11 @@ def _benchmark(group: Group) -> str:
     return str(group[0][1])
 
 
-def _fit(benchmark: str, points: Sequence[Point]) -> Curve:
+def _fit(benchmark: str, points: Sequence[CalibrationPoint]) -> Curve:
     return fit_of(benchmark)([point.size for point in points], [point.seconds for point in points])
 
 
-def _difficulty(points: Sequence[Point], size: float, left_out: bool = False) -> float:
+def _difficulty(points: Sequence[CalibrationPoint], size: float, left_out: bool = False) -> float:
     return difficulty([p.size for p in points], [p.seconds for p in points], size, left_out)
 
 
@@ -151,7 +151,7 @@ def _widths(curves: dict[Group, Calibrated | str]) -> dict[str, float | None]:
     return {name: conformal_quantile(found) for name, found in misses.items()}
 
 
-def _misses(benchmark: str, points: Sequence[Point]) -> Iterator[float]:
+def _misses(benchmark: str, points: Sequence[CalibrationPoint]) -> Iterator[float]:
     """Yield |ln(predicted / measured)| per difficulty of each launch of each inner point left out.
 
     The smallest and the largest point stay: without them the curve would have to extrapolate.
@@ -180,7 +180,7 @@ def _compose_all(
     return found
 
 
-def _told(case: Case, launch: int, found: Composition | str, frozen_at: str) -> Prediction:
+def _composed(case: Case, launch: int, found: Composition | str, frozen_at: str) -> Prediction:
     """Return a composed prediction, or an empty one with the reason."""
     if isinstance(found, str):
         return Prediction(case=case.id, launch=launch, tier="C", formula=found, frozen_at=frozen_at)
@@ -222,7 +222,7 @@ def _predict(
 
 
 _WIDEST = math.log(1e9)
-"""A factor beyond which an interval says nothing, and seconds would leave the range of numbers."""
+"""A factor beyond which an interval means nothing, and seconds would leave the range of numbers."""
 
 
 def _hash(parameters: tuple[float, ...]) -> str:

@@ -7,7 +7,7 @@ import msgspec
 
 from bench.core.errors import RequestError
 from bench.machine.catalogue import Catalogue, find, load
-from bench.predict.answer import Prediction
+from bench.predict.answer import Answer
 from bench.predict.hardware import ELEMENT_BYTES, MOST_RANKS, payload_rate, processor
 from bench.predict.model.datasheet.collectives import Cluster
 from bench.predict.model.datasheet.step import (
@@ -21,9 +21,7 @@ from bench.predict.model.datasheet.step import (
 from bench.predict.step_files import Machine
 
 
-def predict_step(
-    machine: Machine, layers: Sequence[Layer], batch: int, parallel: str
-) -> Prediction:
+def predict_step(machine: Machine, layers: Sequence[Layer], batch: int, parallel: str) -> Answer:
     """Predict one training step.
 
     Args:
@@ -45,7 +43,7 @@ def predict_step(
     steps = {way: STEPS[way](layers, batch, training) for way in asked}
     way = min(steps, key=lambda w: (steps[w].memory_bytes > memory, steps[w].seconds))
     step = steps[way]
-    return Prediction(
+    return Answer(
         step.seconds,
         step.low_s,
         step.high_s,

@@ -20,7 +20,7 @@ from bench.contracts import (
 from bench.core.events import CaseEnded, Event
 from bench.core.records import CONTROL, Axis, Case, Sampling, Status
 from bench.measure import MEASUREMENTS
-from bench.measure.handed import refuse_device
+from bench.measure.device_addresses import refuse_device
 from bench.measure.pair import pair_ranks
 from bench.measure.payload import HOG, HOG_SHARED
 from bench.rank.gpu_clocks import ClockWatch, GpuLoad

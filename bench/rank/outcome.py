@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.contracts import Checked, Measurement, TellsApart
+from bench.contracts import Checked, ComparesRanks, Measurement
 from bench.core.events import CaseEnded, Event, Samples
 from bench.core.records import Axis, Case, Status
 from bench.rank.gpu_clocks import GpuLoad, load_params
@@ -68,10 +68,10 @@ def report_case(
         params["passes"] = measured.passes
     bests = {rank: each.result.best for rank, each in ours.items()}
     samples = {rank: best.sampled.seconds for rank, best in bests.items() if best}
-    if samples and isinstance(measurement, TellsApart):
+    if samples and isinstance(measurement, ComparesRanks):
         timekeepers = measurement.timekeepers(case)
         samples = {rank: seconds for rank, seconds in samples.items() if rank in timekeepers}
-        params |= measurement.tell(case, samples)
+        params |= measurement.compare_ranks(case, samples)
     metered = [each.result.metered for each in ours.values() if each.result.metered]
     total = sum(wrong.values())
     sampled = measured.sampled if measured else None

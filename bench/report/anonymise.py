@@ -1,4 +1,4 @@
-"""Takes out of a run what would tell an outsider whose machine it is.
+"""Takes out of a run what would show an outsider whose machine it is.
 
 Host names become h0, h1, ...; user names, paths and network addresses become words in brackets;
 UUIDs and serial numbers are dropped. It works on the data, before any page or figure is made.
@@ -40,7 +40,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b[\w.-]+@(?=[\w(])"), "(user)@"),
 )
 _COMMON = {"localhost", "root", "user", "home"}
-"""Names that tell nothing of anyone."""
+"""Names that identify nobody."""
 _META_TEXTS = (
     "suite_name",
     "suite_text",
@@ -100,10 +100,10 @@ def _scrub(run: RunData, scrubber: _Scrubber) -> RunData:
         texts = [scrubber.value(value) for value in table[column]]
         table[column] = pd.Series(texts, index=table.index, dtype="object")
     score = msgspec.convert(scrubber.value(msgspec.to_builtins(run.score)), type(run.score))
-    told = {name: msgspec.to_builtins(getattr(run.meta, name)) for name in _META_TEXTS}
+    meta_texts = {name: msgspec.to_builtins(getattr(run.meta, name)) for name in _META_TEXTS}
     # The keys of facts are hashes, which an outsider could compare with those of another report.
     keys = {key: str(number) for number, key in enumerate(run.meta.facts)}
-    changed = scrubber.value(told) | {
+    changed = scrubber.value(meta_texts) | {
         "facts": {keys[key]: scrubber.value(facts) for key, facts in run.meta.facts.items()},
         "nodes": {scrubber.text(h): keys.get(key, "") for h, key in run.meta.nodes.items()},
         "paths": scrubber.value(run.meta.paths),

@@ -37,7 +37,7 @@ def attention(run: RunData) -> Iterator[Block]:
 
 def _findings(run: RunData) -> Iterator[Item]:
     for finding in run.meta.findings:
-        # Told from the rows, whose bounds may have been worked out again.
+        # Found in the rows, whose bounds may have been worked out again.
         if finding.name != BEATS_BOUND:
             yield Item(finding.level, finding.text, finding.advice)
 

@@ -48,7 +48,7 @@ def set_linear_axis(axes: Axes, label: str, curves: Sequence[Series], transform:
 
     Intervals may reach half as high again; beyond, they and the bands leave the panel, so that a
     wide band does not press the measurements together. So do bounds that are far above, but their
-    value is said.
+    value is written.
     """
     points = pd.concat([series.points for series in curves])
     held_out = points["predicted_s"].where(points["stage"] != Stage.CALIBRATE)

@@ -46,7 +46,7 @@ def machine(run: RunData) -> Iterator[Block]:
         except msgspec.ValidationError as error:
             yield Paragraph(f"The facts of this node cannot be read: {error}.")
         else:
-            # One node told its name; the line above names all that share these facts.
+            # One node gave its name; the line above names all that share these facts.
             shared = tuple(row for row in rows if row[0] != "Host" or not hosts)
             yield Table(("Part", "Fact"), shared, frozenset({0, 1}))
     if run.meta.paths:
@@ -58,9 +58,9 @@ def machine(run: RunData) -> Iterator[Block]:
 def _paths(run: RunData) -> tuple[tuple[str, str], ...]:
     """Return what each host allows, hosts that allow the same together."""
     hosts: dict[str, list[str]] = {}
-    for host, told in run.meta.paths.items():
+    for host, facts in run.meta.paths.items():
         try:
-            text = describe_paths(msgspec.convert(told, PathFacts))
+            text = describe_paths(msgspec.convert(facts, PathFacts))
         except msgspec.ValidationError as error:
             text = f"cannot be read: {error}"
         hosts.setdefault(text, []).append(host)
@@ -108,8 +108,8 @@ def glossary() -> Block:
 
 def _shapes(run: RunData) -> str:
     shapes = sorted({(job.ranks, job.threads) for job in run.meta.plan})
-    told = (f"{ranks} x {threads or 'all cores'}" for ranks, threads in shapes)
-    return ", ".join(told) or "unknown"
+    counts = (f"{ranks} x {threads or 'all cores'}" for ranks, threads in shapes)
+    return ", ".join(counts) or "unknown"
 
 
 def _caps(run: RunData) -> str:

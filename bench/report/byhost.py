@@ -57,7 +57,7 @@ def between_hosts(table: pd.DataFrame) -> Figure | None:
 
 
 def caption(table: pd.DataFrame) -> str:
-    """Say how to read the map, which pair is slowest, and what is left out."""
+    """Return how to read the map, which pair is slowest, and what is left out."""
     panels = _panels(table)
     if not panels:
         return ""

@@ -1,6 +1,6 @@
 """Captions: what a reader should see in a figure, with the numbers of the run at hand.
 
-Where a figure holds several runs, only what holds for all of them is said.
+Where a figure holds several runs, only what holds for all of them is stated.
 """
 
 import pandas as pd
@@ -17,7 +17,7 @@ from bench.report.scatter import noisy_case
 
 
 def latency(table: pd.DataFrame) -> str:
-    """Say how long the smallest message takes, and up to which size that holds."""
+    """Return how long the smallest message takes, and up to which size that holds."""
     text = "Half a round trip of one message; lower is better."
     points = _points(table, "latency")
     if points is None or len(points) < 2:
@@ -33,7 +33,7 @@ def latency(table: pd.DataFrame) -> str:
 
 
 def bandwidth(table: pd.DataFrame) -> str:
-    """Say what one way and both ways reach, and their ratio."""
+    """Return what one way and both ways reach, and their ratio."""
     text = "Bytes per second with a window of messages in flight; higher is better."
     one, both = (
         _best(table, "bandwidth", "gbytes_per_s"),
@@ -51,7 +51,7 @@ def bandwidth(table: pd.DataFrame) -> str:
 
 
 def message_rate(table: pd.DataFrame) -> str:
-    """Say the best rate, and what a flat curve means."""
+    """Return the best rate, and what a flat curve means."""
     text = (
         "Messages per second with a window in flight; higher is better. The curve is flat as long "
         "as the cost of a message decides, and falls where its bytes do."
@@ -64,7 +64,7 @@ def message_rate(table: pd.DataFrame) -> str:
 
 
 def collectives(table: pd.DataFrame) -> str:
-    """Say what a time is, and how long the smallest allreduce takes."""
+    """Return what a time is, and how long the smallest allreduce takes."""
     text = (
         "One collective call: the ranks start together, and the slowest is the time; lower is "
         "better. A block is what one rank gives, or what is its own of the result."
@@ -81,7 +81,7 @@ def collectives(table: pd.DataFrame) -> str:
 
 
 def collective_rates(table: pd.DataFrame) -> str:
-    """Say what bus bandwidth is, and the best one."""
+    """Return what bus bandwidth is, and the best one."""
     text = (
         "Collective calls that follow each other between two looks at the clock; higher is better. "
         "Bus bandwidth is bytes / time with the factor of each call (busbw_factor in the rows), so "
@@ -96,7 +96,7 @@ def collective_rates(table: pd.DataFrame) -> str:
 
 
 def memory(table: pd.DataFrame) -> str:
-    """Say what the fall from left to right is."""
+    """Return what the fall from left to right is."""
     text = (
         "Bytes per second of memory copies and of the STREAM kernels; higher is better. A fall "
         "towards the right is where the bytes no longer fit in a cache."
@@ -112,7 +112,7 @@ def memory(table: pd.DataFrame) -> str:
 
 
 def product_time(table: pd.DataFrame) -> str:
-    """Say what flat and rising parts mean, and what the smallest and largest batch cost."""
+    """Return what flat and rising parts mean, and what the smallest and largest batch cost."""
     text = (
         "Time of one product of a batch x K matrix with a K x N matrix; lower is better. Where "
         "the curve is flat, more rows are free; where it doubles with the batch, every row costs."
@@ -129,7 +129,7 @@ def product_time(table: pd.DataFrame) -> str:
 
 
 def product_rate(table: pd.DataFrame) -> str:
-    """Say how deep the deepest fall at the edge of a tile is."""
+    """Return how deep the deepest fall at the edge of a tile is."""
     text = (
         "The same products as work per second; higher is better. The lower panel sets the batches "
         "on both sides of a multiple of 32 side by side: a fall just beyond it is a new tile that "
@@ -155,7 +155,7 @@ def _left_out(table: pd.DataFrame) -> str:
 
 
 def residuals(table: pd.DataFrame) -> str:
-    """Say how many predictions lie within the band."""
+    """Return how many predictions lie within the band."""
     text = (
         "Error of every prediction that was frozen before its case was measured; above zero the "
         "model was too slow. Calibration cases are not shown."
@@ -167,7 +167,7 @@ def residuals(table: pd.DataFrame) -> str:
 
 
 def samples_in_order(table: pd.DataFrame, samples: pd.DataFrame) -> str:
-    """Say how many samples are near their median, and how far the slowest is."""
+    """Return how many samples are near their median, and how far the slowest is."""
     lines = noisy_case(table)
     name = lines["name"].iloc[0] if len(lines) else "one case"
     text = (
@@ -189,7 +189,7 @@ def samples_in_order(table: pd.DataFrame, samples: pd.DataFrame) -> str:
 def _points(
     table: pd.DataFrame, benchmark: str, several_series: bool = False
 ) -> pd.DataFrame | None:
-    """Return the points of a benchmark by size, None where one caption cannot speak for all."""
+    """Return the points of a benchmark by size, None where one caption cannot hold for all."""
     wanted = (table["benchmark"] == benchmark) & (table["size"] > 0) & ~is_standin(table)
     points = summarise(table[wanted])
     single = points["series"].nunique() == 1 or several_series

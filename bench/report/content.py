@@ -1,4 +1,4 @@
-"""What the page says, and in which order: the answer first, the evidence after it."""
+"""What stands on the page, and in which order: the answer first, the evidence after it."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -222,7 +222,7 @@ def _score_row(group: GroupScore) -> tuple[str, ...]:
 
 
 def _skill_table(groups: Sequence[GroupScore]) -> Table:
-    """Say what the model gains on naive predictors, and where it loses to one."""
+    """Show what the model gains on naive predictors, and where it loses to one."""
     rows = []
     for group in groups:
         for skill in group.skills:

@@ -1,4 +1,4 @@
-"""Everything that the page says about one run, read once."""
+"""Everything on the page about one run, read once."""
 
 from typing import NamedTuple
 
@@ -29,6 +29,6 @@ def read_run(run: RunFolder, label: str) -> RunData:
     """
     table, samples = load(run), load_samples(run)
     score = score_table(run, table, samples)
-    # Two copies of a run on one page are two runs: the letter tells them apart, the id does not.
+    # Two copies of a run on one page are two runs: the letter distinguishes them, the id does not.
     table["run"] = samples["run"] = label
     return RunData(run.meta, table, samples, score, label)

@@ -1,4 +1,4 @@
-"""The figures of a report, in order: how each is drawn and what is said below it."""
+"""The figures of a report, in order: how each is drawn and its caption."""
 
 from collections.abc import Callable, Iterator
 from functools import partial

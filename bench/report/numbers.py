@@ -1,6 +1,6 @@
 """The full tables: one line per case that was measured, and one per case that was not.
 
-Where the path of messages is in question, a row says beside its rate which path was proven.
+Where the path of messages is in question, a row has beside its rate which path was proven.
 """
 
 from collections.abc import Iterator
@@ -64,15 +64,15 @@ def _paths(lines: pd.DataFrame) -> dict[str, str]:
     """Return what was proven of the path of each case, such as `STAGED (E2)`."""
     found: dict[str, str] = {}
     for case, group in lines[lines["path_observed"].notna()].groupby("case", sort=False):
-        said = sorted(set(zip(group["path_observed"], group["path_level"], strict=True)))
-        words = [f"{path} ({level})" for path, level in said]
+        observed = sorted(set(zip(group["path_observed"], group["path_level"], strict=True)))
+        words = [f"{path} ({level})" for path, level in observed]
         # Launches that took different paths are not one number.
         found[str(case)] = words[0] if len(words) == 1 else f"launches differ: {', '.join(words)}"
     return found
 
 
 def _reasons(lines: pd.DataFrame) -> Fold:
-    """Return why that is said of each row."""
+    """Return why each row's path was judged so."""
     proven = lines[lines["path_observed"].notna()]
     rows = tuple(
         (

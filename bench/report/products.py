@@ -92,7 +92,7 @@ def _shapes(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _split(points: pd.DataFrame, table: pd.DataFrame) -> list[Series]:
-    """Return the curves of one shape, whose title has said the shape."""
+    """Return the curves of one shape, whose title names the shape."""
     shape = f"{points['k'].iloc[0]:.0f} x {points['n'].iloc[0]:.0f} "
     return [
         series._replace(label=series.label.replace(shape, ""))

@@ -22,9 +22,9 @@ from bench.judge.statistics import BETWEEN, WITHIN
 from bench.judge.table import measured
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Okabe and Ito, "Color Universal Design", 2008: told apart by colour-blind readers too."""
+"""Okabe and Ito, "Color Universal Design", 2008: distinct to colour-blind readers too."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-"""A second way to tell series apart, for print without colour."""
+"""A second way to distinguish series, for print without colour."""
 INK = "#1a1a1a"
 GREY = "#767676"
 WIDTH_IN = 5.4
@@ -67,7 +67,7 @@ Transform = Callable[[pd.DataFrame, "pd.Series[float]"], "pd.Series[float]"]
 
 
 class Series(NamedTuple):
-    """One curve: its points, its launches, and how it is told apart."""
+    """One curve: its points, its launches, and how it is marked."""
 
     label: str
     colour: str
@@ -120,9 +120,9 @@ def as_rate(column: str, factor: float = 1.0) -> Transform:
 def split_series(
     points: pd.DataFrame, table: pd.DataFrame, several: bool = False, first: int = 0
 ) -> list[Series]:
-    """Return the curves of `points`, named by what tells them apart.
+    """Return the curves of `points`, named by what distinguishes them.
 
-    `several` says that the figure holds other benchmarks too; colours start at number `first`.
+    `several` means that the figure holds other benchmarks too; colours start at number `first`.
     """
     found: list[Series] = []
     several_runs = points["run"].nunique() > 1

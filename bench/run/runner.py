@@ -14,7 +14,7 @@ from bench.contracts import Launcher
 from bench.core.events import CaseEnded, CaseStarted, Done, Facts, Queued
 from bench.core.records import CONTROL, Case, Finding, Job, Prediction, Row, Sample, Stage, Status
 from bench.machine.differences import difference_findings, find_differences
-from bench.measure.handed import hands_device
+from bench.measure.device_addresses import hands_device
 from bench.plan.plan import Plan
 from bench.predict.bounds import add_bound, known_hardware
 from bench.run.attempt import Attempt

@@ -16,7 +16,7 @@ from bench.core.units import format_bytes
 from bench.judge.accuracy import Miss
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_suite
-from bench.predict.compose import Kind, Messages, fit_messages, weave
+from bench.predict.compose import MessageKind, Messages, fit_messages, weave
 from bench.predict.model.composed.exchange import compose
 from bench.predict.model.composed.path import alarms
 from bench.predict.model.datasheet.collectives import Cluster, bound
@@ -130,7 +130,9 @@ def predict_cases(messages: Messages, payload: float) -> Iterator[Case]:
                 yield Case("exchange", name, "exchange", size, axes, seconds, limit_s)
     for pairs in (1, 2):
         for size in (SMALLEST, *LARGE):
-            seconds = messages.need(Kind(across=True, window=WINDOW)).path.seconds(size, pairs)
+            seconds = messages.need(MessageKind(across=True, window=WINDOW)).path.seconds(
+                size, pairs
+            )
             name = f"multi_pair {pairs} pairs {format_bytes(size)}"
             axes = {"pairs": pairs, "ranks": RANKS}
             limit_s = pairs * size / payload

@@ -18,7 +18,7 @@ from bench.judge.path.verdict import DIFFERENT, Clues, judge
 from bench.machine.direct_path import PathFacts
 from bench.measure.axes import STAGED_PATHS
 from bench.measure.payload import HOG, HOG_SHARED, is_in_question, memory_of, sent_per_operation
-from bench.plan.arms import FORBIDDEN, REQUIRED, control_id
+from bench.plan.controls import FORBIDDEN, REQUIRED, control_id
 from bench.store.folder import JOURNAL_FILE, LOGS_FOLDER, RunMeta
 
 _MOST_LOG_BYTES = 64 * 2**20
@@ -31,7 +31,7 @@ Key = tuple[str, int]
 
 
 class _Kept(msgspec.Struct):
-    """The end of a case as the journal tells it."""
+    """The end of a case as the journal holds it."""
 
     job: str
     attempt: int
@@ -69,7 +69,7 @@ class _Reader:
         }
         self._rows = rows
         self._staged_falls = any(self._falls(row) for row in rows.values())
-        self._traces: dict[tuple[str, int], tuple[ucx.Trace, nccl.Trace]] = {}
+        self._traces: dict[tuple[str, int], tuple[ucx.UcxTrace, nccl.NcclTrace]] = {}
         self._ended = {
             (kept.job, kept.attempt, kept.event.case): kept.event
             for kept in _read_ends(folder / JOURNAL_FILE)
@@ -120,7 +120,7 @@ class _Reader:
         )
 
     def _refusal(self, row: Row, required: Row | None) -> str | None:
-        """Return UCX's words where it could not meet the requirement; NCCL never says so."""
+        """Return UCX's words where it could not meet the requirement; NCCL never prints that."""
         return None if required is None or row.path == "nccl" else self._trace(required)[0].refused
 
     def _falls(self, row: Row) -> bool:
@@ -131,14 +131,14 @@ class _Reader:
         return staged and slower is not None and slower >= DIFFERENT and bool(_are_apart(hog, row))
 
     def _routes(self, row: Row, across: bool | None) -> tuple[tuple[ucx.Route, str], ...]:
-        """Return what the traces of the row's job say of its size."""
+        """Return what the traces of the row's job show of its size."""
         of_ucx, of_nccl = self._trace(row)
         if row.path == "nccl":
             return nccl.routes(of_nccl, across)
         return () if row.bytes is None else ucx.routes(of_ucx, row.bytes, across)
 
-    def _trace(self, row: Row) -> tuple[ucx.Trace, nccl.Trace]:
-        """Return what the libraries said in the row's job."""
+    def _trace(self, row: Row) -> tuple[ucx.UcxTrace, nccl.NcclTrace]:
+        """Return what the libraries printed in the row's job."""
         key = (row.job, row.attempt)
         if key not in self._traces:
             text = _read_log(self._folder / LOGS_FOLDER / f"{row.job}-{row.attempt}.log")

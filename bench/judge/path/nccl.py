@@ -1,4 +1,4 @@
-"""E1 from NCCL and RCCL: the channels that `NCCL_DEBUG=INFO` tells of at the start.
+"""E1 from NCCL and RCCL: the channels that `NCCL_DEBUG=INFO` lists at the start.
 
 A channel is printed `via NET/IB/0/GDRDMA`, `via P2P/CUMEM`, `via SHM/direct/direct`; without the
 mark GDRDMA what goes through a network card is staged in host memory. That DMA-BUF is available is
@@ -45,16 +45,16 @@ class Channel(msgspec.Struct, frozen=True):
         return self.via.startswith("NET/")
 
 
-class Trace(msgspec.Struct, frozen=True, kw_only=True):
-    """What NCCL said in a log."""
+class NcclTrace(msgspec.Struct, frozen=True, kw_only=True):
+    """What NCCL printed in a log."""
 
     channels: tuple[Channel, ...]
     gpudirect: tuple[tuple[bool, str], ...]
     """Whether GPUDirect RDMA was enabled, and for whom."""
 
 
-def parse_trace(text: str) -> Trace:
-    """Return what NCCL said in a log; other lines are passed over."""
+def parse_trace(text: str) -> NcclTrace:
+    """Return what NCCL printed in a log; other lines are passed over."""
     channels = (
         Channel(int(found["src"][:9]), int(found["dst"][:9]), found["via"][:100])
         for found in _CHANNEL.finditer(text)
@@ -62,10 +62,12 @@ def parse_trace(text: str) -> Trace:
     states = (
         (found["state"] == "Enabled", found["whom"].strip()) for found in _GPUDIRECT.finditer(text)
     )
-    return Trace(channels=tuple(dict.fromkeys(channels)), gpudirect=tuple(dict.fromkeys(states)))
+    return NcclTrace(
+        channels=tuple(dict.fromkeys(channels)), gpudirect=tuple(dict.fromkeys(states))
+    )
 
 
-def routes(trace: Trace, across: bool | None) -> tuple[tuple[Route, str], ...]:
+def routes(trace: NcclTrace, across: bool | None) -> tuple[tuple[Route, str], ...]:
     """Return the routes of the channels that were opened, with NCCL's words.
 
     Args:

@@ -63,8 +63,8 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True):
         return self.least <= nbytes and (self.most is None or nbytes <= self.most)
 
 
-class Trace(msgspec.Struct, frozen=True, kw_only=True):
-    """What UCX said in a log."""
+class UcxTrace(msgspec.Struct, frozen=True, kw_only=True):
+    """What UCX printed in a log."""
 
     version: str | None
     protocols: tuple[Protocol, ...]
@@ -75,12 +75,12 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     through TCP."""
 
 
-def parse_trace(text: str) -> Trace:
-    """Return what UCX said in a log; other lines are passed over."""
+def parse_trace(text: str) -> UcxTrace:
+    """Return what UCX printed in a log; other lines are passed over."""
     lines = [_PREFIX.sub("", line).strip() for line in text.splitlines()]
     versions = [found[1] for line in text.splitlines() if (found := _VERSION.search(line))]
     refused = _REFUSED.search(text)
-    return Trace(
+    return UcxTrace(
         version=versions[0] if versions else None,
         protocols=tuple(dict.fromkeys(_read_tables(text.splitlines(), lines))),
         lanes=tuple(dict.fromkeys(_read_lanes(text.splitlines()))),
@@ -151,7 +151,7 @@ def _read_line(table: _Table, cells: list[str]) -> Protocol | None:
     )
 
 
-def routes(trace: Trace, nbytes: int, across: bool | None) -> tuple[tuple[Route, str], ...]:
+def routes(trace: UcxTrace, nbytes: int, across: bool | None) -> tuple[tuple[Route, str], ...]:
     """Return the routes that messages of a size took out of or into device memory, with the words.
 
     Args:

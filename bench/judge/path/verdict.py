@@ -1,9 +1,9 @@
 """The verdict over one row: which path was seen, how well that is known, and why.
 
-The level is that of the best evidence for what is said. DIRECT needs bytes that were counted (E3)
-or an interference test (E4): modules, traces and control runs alone have all been seen to say
-direct where messages were staged. STAGED may be said from E0 on, where the direct path cannot exist
-or a trace names the copies. Evidence that disagrees is UNKNOWN, never a vote.
+The level is that of the best evidence for the verdict. DIRECT needs bytes that were counted (E3)
+or an interference test (E4): modules, traces and control runs alone have all been seen to show
+direct where messages were staged. STAGED may be found from E0 on, where the direct path cannot
+exist or a trace names the copies. Evidence that disagrees is UNKNOWN, never a vote.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ SOME_COPIES = 0.5
 """Share of the payload that passed host memory: below the one none did, from the other on all."""
 
 
-class Path(StrEnum):
+class ObservedPath(StrEnum):
     """What was seen of a path."""
 
     DIRECT = "DIRECT"
@@ -57,7 +57,7 @@ class Clues(msgspec.Struct, frozen=True, kw_only=True):
     """E0: whether modules, kernel and libraries allow the direct path at all."""
     possible_why: str = ""
     routes: tuple[tuple[Literal["direct", "staged"], str], ...] = ()
-    """E1: what traces say of this size, and their words."""
+    """E1: what traces show of this size, and their words."""
     forbidden: float | None = None
     """E2: time with the direct path forbidden over the time of the row."""
     forbidden_apart: bool | None = None
@@ -87,16 +87,16 @@ class Clues(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(NamedTuple):
-    """What `evidence.csv` says."""
+    """What `evidence.csv` holds."""
 
-    path: Path
+    path: ObservedPath
     level: Level
     reason: str
 
 
 class _Vote(NamedTuple):
     level: Level
-    path: Path
+    path: ObservedPath
     why: str
 
 
@@ -106,12 +106,12 @@ def judge(clues: Clues) -> Verdict:
     if clues.asked in STAGED_PATHS:
         return _judge_staged(clues, remarks)
     if clues.memory == "host":
-        why = f"host memory: there is no device to copy from; {_say_ports(clues)}"
+        why = f"host memory: there is no device to copy from; {_ports_text(clues)}"
         level = Level.E0 if clues.on_ports is None else Level.E3
-        return Verdict(Path.UNKNOWN, level, _sentence([why, *remarks]))
+        return Verdict(ObservedPath.UNKNOWN, level, _sentence([why, *remarks]))
     if clues.memory != "device":
         why = f"{clues.memory} memory lies in the host: it says nothing of a GPU"
-        return Verdict(Path.UNKNOWN, Level.E0, _sentence([why, *remarks]))
+        return Verdict(ObservedPath.UNKNOWN, Level.E0, _sentence([why, *remarks]))
     return _weigh(clues, list(_votes(clues)), remarks)
 
 
@@ -120,81 +120,85 @@ def _judge_staged(clues: Clues, remarks: list[str]) -> Verdict:
     why = f"path {clues.asked}: MPI was handed copies in host memory"
     if _hog_falls(clues):
         felt = f"beside a hog on the host's memory it took {clues.hog:.2f} times as long"
-        return Verdict(Path.STAGED, Level.E4, _sentence([why, felt, *remarks]))
-    return Verdict(Path.STAGED, Level.E0, _sentence([why, *remarks]))
+        return Verdict(ObservedPath.STAGED, Level.E4, _sentence([why, felt, *remarks]))
+    return Verdict(ObservedPath.STAGED, Level.E0, _sentence([why, *remarks]))
 
 
 def _weigh(clues: Clues, votes: list[_Vote], remarks: list[str]) -> Verdict:
     why = [f"{vote.level}: {vote.why}" for vote in votes]
     if not votes:
         none = ["nothing shows the path"]
-        return Verdict(Path.UNKNOWN, Level.E0, _sentence([*none, *remarks]))
+        return Verdict(ObservedPath.UNKNOWN, Level.E0, _sentence([*none, *remarks]))
     highest = max(vote.level for vote in votes)
     paths = {vote.path for vote in votes}
-    if len(paths) > 1 or Path.UNKNOWN in paths:
-        return Verdict(Path.UNKNOWN, highest, _sentence(["contradiction", *why, *remarks]))
-    if paths == {Path.STAGED}:
-        return Verdict(Path.STAGED, highest, _sentence([*why, *remarks]))
+    if len(paths) > 1 or ObservedPath.UNKNOWN in paths:
+        return Verdict(ObservedPath.UNKNOWN, highest, _sentence(["contradiction", *why, *remarks]))
+    if paths == {ObservedPath.STAGED}:
+        return Verdict(ObservedPath.STAGED, highest, _sentence([*why, *remarks]))
     if highest < Level.E3:
         weak = "it looks direct, but nothing below E3 proves it"
-        return Verdict(Path.UNKNOWN, highest, _sentence([weak, *why, *remarks]))
+        return Verdict(ObservedPath.UNKNOWN, highest, _sentence([weak, *why, *remarks]))
     if clues.across and clues.on_ports is None:
         weak = "it looks direct, but no port was seen to carry the payload"
-        return Verdict(Path.UNKNOWN, highest, _sentence([weak, *why, *remarks]))
-    return Verdict(Path.DIRECT, highest, _sentence([*why, *remarks]))
+        return Verdict(ObservedPath.UNKNOWN, highest, _sentence([weak, *why, *remarks]))
+    return Verdict(ObservedPath.DIRECT, highest, _sentence([*why, *remarks]))
 
 
 def _votes(clues: Clues) -> Iterator[_Vote]:
     if clues.possible is False:
-        yield _Vote(Level.E0, Path.STAGED, f"no direct path can be: {clues.possible_why}")
+        yield _Vote(Level.E0, ObservedPath.STAGED, f"no direct path can be: {clues.possible_why}")
     for route, words in clues.routes:
-        yield _Vote(Level.E1, Path.DIRECT if route == "direct" else Path.STAGED, words)
+        yield _Vote(
+            Level.E1, ObservedPath.DIRECT if route == "direct" else ObservedPath.STAGED, words
+        )
     yield from _control_votes(clues)
     yield from _counter_votes(clues)
     if clues.hog is not None and not clues.hog_shares_cores:
         if _hog_falls(clues):
             why = f"beside a hog on the host's memory it took {clues.hog:.2f} times as long"
-            yield _Vote(Level.E4, Path.STAGED, why)
+            yield _Vote(Level.E4, ObservedPath.STAGED, why)
         elif clues.hog_control:
             why = "a hog on the host's memory did not slow it, and slowed a staged path"
-            yield _Vote(Level.E4, Path.DIRECT, why)
+            yield _Vote(Level.E4, ObservedPath.DIRECT, why)
 
 
 def _control_votes(clues: Clues) -> Iterator[_Vote]:
     if clues.refused is not None:
         why = f"with the direct path required: {clues.refused}"
-        yield _Vote(Level.E2, Path.STAGED, why)
+        yield _Vote(Level.E2, ObservedPath.STAGED, why)
     elif _apart(clues.required, clues.required_apart, faster=True):
         why = f"with the direct path required it took {clues.required:.2f} of the time"
-        yield _Vote(Level.E2, Path.STAGED, why)
+        yield _Vote(Level.E2, ObservedPath.STAGED, why)
     if _apart(clues.forbidden, clues.forbidden_apart, faster=False):
         why = f"with the direct path forbidden it took {clues.forbidden:.2f} times as long"
-        yield _Vote(Level.E2, Path.DIRECT, why)
+        yield _Vote(Level.E2, ObservedPath.DIRECT, why)
 
 
 def _counter_votes(clues: Clues) -> Iterator[_Vote]:
     if clues.across and clues.on_ports is not None and clues.on_ports < LEAST_COUNTED:
-        yield _Vote(Level.E3, Path.UNKNOWN, f"{_say_ports(clues)}: it left by another way")
+        yield _Vote(Level.E3, ObservedPath.UNKNOWN, f"{_ports_text(clues)}: it left by another way")
         return
     if clues.copied is not None and clues.copied >= SOME_COPIES:
         why = f"{clues.copied:.2f} of the payload passed host memory"
-        yield _Vote(Level.E3, Path.STAGED, why)
+        yield _Vote(Level.E3, ObservedPath.STAGED, why)
     if clues.copied is not None and clues.copied <= NO_COPIES and clues.on_ports is not None:
-        yield _Vote(Level.E3, Path.DIRECT, f"nothing passed host memory; {_say_ports(clues)}")
+        yield _Vote(
+            Level.E3, ObservedPath.DIRECT, f"nothing passed host memory; {_ports_text(clues)}"
+        )
     if clues.on_nvlink is not None and clues.on_nvlink >= LEAST_COUNTED and not clues.across:
         why = f"NVLink carried {clues.on_nvlink:.2f} times the payload"
-        yield _Vote(Level.E3, Path.DIRECT, why)
+        yield _Vote(Level.E3, ObservedPath.DIRECT, why)
 
 
 def _remarks(clues: Clues) -> Iterator[str]:
     """Yield what was gathered and decides nothing."""
     if clues.forbidden is not None and not _apart(clues.forbidden, clues.forbidden_apart, False):
-        yield f"with the direct path forbidden {_say_equal(clues.forbidden)}"
+        yield f"with the direct path forbidden {_equal_text(clues.forbidden)}"
     if clues.asked in STAGED_PATHS or clues.memory != "device":
         pass
     elif clues.across and clues.on_ports is not None and clues.copied is None:
         yield (
-            f"{_say_ports(clues)}, as they would on either path: copies in the host were not "
+            f"{_ports_text(clues)}, as they would on either path: copies in the host were not "
             "counted"
         )
     if clues.hog is None:
@@ -219,7 +223,7 @@ def _apart(ratio: float | None, apart: bool | None, faster: bool) -> bool:
     return ratio <= 1 / DIFFERENT if faster else ratio >= DIFFERENT
 
 
-def _say_equal(ratio: float) -> str:
+def _equal_text(ratio: float) -> str:
     """Return why an arm that is not slower, beyond noise, shows nothing."""
     if ratio <= 1 / DIFFERENT:
         return f"it took {ratio:.2f} of the time: faster, which proves nothing"
@@ -231,7 +235,7 @@ def _say_equal(ratio: float) -> str:
     )
 
 
-def _say_ports(clues: Clues) -> str:
+def _ports_text(clues: Clues) -> str:
     if clues.on_ports is None:
         return "no port counted bytes"
     beyond = ", more than headers explain" if clues.on_ports > MOST_COUNTED else ""

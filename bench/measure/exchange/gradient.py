@@ -27,7 +27,7 @@ from bench.measure.exchange.parts import (
     DTYPE,
     ITEM,
     Addresses,
-    Place,
+    RankOnNode,
     exact_sum,
     spread,
     terms,
@@ -105,10 +105,10 @@ class Strategy(msgspec.Struct, frozen=True):
     """How a gradient is summed up: the room it needs in numbers, and its steps."""
 
     room: int
-    write: Callable[[Schedule, Place, Addresses, int], None]
+    write: Callable[[Schedule, RankOnNode, Addresses, int], None]
 
 
-def choose(strategy: str, posting: str, place: Place, count: int) -> Strategy:
+def choose(strategy: str, posting: str, place: RankOnNode, count: int) -> Strategy:
     """Return a strategy by name, for one rank and so many numbers."""
     if strategy == "naive":
         return Strategy(naive.room(place, count, posting), partial(naive.write, posting=posting))
@@ -119,7 +119,7 @@ def choose(strategy: str, posting: str, place: Place, count: int) -> Strategy:
     return Strategy(0, _call_library)
 
 
-def _call_library(schedule: Schedule, place: Place, at: Addresses, count: int) -> None:
+def _call_library(schedule: Schedule, place: RankOnNode, at: Addresses, count: int) -> None:
     """Leave it to MPI_Allreduce."""
     del place
     schedule.allreduce(at.own, at.total, count, DTYPE)
@@ -153,7 +153,7 @@ class _Sum:
         self._loops = context.need_message_loops()
         self.timing_layer, self.overhead_s = self._loops.name, self._loops.overhead_s
         world, count = context.communicator, count_of(case)
-        self._place = Place(world.rank, world.nodes)
+        self._place = RankOnNode(world.rank, world.nodes)
         strategy, posting = word(case, "strategy"), word(case, "posting")
         chosen = choose(strategy, posting, self._place, count)
         memory = context.memories[word(case, "memory")]
@@ -188,7 +188,7 @@ class _Sum:
         return Checked(self._total.nbytes, wrong * ITEM)
 
 
-def _bare(strategy: str, posting: str, place: Place, count: int) -> Steps:
+def _bare(strategy: str, posting: str, place: RankOnNode, count: int) -> Steps:
     """Return the steps of any rank without their addresses, to count what they send."""
     schedule = Schedule()
     choose(strategy, posting, place, count).write(schedule, place, NOWHERE, count)
@@ -203,7 +203,7 @@ class _OneBit:
     def __init__(self, case: Case, context: Context) -> None:
         loops, world = context.need_message_loops(), context.communicator
         self._count = count_of(case)
-        self._place = Place(world.rank, world.nodes)
+        self._place = RankOnNode(world.rank, world.nodes)
         memory = context.memories[word(case, "memory")]
         size = one_bit.wire_bytes(self._count)
         self._messages = memory.allocate(size * world.size)
@@ -257,7 +257,7 @@ class _OneBit:
         return self._messages.read().reshape(self._place.ranks, -1)
 
 
-def ring_of_bytes(place: Place, address: int, bounds: list[int]) -> Steps:
+def ring_of_bytes(place: RankOnNode, address: int, bounds: list[int]) -> Steps:
     """Return the steps that give every rank all blocks of bytes."""
     schedule = Schedule()
     ring.all_gather(schedule, range(place.ranks), place.rank, address, bounds, item=1)

@@ -8,17 +8,17 @@ Each NIC carries 2 (n - 1) / n m each way, the least of any exchange without sum
 from collections import Counter
 
 from bench.core.schedule import Schedule
-from bench.measure.exchange.parts import DTYPE, ITEM, Addresses, Place, cut_evenly, shift
+from bench.measure.exchange.parts import DTYPE, ITEM, Addresses, RankOnNode, cut_evenly, shift
 from bench.measure.exchange.ring import all_gather, reduce_scatter
 
 
-def room(place: Place, count: int) -> int:
+def room(place: RankOnNode, count: int) -> int:
     """Return the numbers of room: the node's sum of a part, and that part of every neighbour."""
     parts = min(Counter(place.nodes).values())
     return -(-count // parts) * len(place.members(place.nodes[place.rank]))
 
 
-def write(schedule: Schedule, place: Place, at: Addresses, count: int) -> None:
+def write(schedule: Schedule, place: RankOnNode, at: Addresses, count: int) -> None:
     """Write the sum of `count` numbers over all ranks."""
     neighbours = place.members(place.nodes[place.rank])
     nodes = sorted(set(place.nodes))
@@ -38,7 +38,7 @@ def write(schedule: Schedule, place: Place, at: Addresses, count: int) -> None:
 
 
 def _gather(
-    schedule: Schedule, place: Place, at: Addresses, neighbours: list[int], bounds: list[int]
+    schedule: Schedule, place: RankOnNode, at: Addresses, neighbours: list[int], bounds: list[int]
 ) -> int:
     """Add up this rank's part over the node; return where the node's sum of it lies."""
     mine = neighbours.index(place.rank)
@@ -63,7 +63,7 @@ def _gather(
 
 
 def _spread(
-    schedule: Schedule, place: Place, at: Addresses, neighbours: list[int], bounds: list[int]
+    schedule: Schedule, place: RankOnNode, at: Addresses, neighbours: list[int], bounds: list[int]
 ) -> None:
     """Hand the sum of this rank's part to its neighbours, and receive theirs."""
     mine = neighbours.index(place.rank)

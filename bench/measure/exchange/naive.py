@@ -5,19 +5,19 @@ The founding posts' exchange: g^2 (n - 1) m bytes through each NIC and direction
 """
 
 from bench.core.schedule import Schedule
-from bench.measure.exchange.parts import DTYPE, ITEM, Addresses, Place
+from bench.measure.exchange.parts import DTYPE, ITEM, Addresses, RankOnNode
 
 POSTINGS = ("at-once", "rounds")
 
 
-def room(place: Place, count: int, posting: str) -> int:
+def room(place: RankOnNode, count: int, posting: str) -> int:
     """Return the numbers of room: the first gradient that comes is received where the sum goes."""
     if posting == "rounds":
         return count if place.ranks > 2 else 0
     return count * max(0, place.ranks - 2)
 
 
-def write(schedule: Schedule, place: Place, at: Addresses, count: int, posting: str) -> None:
+def write(schedule: Schedule, place: RankOnNode, at: Addresses, count: int, posting: str) -> None:
     """Write the sum of `count` numbers over all ranks."""
     if posting == "rounds":
         _in_rounds(schedule, place, at, count)
@@ -25,7 +25,7 @@ def write(schedule: Schedule, place: Place, at: Addresses, count: int, posting: 
         _posted(schedule, place, at, count)
 
 
-def _in_rounds(schedule: Schedule, place: Place, at: Addresses, count: int) -> None:
+def _in_rounds(schedule: Schedule, place: RankOnNode, at: Addresses, count: int) -> None:
     nbytes, ranks = count * ITEM, place.ranks
     for distance in range(1, ranks):
         landing = at.total if distance == 1 else at.room
@@ -34,7 +34,7 @@ def _in_rounds(schedule: Schedule, place: Place, at: Addresses, count: int) -> N
         schedule.add(at.total, at.own if distance == 1 else at.room, count, DTYPE)
 
 
-def _posted(schedule: Schedule, place: Place, at: Addresses, count: int) -> None:
+def _posted(schedule: Schedule, place: RankOnNode, at: Addresses, count: int) -> None:
     nbytes, ranks = count * ITEM, place.ranks
     landings = [at.total, *(at.room + i * nbytes for i in range(ranks - 2))]
     for distance, landing in enumerate(landings, 1):

@@ -11,7 +11,7 @@ ITEM = 4
 DTYPE = "fp32"
 
 
-class Place(NamedTuple):
+class RankOnNode(NamedTuple):
     """One rank among all, and the node of each."""
 
     rank: int
@@ -35,7 +35,7 @@ class Addresses(NamedTuple):
     total: int
     """Where the sum goes."""
     room: int
-    """Room for what has been received and not yet added; each strategy says how much it needs."""
+    """Room for what has been received and not yet added; each strategy states how much it needs."""
 
 
 def cut_evenly(count: int, parts: int) -> list[int]:

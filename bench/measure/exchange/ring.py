@@ -6,10 +6,10 @@ p - 1 messages of m / p twice, all links at work at once (Patarasu and Yuan, JPD
 from collections.abc import Sequence
 
 from bench.core.schedule import Schedule
-from bench.measure.exchange.parts import DTYPE, ITEM, Addresses, Place, cut_evenly, shift
+from bench.measure.exchange.parts import DTYPE, ITEM, Addresses, RankOnNode, cut_evenly, shift
 
 
-def write(schedule: Schedule, place: Place, at: Addresses, count: int) -> None:
+def write(schedule: Schedule, place: RankOnNode, at: Addresses, count: int) -> None:
     """Write the sum of `count` numbers over all ranks; needs no room."""
     members = range(place.ranks)
     bounds = cut_evenly(count, place.ranks)

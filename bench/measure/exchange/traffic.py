@@ -7,10 +7,10 @@ import numpy as np
 
 from bench.core.records import Axis
 from bench.core.schedule import Code, Steps
-from bench.measure.exchange.parts import Place
+from bench.measure.exchange.parts import RankOnNode
 
 
-class Traffic(NamedTuple):
+class LinkTraffic(NamedTuple):
     """Of one operation."""
 
     link_bytes: int
@@ -29,7 +29,7 @@ class Traffic(NamedTuple):
         }
 
 
-def count_traffic(nodes: tuple[int, ...], steps_of: Callable[[Place], Steps]) -> Traffic:
+def count_traffic(nodes: tuple[int, ...], steps_of: Callable[[RankOnNode], Steps]) -> LinkTraffic:
     """Count what the steps of all ranks send.
 
     Args:
@@ -40,7 +40,7 @@ def count_traffic(nodes: tuple[int, ...], steps_of: Callable[[Place], Steps]) ->
     leaving, entering = (np.zeros(max(nodes) + 1, np.int64) for _ in range(2))
     most_sent = messages = 0
     for rank in range(len(nodes)):
-        table = steps_of(Place(rank, nodes)).table
+        table = steps_of(RankOnNode(rank, nodes)).table
         sends = table[(table[:, 0] == Code.SEND) | (table[:, 0] == Code.ISEND)]
         nbytes, peers = sends[:, 2], sends[:, 3]
         crossing = home[peers] != nodes[rank]
@@ -48,4 +48,4 @@ def count_traffic(nodes: tuple[int, ...], steps_of: Callable[[Place], Steps]) ->
         np.add.at(entering, home[peers[crossing]], nbytes[crossing])
         most_sent = max(most_sent, int(nbytes.sum()))
         messages += len(sends)
-    return Traffic(int(max(leaving.max(), entering.max())), most_sent, messages)
+    return LinkTraffic(int(max(leaving.max(), entering.max())), most_sent, messages)

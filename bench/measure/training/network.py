@@ -12,11 +12,11 @@ from bench.measure.training.optimiser import Update, update_in_double
 from bench.measure.training.splits import (
     ColumnLayer,
     DataLayer,
-    Layer,
     Matrix,
     RowLayer,
-    Site,
+    SplitLayer,
     StepsOf,
+    Surroundings,
 )
 
 SPLITS = ("data", "row", "column", "hybrid")
@@ -33,7 +33,7 @@ def split_layers(split: str, layers: int) -> list[str]:
     return [split] * layers
 
 
-class Network:
+class DenseNetwork:
     """This rank's layers.
 
     Args:
@@ -46,7 +46,7 @@ class Network:
 
     def __init__(
         self,
-        site: Site,
+        site: Surroundings,
         splits: Sequence[str],
         widths: Sequence[int],
         batch: int,
@@ -61,7 +61,7 @@ class Network:
             batch * place.rank // place.ranks, batch * (place.rank + 1) // place.ranks
         )
         source = self.input[self.mine] if splits[0] == "data" else self.input
-        self.layers: list[Layer] = []
+        self.layers: list[SplitLayer] = []
         for i, (split, d_out) in enumerate(zip(splits, widths[1:], strict=True)):
             gathers = "data" in split and i + 1 < len(splits) and splits[i + 1] != "data"
             self.layers.append(_make_layer(site, split, source, batch, d_out, gathers))
@@ -144,14 +144,14 @@ class Network:
 
 
 def _make_layer(
-    site: Site, split: str, source: Matrix, batch: int, d_out: int, gathers: bool
-) -> Layer:
+    site: Surroundings, split: str, source: Matrix, batch: int, d_out: int, gathers: bool
+) -> SplitLayer:
     if split == "data":
         return DataLayer(site, source, batch, d_out, gathers)
     return (RowLayer if split == "row" else ColumnLayer)(site, source, d_out)
 
 
-def _beside_backward(down: Sequence[Layer]) -> list[Phase]:
+def _beside_backward(down: Sequence[SplitLayer]) -> list[Phase]:
     """Let the exchange of a layer go on while the layer below goes backward."""
     phases: list[Phase] = []
     rest: list[Phase] = []
@@ -162,7 +162,7 @@ def _beside_backward(down: Sequence[Layer]) -> list[Phase]:
     return phases + rest
 
 
-def _beside_updates(down: Sequence[Layer], updates: Sequence[Phase]) -> list[Phase]:
+def _beside_updates(down: Sequence[SplitLayer], updates: Sequence[Phase]) -> list[Phase]:
     """Let the exchange of a layer go on while the layer above is updated."""
     phases: list[Phase] = []
     above: list[Phase] = []

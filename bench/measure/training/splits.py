@@ -21,28 +21,28 @@ from bench.contracts import Buffer, Memory
 from bench.core.schedule import Schedule, Steps
 from bench.measure.exchange import one_bit, ring
 from bench.measure.exchange.gradient import choose, ring_of_bytes
-from bench.measure.exchange.parts import ITEM, Addresses, Place, cut_evenly, spread
+from bench.measure.exchange.parts import ITEM, Addresses, RankOnNode, cut_evenly, spread
 from bench.measure.exchange.phases import Phase
 from bench.measure.training.numbers import Whole
 
 Matrix = NDArray[np.float32]
-StepsOf = Callable[[Place], Steps]
+StepsOf = Callable[[RankOnNode], Steps]
 """The steps of any rank, without addresses."""
 
 
-class Way(NamedTuple):
+class Summing(NamedTuple):
     """How ranks add up: the strategy, and the posting of naive messages."""
 
     strategy: str
     posting: str
 
 
-class Site(NamedTuple):
+class Surroundings(NamedTuple):
     """Where layers are: this rank among all, its memory, and how sums are made."""
 
-    place: Place
+    place: RankOnNode
     memory: Memory
-    way: Way
+    way: Summing
 
 
 class Shared(NamedTuple):
@@ -67,7 +67,7 @@ class Sum:
         own: what this rank adds; with one rank, the sum too.
     """
 
-    def __init__(self, site: Site, own: Shared) -> None:
+    def __init__(self, site: Surroundings, own: Shared) -> None:
         place, way, count = site.place, site.way, own.numbers.size
         if way.strategy == "one-bit":  # of activations nothing may be left out
             way = way._replace(strategy="ring")
@@ -79,16 +79,16 @@ class Sum:
         self.bare: StepsOf = lambda place: _sum_steps(place, Addresses(0, 0, 0), count, way)
 
 
-def _sum_steps(place: Place, at: Addresses, count: int, way: Way) -> Steps:
+def _sum_steps(place: RankOnNode, at: Addresses, count: int, way: Summing) -> Steps:
     schedule = Schedule()
     choose(way.strategy, way.posting, place, count).write(schedule, place, at, count)
     return schedule.cut()
 
 
 class OneBitSum:
-    """The sum of what one bit of each number says; the rest is kept for the next step."""
+    """The sum of what one bit of each number stands for; the rest is kept for the next step."""
 
-    def __init__(self, site: Site, own: Shared) -> None:
+    def __init__(self, site: Surroundings, own: Shared) -> None:
         place, self._count, self._own = site.place, own.numbers.size, own.numbers
         self._rank = place.rank
         size = one_bit.wire_bytes(self._count)
@@ -119,7 +119,7 @@ class Stack:
         columns: of the matrix.
     """
 
-    def __init__(self, site: Site, rows: int, columns: int) -> None:
+    def __init__(self, site: Surroundings, rows: int, columns: int) -> None:
         ranks = site.place.ranks
         self._cuts = cut_evenly(columns, ranks)
         self._bounds = [rows * cut for cut in self._cuts]
@@ -145,13 +145,13 @@ class Stack:
             self.whole[:, first:last] = self._block(rank)
 
 
-def _gather_steps(place: Place, address: int, bounds: list[int]) -> Steps:
+def _gather_steps(place: RankOnNode, address: int, bounds: list[int]) -> Steps:
     schedule = Schedule()
     ring.all_gather(schedule, range(place.ranks), place.rank, address, bounds)
     return schedule.cut()
 
 
-class Layer:
+class SplitLayer:
     """What all splits have; each fills in its phases.
 
     Args:
@@ -200,7 +200,7 @@ class Layer:
         return 0
 
 
-class DataLayer(Layer):
+class DataLayer(SplitLayer):
     """All weights on every rank, and its rows of the batch.
 
     Args:
@@ -211,7 +211,9 @@ class DataLayer(Layer):
         gathers: whether the layer above needs the outputs of all ranks.
     """
 
-    def __init__(self, site: Site, source: Matrix, rows: int, d_out: int, gathers: bool) -> None:
+    def __init__(
+        self, site: Surroundings, source: Matrix, rows: int, d_out: int, gathers: bool
+    ) -> None:
         self.source, d_in = source, source.shape[1]
         bounds = cut_evenly(rows, site.place.ranks)
         self._bounds, self._gathers = bounds, gathers
@@ -242,7 +244,7 @@ class DataLayer(Layer):
         return slope[self.mine]
 
     def expected_gradient(self, source: Whole, slope: Whole) -> Whole:
-        """Return the sum of all ranks, or of what one bit says of theirs."""
+        """Return the sum of all ranks, or of what one bit each stands for."""
         if not isinstance(self.sum, OneBitSum):
             return source.T @ slope
         total: Whole = np.zeros(self.weights.size)
@@ -270,10 +272,10 @@ class DataLayer(Layer):
         np.matmul(self.output_gradient, self.weights.T, out=self.input_gradient)
 
 
-class RowLayer(Layer):
+class RowLayer(SplitLayer):
     """Some rows of the weights on every rank, and the whole batch."""
 
-    def __init__(self, site: Site, source: Matrix, d_out: int) -> None:
+    def __init__(self, site: Surroundings, source: Matrix, d_out: int) -> None:
         rows, d_in = source.shape
         bounds = cut_evenly(d_in, site.place.ranks)
         self.mine = slice(bounds[site.place.rank], bounds[site.place.rank + 1])
@@ -301,10 +303,10 @@ class RowLayer(Layer):
         np.matmul(self.output_gradient, self.weights.T, out=self._block)
 
 
-class ColumnLayer(Layer):
+class ColumnLayer(SplitLayer):
     """Some columns of the weights on every rank, and the whole batch."""
 
-    def __init__(self, site: Site, source: Matrix, d_out: int) -> None:
+    def __init__(self, site: Surroundings, source: Matrix, d_out: int) -> None:
         rows, d_in = source.shape
         bounds = cut_evenly(d_out, site.place.ranks)
         self.mine = slice(bounds[site.place.rank], bounds[site.place.rank + 1])

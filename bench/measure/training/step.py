@@ -10,20 +10,20 @@ from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import MEMORY, THREADS, whole, word
 from bench.measure.exchange.gradient import POSTING, RANKS, STRATEGY, lacks_memory, refuse_posting
-from bench.measure.exchange.parts import DTYPE, ITEM, Place
+from bench.measure.exchange.parts import DTYPE, ITEM, RankOnNode
 from bench.measure.exchange.phases import Phase, Phases
-from bench.measure.exchange.traffic import Traffic, count_traffic
+from bench.measure.exchange.traffic import LinkTraffic, count_traffic
 from bench.measure.training.network import (
     OVERLAPS,
     SPLITS,
-    Network,
+    DenseNetwork,
     split_layers,
     weights_of,
     widths_of,
 )
 from bench.measure.training.numbers import MOST_BATCH, compute_truth, normal_values, whole_values
 from bench.measure.training.optimiser import OPTIMISERS
-from bench.measure.training.splits import Site, StepsOf, Way
+from bench.measure.training.splits import StepsOf, Summing, Surroundings
 
 _ALONE_STEPS = 5
 _WIDEST = 2**20
@@ -126,14 +126,16 @@ class _Step:
         self._loops, world = context.need_message_loops(), context.communicator
         self._case, self._optimiser = case, word(case, "optimiser")
         self._batch, self._widths = whole(case, "batch"), _widths(case)
-        place = Place(world.rank, world.nodes)
-        way = Way(word(case, "strategy"), word(case, "posting"))
+        place = RankOnNode(world.rank, world.nodes)
+        way = Summing(word(case, "strategy"), word(case, "posting"))
         memory = context.memories[word(case, "memory")]
         self.params: dict[str, Axis] = {"blas": context.blas, "threads": context.threads}
         try:
-            self._network = self._make(Site(place, memory, way))
+            self._network = self._make(Surroundings(place, memory, way))
             if world.rank == 0 and word(case, "part") == "step":
-                self.params["one_rank_s"] = self._time_alone(Site(Place(0, (0,)), memory, way))
+                self.params["one_rank_s"] = self._time_alone(
+                    Surroundings(RankOnNode(0, (0,)), memory, way)
+                )
         finally:
             # Ranks that wait in MPI would take cores from the one that computes.
             world.sleep_until_all_arrive()
@@ -167,11 +169,11 @@ class _Step:
         self._network.load(normal_values(1, self._batch, self._widths))
         return Checked(compared * ITEM, wrong * ITEM)
 
-    def _make(self, site: Site) -> Network:
+    def _make(self, site: Surroundings) -> DenseNetwork:
         splits = split_layers(word(self._case, "split"), len(self._widths) - 1)
-        return Network(site, splits, self._widths, self._batch, self._optimiser)
+        return DenseNetwork(site, splits, self._widths, self._batch, self._optimiser)
 
-    def _time_alone(self, site: Site) -> float:
+    def _time_alone(self, site: Surroundings) -> float:
         """Return the median seconds of the whole step on one rank, while the others sleep."""
         network = self._make(site)
         network.load(normal_values(1, self._batch, self._widths))
@@ -186,10 +188,10 @@ class _Step:
         return float(f"{np.median(times):.6g}")
 
 
-def _traffic(nodes: tuple[int, ...], sends: list[StepsOf]) -> Traffic:
+def _traffic(nodes: tuple[int, ...], sends: list[StepsOf]) -> LinkTraffic:
     """Count all that is sent in a step."""
 
-    def steps_of(place: Place) -> Steps:
+    def steps_of(place: RankOnNode) -> Steps:
         return Steps(np.concatenate([steps(place).table for steps in sends]), 1, 0)
 
     return count_traffic(nodes, steps_of)

@@ -1,6 +1,6 @@
 """Bounds from hardware facts: what no measurement can beat, put beside each of them.
 
-`bound_s` is in the row, with `bound_source`; where there is none, that says `none:` and why.
+`bound_s` is in the row, with `bound_source`; where there is none, it holds `none:` and why.
 """
 
 import contextlib
@@ -13,8 +13,8 @@ from bench.core.events import Facts
 from bench.core.records import Case, Job, Prediction, Row, Status, parse_params
 from bench.machine.facts import NodeFacts
 from bench.machine.nominal import parse_nominal, read_nominal
-from bench.predict.bounds.known import Hardware
-from bench.predict.bounds.question import NONE, Bound, Seats
+from bench.predict.bounds.bound import NONE, Bound, Seats
+from bench.predict.bounds.hardware import Hardware
 from bench.predict.bounds.rules import find_bound
 from bench.store.folder import JOURNAL_FILE, RunFolder, RunMeta
 
@@ -35,7 +35,7 @@ def add_bound(row: Row, case: Case, facts: Facts | None, hardware: Hardware) -> 
     """Return the row with its bound, or the reason why there is none.
 
     Args:
-        facts: of the job; None where it never told them.
+        facts: of the job; None where it never sent them.
     """
     if facts is None:
         bound = Bound(None, f"{NONE}its job never told where its ranks ran")
@@ -53,14 +53,14 @@ def _seats(facts: Facts, row: Row) -> Seats:
     cores: dict[str, set[int]] = {}
     for rank in facts.ranks:
         cores.setdefault(rank.host, set()).update(rank.cores)
-    told = parse_params(row.params)
+    params = parse_params(row.params)
     return Seats(
         tuple(rank.host for rank in facts.ranks),
         {host: len(usable) for host, usable in cores.items() if usable},
-        _natural(told.get("threads", "")),
-        _natural(told.get("link_bytes", "")),
-        _natural(told.get("sets", "")),
-        _natural(told.get("gpu_cache_bytes", "")),
+        _natural(params.get("threads", "")),
+        _natural(params.get("link_bytes", "")),
+        _natural(params.get("sets", "")),
+        _natural(params.get("gpu_cache_bytes", "")),
     )
 
 
@@ -76,8 +76,8 @@ def foresee(
 ) -> list[Prediction]:
     """Return a datasheet prediction (tier D) of every case that has a bound.
 
-    `seconds` is what the rates say, `low_s` the bound; how much slower a program is no datasheet
-    tells, so `high_s` is empty.
+    `seconds` is what the rates give, `low_s` the bound; how much slower a program is in no
+    datasheet, so `high_s` is empty.
 
     Args:
         jobs: of the plan; none of them has begun.
@@ -120,10 +120,10 @@ class _BoundAgain(RunFolder):
     def rows(self) -> list[Row]:
         """Return the final rows with new bounds."""
         hardware = known_hardware(self.meta)
-        told = _told_facts(self.path / JOURNAL_FILE)
+        facts = _journal_facts(self.path / JOURNAL_FILE)
         cases = {case.id: case for job in self.meta.plan for case in job.cases}
         return [
-            add_bound(row, cases[row.case], told.get((row.job, row.attempt)), hardware)
+            add_bound(row, cases[row.case], facts.get((row.job, row.attempt)), hardware)
             if row.case in cases
             else row
             for row in super().rows()
@@ -137,8 +137,8 @@ class _Entry(msgspec.Struct):
     event: msgspec.Raw = msgspec.Raw()
 
 
-def _told_facts(journal: Path) -> dict[tuple[str, int], Facts]:
-    """Return where the ranks of each attempt of a job ran, as far as a journal tells."""
+def _journal_facts(journal: Path) -> dict[tuple[str, int], Facts]:
+    """Return where the ranks of each attempt of a job ran, as far as a journal holds it."""
     found: dict[tuple[str, int], Facts] = {}
     for line in journal.read_bytes().splitlines() if journal.is_file() else []:
         if b'"type":"facts"' not in line:

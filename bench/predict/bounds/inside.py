@@ -7,16 +7,16 @@ from bench.core.records import Case
 from bench.core.units import format_bytes, format_rate
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import whole, word
-from bench.predict.bounds.known import Rate, Unbounded
-from bench.predict.bounds.question import Bound, Question, memory_kind
+from bench.predict.bounds.bound import Bound, Situation, memory_kind
+from bench.predict.bounds.hardware import Rate, Unbounded
 from bench.predict.hardware import ELEMENT_BYTES
 
 
-def pass_memory(asked: Question, host: str, footprint: int, operations: int = 1) -> Bound:
+def pass_memory(asked: Situation, host: str, footprint: int, operations: int = 1) -> Bound:
     """Data that caches cannot hold passes main memory.
 
     Of a footprint that is used again and again, caches keep what they can; the rest is moved every
-    time. Below twice the caches that rest says too little.
+    time. Below twice the caches that rest is too little to go by.
     """
     rate = asked.hardware.memory(host)
     caches = asked.hardware.cache_bytes(host)
@@ -27,7 +27,7 @@ def pass_memory(asked: Question, host: str, footprint: int, operations: int = 1)
     return Bound(seconds, text, seconds)
 
 
-def copy(asked: Question) -> Bound:
+def copy(asked: Situation) -> Bound:
     """Copies inside ranks: each byte read and written once."""
     case = asked.case
     if memory_kind(case) != "host":
@@ -35,19 +35,19 @@ def copy(asked: Question) -> Bound:
     return _crowded(asked, 2 * whole(case, "bytes"))
 
 
-def stream(asked: Question) -> Bound:
+def stream(asked: Situation) -> Bound:
     """Kernels over arrays: what they move is their footprint."""
     work = MEASUREMENTS["stream"].work(asked.case)
     return _crowded(asked, work.bytes_per_rank or 0)
 
 
-def _crowded(asked: Question, each: int) -> Bound:
+def _crowded(asked: Situation, each: int) -> Bound:
     """Every rank of a host uses its memory at once; the fullest host bounds the slowest rank."""
     host, ranks = Counter(asked.seats.hosts).most_common(1)[0]
     return pass_memory(asked, host, each * ranks)
 
 
-def device_copy(asked: Question) -> Bound:
+def device_copy(asked: Situation) -> Bound:
     """Copies between host and GPU: over the fastest PCIe link of the GPUs of a host."""
     case = asked.case
     target = case.axes.get("dst_memory", "same")
@@ -68,7 +68,7 @@ def _value(rate: Rate) -> float:
     return rate.value
 
 
-def matmul(asked: Question) -> Bound:
+def matmul(asked: Situation) -> Bound:
     """Arithmetic alone, at the highest rate of all cores or GPUs of the fullest host.
 
     On a GPU also what must pass its memory, so that the bound is the lower roof: the peak, or
@@ -88,7 +88,7 @@ def matmul(asked: Question) -> Bound:
 _ELEMENT_BYTES = {**ELEMENT_BYTES, "tf32": 4}
 
 
-def _gpu_traffic(asked: Question, host: str, ranks: int) -> Bound:
+def _gpu_traffic(asked: Situation, host: str, ranks: int) -> Bound:
     """Factors read once and the product written once, but for what the L2 cache may keep."""
     case, sets, cache = asked.case, asked.seats.sets, asked.seats.gpu_cache_bytes
     if sets is None or cache is None:
@@ -112,7 +112,7 @@ def flop_of(case: Case) -> int:
 
 
 def arithmetic(
-    asked: Question, ranks_on: Mapping[str, int], flop: int, dtype: str | None = None
+    asked: Situation, ranks_on: Mapping[str, int], flop: int, dtype: str | None = None
 ) -> Bound:
     """Return the bound of FLOP shared out in the best way over the ranks of hosts."""
     dtype, on_host = dtype or word(asked.case, "dtype"), memory_kind(asked.case) == "host"
@@ -131,7 +131,7 @@ def arithmetic(
     return Bound(seconds, f"FLOP / {format_rate(rate, 'FLOP/s')}: {what}{several}", seconds)
 
 
-def _cores(asked: Question, host: str, ranks: int) -> int:
+def _cores(asked: Situation, host: str, ranks: int) -> int:
     """Return the cores that can compute for the ranks of a host, at most."""
     seats = asked.seats
     known = asked.hardware.facts(host).cpu.cores

@@ -1,4 +1,4 @@
-"""For each benchmark, the seconds that no run of it can beat, or why nobody can say.
+"""For each benchmark, the seconds that no run of it can beat, or why none is known.
 
 Only what must happen is counted: bytes that must cross between nodes, arithmetic that must be done,
 data that no cache can hold. So a bound is low rather than wrong, and a measurement below it means a
@@ -13,6 +13,8 @@ from bench.measure import MEASUREMENTS
 from bench.measure.axes import STAGED_PATHS, whole, word
 from bench.measure.pair import pair_ranks, window_size
 from bench.measure.transfers import Transfers
+from bench.predict.bounds.bound import NONE, Bound, Seats, Situation, memory_kind
+from bench.predict.bounds.hardware import Hardware, HostNetwork, Unbounded
 from bench.predict.bounds.inside import (
     arithmetic,
     copy,
@@ -22,8 +24,6 @@ from bench.predict.bounds.inside import (
     pass_memory,
     stream,
 )
-from bench.predict.bounds.known import Hardware, Network, Unbounded
-from bench.predict.bounds.question import NONE, Bound, Question, Seats, memory_kind
 from bench.predict.hardware import ELEMENT_BYTES
 from bench.predict.model.datasheet.cuts import crossing, crossing_s
 
@@ -34,12 +34,12 @@ def find_bound(case: Case, seats: Seats, hardware: Hardware) -> Bound:
     if rule is None:
         return Bound(None, f"{NONE}no formula is known for {case.benchmark}")
     try:
-        return rule(Question(case, seats, hardware))
+        return rule(Situation(case, seats, hardware))
     except Unbounded as reason:
         return Bound(None, f"{NONE}{reason}")
 
 
-def _pair(asked: Question) -> Bound:
+def _pair(asked: Situation) -> Bound:
     """Messages between two ranks: over the slower of their networks, or through memory."""
     case, hosts = asked.case, asked.seats.hosts
     first, last = pair_ranks(case, len(hosts))
@@ -51,28 +51,28 @@ def _pair(asked: Question) -> Bound:
     return _through(slower, float(window * size), window, "bytes")
 
 
-def _verbs(asked: Question) -> Bound:
+def _verbs(asked: Situation) -> Bound:
     """Messages by verbs: over the slower network; a device that reaches itself has no such fact."""
     if len(set(asked.seats.hosts)) < 2:
         raise Unbounded("no fact states what an RDMA device does between ranks of its host")
     return _pair(asked)
 
 
-def _way_out(asked: Question, host: str) -> Network:
+def _way_out(asked: Situation, host: str) -> HostNetwork:
     """Return what a host sends: data of a GPU passes its PCIe link first."""
     network = asked.hardware.network(host)
     if memory_kind(asked.case) != "device":
         return network
     slot = max(asked.hardware.slots(host), key=lambda slot: slot.value)
-    return network if network.rate <= slot.value else Network(slot.value, slot.source)
+    return network if network.rate <= slot.value else HostNetwork(slot.value, slot.source)
 
 
-def _within(asked: Question, host: str, in_flight: int, window: int) -> Bound:
+def _within(asked: Situation, host: str, in_flight: int, window: int) -> Bound:
     """Messages inside a host: read and written once, as far as caches cannot hold them."""
     memory = memory_kind(asked.case)
     if memory == "device" and asked.case.axes.get("path") in STAGED_PATHS:
         slot = max(asked.hardware.slots(host), key=lambda slot: slot.value)
-        return _through(Network(slot.value, slot.source), float(in_flight), window, "bytes")
+        return _through(HostNetwork(slot.value, slot.source), float(in_flight), window, "bytes")
     if memory != "host":
         raise Unbounded(f"no fact states the rate between ranks of a host in {memory} memory")
     # A ping-pong and an exchange use buffers both ways; the former is two messages.
@@ -85,7 +85,7 @@ _ONE_WAY = ("bandwidth", "message_rate", "pairs_bandwidth")
 _PING_PONG = ("latency", "pairs_latency")
 
 
-def _through(network: Network, size: float, operations: int, formula: str) -> Bound:
+def _through(network: HostNetwork, size: float, operations: int, formula: str) -> Bound:
     """Bytes through one network, in one direction."""
     seconds = max(size - network.burst, 0.0) / operations / network.rate
     if not seconds:
@@ -102,7 +102,7 @@ def _with_burst(text: str, burst: float) -> str:
     return f"{text}, less {burst:.0f} B that pass at once" if burst else text
 
 
-def _routes(asked: Question) -> Bound:
+def _routes(asked: Situation) -> Bound:
     """Windows at once: what leaves and what enters the busiest host."""
     case, hosts = asked.case, asked.seats.hosts
     measurement = MEASUREMENTS[case.benchmark]
@@ -128,10 +128,10 @@ def _routes(asked: Question) -> Bound:
 _INSIDE = "it stays inside a host, where no fact states the rate between ranks"
 
 
-def _collective(operation: str) -> Callable[[Question], Bound]:
+def _collective(operation: str) -> Callable[[Situation], Bound]:
     """Return the rule of a collective: the cut around each host."""
 
-    def rule(asked: Question) -> Bound:
+    def rule(asked: Situation) -> Bound:
         part = MEASUREMENTS[asked.case.benchmark].work(asked.case).bytes_per_rank or 0
         rotating = asked.case.axes.get("root") == "rotating"
         return _cut(asked, operation, part, rotating)
@@ -139,7 +139,7 @@ def _collective(operation: str) -> Callable[[Question], Bound]:
     return rule
 
 
-def _cut(asked: Question, operation: str, part: float, rotating: bool = False) -> Bound:
+def _cut(asked: Situation, operation: str, part: float, rotating: bool = False) -> Bound:
     ranks_on = Counter(asked.seats.hosts)
     if len(ranks_on) < 2:
         raise Unbounded(_INSIDE)
@@ -158,18 +158,18 @@ def _cut(asked: Question, operation: str, part: float, rotating: bool = False) -
     return Bound(seconds, _with_burst(text, max(bursts)), crossing_s(moved, rates))
 
 
-def _no_bytes(asked: Question) -> Bound:
+def _no_bytes(asked: Situation) -> Bound:
     raise Unbounded(f"{asked.case.benchmark} moves no data, and no fact states a latency")
 
 
-def _between_gpus(asked: Question) -> Bound:
+def _between_gpus(asked: Situation) -> Bound:
     raise Unbounded(f"no fact states the rate of {asked.case.benchmark} between GPUs of a host")
 
 
-def _largest(*parts: Callable[[Question], Bound]) -> Callable[[Question], Bound]:
+def _largest(*parts: Callable[[Situation], Bound]) -> Callable[[Situation], Bound]:
     """Return the rule of what does several things: the largest bound that is known of them."""
 
-    def rule(asked: Question) -> Bound:
+    def rule(asked: Situation) -> Bound:
         reasons, found = [], []
         for part in parts:
             try:
@@ -183,19 +183,19 @@ def _largest(*parts: Callable[[Question], Bound]) -> Callable[[Question], Bound]
     return rule
 
 
-def _shared_arithmetic(asked: Question) -> Bound:
+def _shared_arithmetic(asked: Situation) -> Bound:
     """A product over all ranks."""
     return arithmetic(asked, Counter(asked.seats.hosts), flop_of(asked.case))
 
 
-def _step_arithmetic(asked: Question) -> Bound:
+def _step_arithmetic(asked: Situation) -> Bound:
     flop = MEASUREMENTS[asked.case.benchmark].work(asked.case).flop
     if not flop:
         raise Unbounded("it computes nothing")
     return arithmetic(asked, Counter(asked.seats.hosts), flop, "fp32")
 
 
-def _parts_crossing(asked: Question) -> Bound:
+def _parts_crossing(asked: Situation) -> Bound:
     case = asked.case
     product = whole(case, "batch") * whole(case, "n") * ELEMENT_BYTES[word(case, "dtype")]
     if word(case, "split") == "row":
@@ -203,7 +203,7 @@ def _parts_crossing(asked: Question) -> Bound:
     return _cut(asked, "all-gather", product / len(asked.seats.hosts))
 
 
-def _exchange(asked: Question) -> Bound:
+def _exchange(asked: Situation) -> Bound:
     """A gradient by a strategy: what its schedule sends, or before it runs what it must send."""
     strategy = asked.case.axes.get("strategy")
     if asked.seats.link_bytes or strategy == "one-bit":
@@ -213,10 +213,10 @@ def _exchange(asked: Question) -> Bound:
     return _cut(asked, operation, whole(asked.case, "bytes"))
 
 
-def _counted(asked: Question) -> Bound:
+def _counted(asked: Situation) -> Bound:
     """Bytes through the busiest host, as counted on the schedules of all ranks.
 
-    Nobody says which host that is, so it may be the one with the fastest network.
+    It is not known which host that is, so it may be the one with the fastest network.
     """
     size = asked.seats.link_bytes
     if not size:
@@ -226,7 +226,7 @@ def _counted(asked: Question) -> Bound:
     return _through(fastest, float(size), 1, "bytes counted on its schedule")
 
 
-RULES: dict[str, Callable[[Question], Bound]] = {
+RULES: dict[str, Callable[[Situation], Bound]] = {
     "latency": _pair,
     "bandwidth": _pair,
     "bibandwidth": _pair,

@@ -1,13 +1,20 @@
 """Times composed of the messages and products that a run was calibrated on."""
 
 from bench.predict.compose.cases import COMPOSED, Composition, Parts, compose_case, fit_parts
-from bench.predict.compose.messages import Fitted, Kind, Messages, NotComposed, fit_messages, weave
+from bench.predict.compose.messages import (
+    Fitted,
+    MessageKind,
+    Messages,
+    NotComposed,
+    fit_messages,
+    weave,
+)
 
 __all__ = [
     "COMPOSED",
     "Composition",
     "Fitted",
-    "Kind",
+    "MessageKind",
     "Messages",
     "NotComposed",
     "Parts",

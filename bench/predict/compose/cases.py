@@ -9,7 +9,7 @@ from bench.core.records import Case, Row
 from bench.measure.training.network import split_layers, widths_of
 from bench.predict.compose.messages import (
     Fitted,
-    Kind,
+    MessageKind,
     Messages,
     NotComposed,
     fit_messages,
@@ -104,7 +104,7 @@ def _place(ranks: int, hosts: int | None) -> tuple[int, ...]:
 def _compose_senders(case: Case, nodes: tuple[int, ...], messages: Messages) -> Composition:
     if not shares_a_link(case, len(set(nodes))):
         raise NotComposed("its pairs do not all send from one node to one other")
-    fitted = messages.need(Kind(across=True, window=int(case.axes["window"])))
+    fitted = messages.need(MessageKind(across=True, window=int(case.axes["window"])))
     pairs, size = int(case.axes["pairs"]), float(case.axes["bytes"])
     formula = f"alpha + {pairs} m / B of all senders"
     return _composition(fitted.path.seconds(size, pairs), formula, [fitted])
@@ -153,10 +153,10 @@ def _compose_step(
 def _composition(seconds: float, formula: str, used: Iterable[Fitted]) -> Composition:
     used = list(used)
     warnings = sorted({alarm for fitted in used for alarm in alarms(fitted.path)})
-    told = "".join(f"; alarm: {warning}" for warning in warnings)
+    alarms_text = "".join(f"; alarm: {warning}" for warning in warnings)
     return Composition(
         seconds,
-        f"composed of measured messages, {formula}{told}",
+        f"composed of measured messages, {formula}{alarms_text}",
         tuple(value for fitted in used for value in fitted.path.curve.parameters),
         frozenset(case for fitted in used for case in fitted.cases),
     )

@@ -9,13 +9,13 @@ import msgspec
 from bench.core.hostnames import host_of
 from bench.core.records import CONTROL, Case, Row, Status
 from bench.predict.model.composed.fabric import Fabric
-from bench.predict.model.composed.path import Path, Point, fit_path
+from bench.predict.model.composed.path import MessagePath, SendersPoint, fit_path
 
 _MESSAGES = frozenset({"latency", "pairs_latency"})
 _WINDOWS = frozenset({"bandwidth", "pairs_bandwidth"})
 
 
-class Kind(NamedTuple):
+class MessageKind(NamedTuple):
     """A class of messages between two ranks."""
 
     across: bool
@@ -35,26 +35,26 @@ class Kind(NamedTuple):
 class Fitted(NamedTuple):
     """Messages of a kind, and the cases that they were measured by."""
 
-    path: Path
+    path: MessagePath
     cases: frozenset[str]
 
 
 class NotComposed(Exception):  # noqa: N818 - an answer, not a fault
-    """The case cannot be composed; the text says what is missing."""
+    """The case cannot be composed; the text names what is missing."""
 
 
 class Messages(msgspec.Struct, frozen=True):
     """What messages of each kind cost, host memory to host memory."""
 
-    fitted: Mapping[Kind, Fitted]
-    refused: Mapping[Kind, str]
+    fitted: Mapping[MessageKind, Fitted]
+    refused: Mapping[MessageKind, str]
     """Kinds that were measured but cannot be fitted, and why."""
 
-    def need(self, kind: Kind) -> Fitted:
+    def need(self, kind: MessageKind) -> Fitted:
         """Return messages of a kind.
 
         Raises:
-            NotComposed: where there are none; the text says why, or what to measure.
+            NotComposed: where there are none; the text gives the reason, or what to measure.
         """
         if kind in self.fitted:
             return self.fitted[kind]
@@ -74,8 +74,8 @@ def fit_messages(cases: Mapping[str, Case], rows: Iterable[Row]) -> Messages:
         cases: that may be fitted on, by id.
         rows: of them, and others.
     """
-    times: dict[Kind, dict[float, list[float]]] = {}
-    sources: dict[Kind, set[str]] = {}
+    times: dict[MessageKind, dict[float, list[float]]] = {}
+    sources: dict[MessageKind, set[str]] = {}
     together: dict[int, list[_Together]] = {}
     for row in rows:
         case = cases.get(row.case)
@@ -86,13 +86,13 @@ def fit_messages(cases: Mapping[str, Case], rows: Iterable[Row]) -> Messages:
             and moves_host_memory(case)
             and shares_a_link(case, row.nodes)
         ):
-            point = Point(int(case.axes["pairs"]), float(row.bytes), row.t_median_s)
+            point = SendersPoint(int(case.axes["pairs"]), float(row.bytes), row.t_median_s)
             together.setdefault(int(case.axes["window"]), []).append(_Together(point, case.id))
         elif (kind := _kind(row, case)) is not None:
             times.setdefault(kind, {}).setdefault(float(row.bytes), []).append(row.t_median_s)
             sources.setdefault(kind, set()).add(case.id)
-    fitted: dict[Kind, Fitted] = {}
-    refused: dict[Kind, str] = {}
+    fitted: dict[MessageKind, Fitted] = {}
+    refused: dict[MessageKind, str] = {}
     for kind, by_size in times.items():
         most = _most_senders(kind, together)
         medians = {size: median(by_size[size]) for size in sorted(by_size)}
@@ -108,11 +108,11 @@ def fit_messages(cases: Mapping[str, Case], rows: Iterable[Row]) -> Messages:
 class _Together(NamedTuple):
     """A point of several senders, and its case."""
 
-    point: Point
+    point: SendersPoint
     case: str
 
 
-def _most_senders(kind: Kind, together: Mapping[int, list[_Together]]) -> _Together | None:
+def _most_senders(kind: MessageKind, together: Mapping[int, list[_Together]]) -> _Together | None:
     """Return the point of most senders across nodes: of the same window, or for single messages."""
     if not kind.across:
         return None
@@ -124,7 +124,7 @@ def _most_senders(kind: Kind, together: Mapping[int, list[_Together]]) -> _Toget
     return max(points, key=lambda one: (one.point.senders, one.point.size), default=None)
 
 
-def _kind(row: Row, case: Case) -> Kind | None:
+def _kind(row: Row, case: Case) -> MessageKind | None:
     """Return the kind of messages that a row measured alone, or None."""
     axes = case.axes
     if not moves_host_memory(case) or row.src is None or row.dst is None:
@@ -133,11 +133,11 @@ def _kind(row: Row, case: Case) -> Kind | None:
         return None
     across = host_of(row.src) != host_of(row.dst)
     if row.benchmark in _MESSAGES:
-        return Kind(across)
+        return MessageKind(across)
     if row.benchmark in _WINDOWS:
-        return Kind(across, int(axes["window"]))
+        return MessageKind(across, int(axes["window"]))
     if row.benchmark == "bibandwidth" and axes["window"] == 1:
-        return Kind(across, crossing=True)
+        return MessageKind(across, crossing=True)
     return None
 
 
@@ -164,9 +164,9 @@ def weave(nodes: tuple[int, ...], messages: Messages) -> tuple[Fabric, list[Fitt
     """
     used: list[Fitted] = []
 
-    def path(there: bool, across: bool, crossing: bool) -> Path | None:
+    def path(there: bool, across: bool, crossing: bool) -> MessagePath | None:
         """Return a path where any ranks are that far apart; crossing ones where measured."""
-        kind = Kind(across, crossing=crossing)
+        kind = MessageKind(across, crossing=crossing)
         if not there or (crossing and kind not in messages.fitted):
             return None
         fitted = messages.need(kind)

@@ -36,7 +36,7 @@ class Products(msgspec.Struct, frozen=True):
         """Return products of a crew.
 
         Raises:
-            NotComposed: where there are none; the text says why, or what to measure.
+            NotComposed: where there are none; the text gives the reason, or what to measure.
         """
         if crew in self.fitted:
             return self.fitted[crew]

@@ -1,6 +1,6 @@
 """Intervals from what left-out points were missed by: split conformal, scaled by local difficulty.
 
-A point that a curve has not seen tells how far such a curve is off. The quantile of such misses,
+A point that a curve has not seen shows how far such a curve is off. The quantile of such misses,
 one rank above the share that is wanted, holds a new case with that probability where the misses of
 old and new cases are alike (Vovk, Gammerman and Shafer, 2005). They are alike only once divided by
 how hard a place is: between two points with a protocol switch anything can happen, on a straight
@@ -21,7 +21,7 @@ FLOOR = 0.1
 def difficulty(
     sizes: Sequence[float], seconds: Sequence[float], size: float, left_out: bool = False
 ) -> float:
-    """Return how hard it is to tell the time at `size` from the measured points around it.
+    """Return how hard it is to predict the time at `size` from the measured points around it.
 
     The gap between the two neighbours, in ln, times the largest bend at its ends: how far, in ln,
     the time could be from the straight line. Its cube root, since misses grow far slower than

@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Curve(Protocol):
-    """Seconds as a function of size, with the parameters that say so."""
+    """Seconds as a function of size, with its parameters."""
 
     @property
     def formula(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.predict.model.composed.algorithms import ALGORITHMS, CANDIDATES, Ends
 from bench.predict.model.composed.fabric import Fabric, Phase
-from bench.predict.model.composed.path import Path
+from bench.predict.model.composed.path import MessagePath
 from bench.predict.model.datasheet.rounds import Round
 
 UNKNOWN = "algorithm unknown"
@@ -88,13 +88,15 @@ def _round_seconds(fabric: Fabric, round_: Round) -> float:
     return round_.count * slowest
 
 
-def _both_ways(ends: tuple[Ends, Ends], alone: Path | None, crossing: Path | None) -> Path | None:
+def _both_ways(
+    ends: tuple[Ends, Ends], alone: MessagePath | None, crossing: MessagePath | None
+) -> MessagePath | None:
     """Return the path of messages that cross others where anybody both sends and receives."""
     crosses = bool(np.intersect1d(*ends).size)
     return crossing if crosses and crossing is not None else alone
 
 
-def _needed(path: Path | None, where: str) -> Path:
+def _needed(path: MessagePath | None, where: str) -> MessagePath:
     if path is None:
         raise ValueError(f"no message {where} was measured")
     return path

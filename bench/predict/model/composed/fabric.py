@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.predict.model.composed.path import Path
+from bench.predict.model.composed.path import MessagePath
 from bench.predict.model.datasheet.rounds import Round
 
 
@@ -13,13 +13,13 @@ class Fabric(msgspec.Struct, frozen=True):
 
     nodes: tuple[int, ...]
     """The node of each rank, numbered from 0; every node with equally many ranks."""
-    inside: Path | None
+    inside: MessagePath | None
     """Between ranks of a node; None where no two share one."""
-    across: Path | None
+    across: MessagePath | None
     """Between nodes; None where there is one alone."""
-    inside_crossing: Path | None = None
+    inside_crossing: MessagePath | None = None
     """A message inside a node while another goes the other way; as without where not measured."""
-    across_crossing: Path | None = None
+    across_crossing: MessagePath | None = None
     """The same across nodes."""
     added_rate: float | None = None
     """Bytes per second that a rank adds to what it has; None where that is taken as free."""

@@ -14,16 +14,16 @@ from bench.core.units import format_rate
 from bench.predict.model.interpolation import Interpolation, join_sizes
 
 BEYOND_BOUND = 1.02
-"""A rate that much above the hardware's says that something else was measured."""
+"""A rate that much above the hardware's shows that something else was measured."""
 LEAST_MOVING = 0.1
-"""Share of the largest message's time that must grow with its size, or there is no rate to tell."""
+"""Share of the largest message's time that must grow with its size, or there is no rate to find."""
 
 
 LEAST_LINE, MOST_LINE = 3, 5
-"""Largest messages that tell the rate: a line through two has no scatter to see."""
+"""Largest messages that give the rate: a line through two has no scatter to see."""
 
 
-class Point(msgspec.Struct, frozen=True):
+class SendersPoint(msgspec.Struct, frozen=True):
     """The time of a message while so many ranks of a node send one each."""
 
     senders: int
@@ -31,7 +31,7 @@ class Point(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Path(msgspec.Struct, frozen=True):
+class MessagePath(msgspec.Struct, frozen=True):
     """A class of path: between ranks of one node, or across nodes."""
 
     curve: Interpolation
@@ -50,7 +50,9 @@ class Path(msgspec.Struct, frozen=True):
         return max(alone_s, latency_s + senders * size / self.shared_rate)
 
 
-def fit_path(sizes: list[float], seconds: list[float], together: Point | None = None) -> Path:
+def fit_path(
+    sizes: list[float], seconds: list[float], together: SendersPoint | None = None
+) -> MessagePath:
     """Join the measured messages; without a point of several senders one is taken to fill the link.
 
     Args:
@@ -60,14 +62,14 @@ def fit_path(sizes: list[float], seconds: list[float], together: Point | None = 
 
     Raises:
         ValueError: where there are fewer than two points, or where messages are too small for
-            their time to tell a rate.
+            their time to give a rate.
     """
     curve = join_sizes(sizes, seconds)
     s_per_byte = _slope(curve)
     if s_per_byte * sizes[-1] < LEAST_MOVING * seconds[-1]:
         raise ValueError("the largest messages hardly take longer than smaller ones: no rate")
     own_rate = 1 / s_per_byte
-    alone = Path(curve, own_rate, own_rate)
+    alone = MessagePath(curve, own_rate, own_rate)
     if together is None:
         return alone
     latency_s = max(0.0, curve.seconds(together.size) - together.size / own_rate)
@@ -75,8 +77,8 @@ def fit_path(sizes: list[float], seconds: list[float], together: Point | None = 
     if moving_s <= 0:
         raise ValueError(f"{together.senders} senders took less than the latency of one")
     shared = together.senders * together.size / moving_s
-    # More than they can send cannot be seen: then the link is wider than this point tells.
-    return Path(curve, own_rate, min(shared, together.senders * own_rate))
+    # More than they can send cannot be seen: then the link is wider than this point shows.
+    return MessagePath(curve, own_rate, min(shared, together.senders * own_rate))
 
 
 def _slope(curve: Interpolation) -> float:
@@ -94,7 +96,7 @@ def _slope(curve: Interpolation) -> float:
     return slope if slope > 0 else last.s_per_byte
 
 
-def alarms(path: Path, fastest: float | None = None) -> list[str]:
+def alarms(path: MessagePath, fastest: float | None = None) -> list[str]:
     """Return what no link can be, in words: each is something to look into, not a fit.
 
     Args:

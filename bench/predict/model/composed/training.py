@@ -14,7 +14,7 @@ ITEM = 4
 STACK = "allgather ring"
 
 
-class Exchange(NamedTuple):
+class GradientExchange(NamedTuple):
     """A sum (`adds`), or blocks that are put together."""
 
     adds: bool
@@ -22,7 +22,7 @@ class Exchange(NamedTuple):
     """Bytes of a sum, or of the block of a rank."""
 
 
-class Product(NamedTuple):
+class ProductShape(NamedTuple):
     """m rows with k x n weights, or one of as many operations."""
 
     m: float
@@ -32,7 +32,7 @@ class Product(NamedTuple):
 
 def exchanges(
     splits: Sequence[str], widths: Sequence[int], batch: int, ranks: int
-) -> Iterator[Exchange]:
+) -> Iterator[GradientExchange]:
     """Yield what ranks exchange in a step.
 
     Args:
@@ -43,18 +43,18 @@ def exchanges(
     """
     for i, (split, (d_in, d_out)) in enumerate(zip(splits, pairwise(widths), strict=True)):
         if split == "data":
-            yield Exchange(True, ITEM * d_in * d_out)
+            yield GradientExchange(True, ITEM * d_in * d_out)
             if i + 1 < len(splits) and splits[i + 1] != "data":
-                yield Exchange(False, ITEM * batch * d_out / ranks)
+                yield GradientExchange(False, ITEM * batch * d_out / ranks)
         else:
             added, stacked = (d_out, d_in) if split == "row" else (d_in, d_out)
-            yield Exchange(True, ITEM * batch * added)
-            yield Exchange(False, ITEM * batch * stacked / ranks)
+            yield GradientExchange(True, ITEM * batch * added)
+            yield GradientExchange(False, ITEM * batch * stacked / ranks)
 
 
 def products(
     splits: Sequence[str], widths: Sequence[int], batch: int, ranks: int
-) -> Iterator[Product]:
+) -> Iterator[ProductShape]:
     """Yield the products of one rank in a step; all three of a layer as the first of them."""
     for split, (d_in, d_out) in zip(splits, pairwise(widths), strict=True):
         m, k, n = float(batch), float(d_in), float(d_out)
@@ -64,4 +64,4 @@ def products(
             k /= ranks
         else:
             n /= ranks
-        yield from [Product(m, k, n)] * 3
+        yield from [ProductShape(m, k, n)] * 3

@@ -2,7 +2,7 @@
 
 Every rank holds m bytes (an all-gather ends with m bytes, m / p from each rank). A node sends and
 receives at `network` bytes per second each way, a GPU at `intra` inside its node; where `intra` is
-None the inside is taken as free, and said so. Ranks follow each other node by node.
+None the inside is taken as free, and marked so. Ranks follow each other node by node.
 
 An algorithm is rounds of messages. A round lasts its latency and the time of its busiest resource:
 the network out of and into every node, the inside links out of and into every GPU. Formulas:
@@ -143,7 +143,7 @@ def hierarchical(cluster: Cluster, size: float, operation: Operation = "all-redu
 
     T_in = 2 (g - 1) (alpha + m / g / B_gpu), T_out = 2 (n - 1) (alpha + m / g / n / (B_node / g));
     from max(T_in, T_out), both at work all the time, to T_in + T_out, one after the other. No
-    datasheet says how far they overlap: `seconds` is the middle. An all-gather is half of it.
+    datasheet states how far they overlap: `seconds` is the middle. An all-gather is half of it.
     """
     n, g = cluster.nodes, cluster.gpus
     rounds = 2 if operation == "all-reduce" else 1
@@ -157,7 +157,7 @@ def hierarchical(cluster: Cluster, size: float, operation: Operation = "all-redu
     low_s, total_s = max(outer_s, inner_s), outer_s + inner_s
     where = _where(outer_s, inner_s)
     if cluster.intra is None and g > 1:
-        # The inside is unknown, so nothing says how slow it can be.
+        # The inside is unknown, so nothing states how slow it can be.
         return _sized(cluster, Time(total_s, low_s, None, formula, where), size)
     return _sized(cluster, Time((low_s + total_s) / 2, low_s, total_s, formula, where), size)
 

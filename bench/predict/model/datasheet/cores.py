@@ -26,9 +26,9 @@ _ARM = Units("4 units of Advanced SIMD multiply-add", 16)
 
 
 def units_of(simd: Collection[str]) -> Units | None:
-    """Return the units that a core has at most; None where its extensions do not tell.
+    """Return the units that a core has at most; None where its extensions do not show them.
 
-    SVE does not say how long its vectors are.
+    SVE does not state how long its vectors are.
     """
     if "sve" in simd or "sme" in simd:
         return None

@@ -23,7 +23,7 @@ class Crossing(NamedTuple):
     most: tuple[float, ...]
     """Of each node: what must leave it or what must enter it, whichever is more."""
     total: float
-    """What must leave nodes, all of them together; 0 where the nodes' own say as much."""
+    """What must leave nodes, all of them together; 0 where the nodes' own come to as much."""
     formula: str
     """Of the busiest node, with n nodes, g ranks on it, p ranks, and m or s for `part`."""
 
@@ -40,7 +40,7 @@ def crossing(
     Args:
         operation: of `OPERATIONS`.
         counts: ranks on each node.
-        part: bytes of one block, as the table of this module says.
+        part: bytes of one block, as in the table of this module.
         in_switch: whether switches may add up what passes them.
         rotating: whether each rank is the root in turn, and a call is one of many; else the root is
             on the first node.

@@ -28,7 +28,7 @@ class Processor(msgspec.Struct, frozen=True):
     """Rows and columns of C that a multiprocessor computes at once; unknown where empty."""
 
 
-class Product(msgspec.Struct, frozen=True):
+class ProductTime(msgspec.Struct, frozen=True):
     """Seconds of a product by part, and the way it came about."""
 
     seconds: float
@@ -45,7 +45,7 @@ class Product(msgspec.Struct, frozen=True):
 @lru_cache(maxsize=4096)
 def product(
     shape: tuple[int, int, int], element: int, processor: Processor, launch_s: float = 0
-) -> Product:
+) -> ProductTime:
     """Predict C[m, n] = A[m, k] B[k, n].
 
     Args:
@@ -65,11 +65,11 @@ def product(
         limit = f"{waves} wave{'s' if waves > 1 else ''} of tiles {tile[0]} x {tile[1]}"
         seconds = launch_s + max(math_s, memory_s)
         limited_by = limit if math_s >= memory_s else "memory bandwidth"
-        return Product(seconds, math_s, memory_s, roof_s, tile, waves, limited_by)
+        return ProductTime(seconds, math_s, memory_s, roof_s, tile, waves, limited_by)
     math_s = work / processor.peak
     limited_by = "arithmetic" if math_s >= memory_s else "memory bandwidth"
     seconds = launch_s + max(math_s, memory_s)
-    return Product(seconds, math_s, memory_s, roof_s, None, None, limited_by)
+    return ProductTime(seconds, math_s, memory_s, roof_s, None, None, limited_by)
 
 
 def tile_waves(m: int, n: int, tile: Tile, multiprocessors: int) -> int:

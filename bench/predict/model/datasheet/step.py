@@ -49,15 +49,15 @@ class Training(msgspec.Struct, frozen=True):
     """Bytes of gradients that are exchanged together; 0 exchanges each layer's alone."""
 
 
-class Exchange(msgspec.Struct, frozen=True):
+class ExchangeTime(msgspec.Struct, frozen=True):
     """Seconds of a collective with its limits; they are equal where the model has no bracket."""
 
     low_s: float = 0.0
     seconds: float = 0.0
     high_s: float = 0.0
 
-    def __add__(self, other: "Exchange") -> "Exchange":
-        return Exchange(
+    def __add__(self, other: "ExchangeTime") -> "ExchangeTime":
+        return ExchangeTime(
             self.low_s + other.low_s, self.seconds + other.seconds, self.high_s + other.high_s
         )
 
@@ -117,7 +117,7 @@ def split_step(
         training: machine and method.
     """
     now, network_free = 0.0, 0.0
-    exchanged, waiting = Exchange(), 0
+    exchanged, waiting = ExchangeTime(), 0
     for i, layer in enumerate(layers):
         now += _seconds(_forward(layer, splits[i], batch, training), training)
         wait = _forward_exchange(layers, splits, i, batch, training)
@@ -224,10 +224,10 @@ def _seconds(shapes: Iterator[Shape] | list[Shape], training: Training) -> float
 
 def _forward_exchange(
     layers: Sequence[Layer], splits: Sequence[Split], i: int, batch: int, training: Training
-) -> Exchange:
+) -> ExchangeTime:
     layer, split = layers[i], splits[i]
     if split == "data":
-        return Exchange()
+        return ExchangeTime()
     examples = batch * layer.rows * training.element
     out = _reduce if split == "row" else _gather
     exchange = out(examples * layer.d_out, training)
@@ -239,24 +239,24 @@ def _forward_exchange(
 
 def _backward_exchange(
     layers: Sequence[Layer], splits: Sequence[Split], i: int, batch: int, training: Training
-) -> Exchange:
+) -> ExchangeTime:
     if splits[i] == "data" or i == 0:
-        return Exchange()
+        return ExchangeTime()
     back = _gather if splits[i] == "row" else _reduce
     return back(batch * layers[i].rows * layers[i].d_in * training.element, training)
 
 
-def _reduce(size: float, training: Training) -> Exchange:
+def _reduce(size: float, training: Training) -> ExchangeTime:
     return _exchange(ALGORITHMS[training.algorithm](training.cluster, size))
 
 
-def _gather(size: float, training: Training) -> Exchange:
+def _gather(size: float, training: Training) -> ExchangeTime:
     return _exchange(GATHERS[training.algorithm](training.cluster, size, "all-gather"))
 
 
-def _exchange(time: Time) -> Exchange:
+def _exchange(time: Time) -> ExchangeTime:
     low_s = time.seconds if time.low_s is None else time.low_s
-    return Exchange(low_s, time.seconds, time.seconds if time.high_s is None else time.high_s)
+    return ExchangeTime(low_s, time.seconds, time.seconds if time.high_s is None else time.high_s)
 
 
 def _own_parameters(layer: Layer, split: Split, ranks: int) -> int:

@@ -1,10 +1,10 @@
-"""What a bound is asked of: a case, where its ranks are, and what is known; and the answer."""
+"""What a bound is found for: a case, where its ranks are, and what is known; and the bound."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from bench.core.records import Case
-from bench.predict.bounds.known import Hardware
+from bench.predict.bounds.hardware import Hardware
 
 NONE = "none: "
 """What `bound_source` begins with where there is no bound."""
@@ -16,7 +16,7 @@ class Bound(NamedTuple):
     seconds: float | None
     source: str
     usual_s: float | None = None
-    """What the same rates say without the burst of a shaped link; None without a bound."""
+    """What the same rates give without the burst of a shaped link; None without a bound."""
 
 
 class Seats(NamedTuple):
@@ -36,7 +36,7 @@ class Seats(NamedTuple):
     """Of the last cache of a GPU."""
 
 
-class Question(NamedTuple):
+class Situation(NamedTuple):
     """A case, where it runs, and what is known of the hardware."""
 
     case: Case

@@ -1,6 +1,6 @@
 """What is known of the machine, as rates that nothing exceeds; each comes with its source.
 
-A rate that no fact states is not guessed: `Unbounded` says what is missing.
+A rate that no fact states is not guessed: `Unbounded` names what is missing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,12 +25,12 @@ _PARAVIRTUAL = {
     "tun", "bridge", "bonding",
 }  # fmt: skip
 """Drivers whose stated rate is a constant, or nothing at all."""
-_TELL_BOOST = {"intel_pstate", "intel_cpufreq", "amd-pstate", "amd-pstate-epp"}
+_WITH_BOOST = {"intel_pstate", "intel_cpufreq", "amd-pstate", "amd-pstate-epp"}
 """Drivers whose highest clock includes boost; that of acpi-cpufreq does not."""
 
 
 class Unbounded(Exception):  # noqa: N818 - an answer, not a fault
-    """There is no bound; the text says why."""
+    """There is no bound; the text gives the reason."""
 
 
 class Rate(NamedTuple):
@@ -40,7 +40,7 @@ class Rate(NamedTuple):
     source: str
 
 
-class Network(NamedTuple):
+class HostNetwork(NamedTuple):
     """What leaves and enters a host."""
 
     rate: float
@@ -68,11 +68,11 @@ class Hardware(msgspec.Struct, frozen=True):
             raise Unbounded("the facts of its host are not known")
         return self.nodes[host]
 
-    def network(self, host: str) -> Network:
+    def network(self, host: str) -> HostNetwork:
         """Return what a host can send and receive at most.
 
         Raises:
-            Unbounded: where no fact tells.
+            Unbounded: where no fact states it.
         """
         nominal = self.nominal
         if nominal is not None and (nominal.payload_bytes_per_s or nominal.link):
@@ -84,7 +84,7 @@ class Hardware(msgspec.Struct, frozen=True):
         """Return the bandwidth of a host's main memory in bytes per second.
 
         Raises:
-            Unbounded: where no fact tells.
+            Unbounded: where no fact states it.
         """
         nominal = self.nominal
         if nominal is None or nominal.memory_bytes_per_s is None or not nominal.names(host):
@@ -99,7 +99,7 @@ class Hardware(msgspec.Struct, frozen=True):
         """Return all caches of a host together: what they hold needs no memory.
 
         Raises:
-            Unbounded: where no fact tells.
+            Unbounded: where no fact states it.
         """
         caches = self.facts(host).cpu.caches
         if not caches:
@@ -110,7 +110,7 @@ class Hardware(msgspec.Struct, frozen=True):
         """Return the FLOP/s that no core of a host exceeds.
 
         Raises:
-            Unbounded: where no fact tells.
+            Unbounded: where no fact states it.
         """
         cpu = self.facts(host).cpu
         clock_hz, source = self._clock(host)
@@ -130,7 +130,7 @@ class Hardware(msgspec.Struct, frozen=True):
                 "a virtual machine does not state the highest clock of its cores; a machine file "
                 "may (cpu_hz)"
             )
-        if facts.cpu.mhz_max is None or facts.cpu.scaling_driver not in _TELL_BOOST:
+        if facts.cpu.mhz_max is None or facts.cpu.scaling_driver not in _WITH_BOOST:
             raise Unbounded(
                 "no fact states the highest clock of the cores, boost included; a machine file may "
                 "(cpu_hz)"
@@ -141,7 +141,7 @@ class Hardware(msgspec.Struct, frozen=True):
         """Return the FLOP/s that each GPU of a host does not exceed.
 
         Raises:
-            Unbounded: where no fact tells.
+            Unbounded: where no fact states it.
         """
         gpus = self.facts(host).gpus
         if not gpus:
@@ -152,7 +152,7 @@ class Hardware(msgspec.Struct, frozen=True):
         """Return the bandwidth of the memory of each GPU of a host, bytes per second.
 
         Raises:
-            Unbounded: where no fact tells.
+            Unbounded: where no fact states it.
         """
         rows = [find_gpu(gpu.model or "", load()) for gpu in self.facts(host).gpus]
         known = [row for row in rows if row is not None]
@@ -167,7 +167,7 @@ class Hardware(msgspec.Struct, frozen=True):
         """Return what the PCIe link of each GPU of a host carries each way, as negotiated.
 
         Raises:
-            Unbounded: where no fact tells.
+            Unbounded: where no fact states it.
         """
         gpus = self.facts(host).gpus
         if not gpus:
@@ -181,7 +181,7 @@ class Hardware(msgspec.Struct, frozen=True):
         ]
 
 
-def _nominal_network(nominal: Nominal, host: str) -> Network:
+def _nominal_network(nominal: Nominal, host: str) -> HostNetwork:
     if not nominal.names(host):
         raise Unbounded("the machine file does not name its host")
     if nominal.payload_bytes_per_s is not None:
@@ -192,7 +192,7 @@ def _nominal_network(nominal: Nominal, host: str) -> Network:
     text = f"{format_rate(each, 'B/s')}, {what}"
     if nominal.links > 1:
         text = f"{nominal.links} x {text}"
-    return Network(
+    return HostNetwork(
         each * nominal.links,
         f"{text}, machine file",
         nominal.burst_bytes * nominal.links,
@@ -200,7 +200,7 @@ def _nominal_network(nominal: Nominal, host: str) -> Network:
     )
 
 
-def _network_of(nics: Iterable[NicFacts], rdma: Iterable[RdmaFacts]) -> Network:
+def _network_of(nics: Iterable[NicFacts], rdma: Iterable[RdmaFacts]) -> HostNetwork:
     """Add up the ports that are up, those of one card no faster than its slot."""
     cards: dict[str, _Card] = {}
     owned = set()
@@ -214,7 +214,7 @@ def _network_of(nics: Iterable[NicFacts], rdma: Iterable[RdmaFacts]) -> Network:
                 continue
             if port.rate_gbit_per_s is None:
                 raise Unbounded(f"{printable(device.name)} states no rate")
-            # Switches of InfiniBand may add up (SHARP), and no fact of a host says whether.
+            # Switches of InfiniBand may add up (SHARP), and no fact of a host states whether.
             reduces = reduces or port.link_layer == "InfiniBand"
             card = cards.setdefault(_card(device.pci), _Card(0.0, device.pci.link))
             cards[_card(device.pci)] = card._replace(rate=card.rate + port.rate_gbit_per_s * 1.25e8)
@@ -235,7 +235,7 @@ def _network_of(nics: Iterable[NicFacts], rdma: Iterable[RdmaFacts]) -> Network:
         raise Unbounded("no network port of its host is known to be up")
     rates = [card.limited() for card in cards.values()]
     text = " + ".join(f"{format_rate(rate, 'B/s')} ({by})" for rate, by in rates)
-    return Network(sum(rate for rate, _ in rates), f"NIC {text}", reduces=reduces)
+    return HostNetwork(sum(rate for rate, _ in rates), f"NIC {text}", reduces=reduces)
 
 
 class _Card(NamedTuple):

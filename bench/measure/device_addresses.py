@@ -22,20 +22,20 @@ def hands_device(case: Case) -> bool:
 def refuse_device(case: Case, context: Context) -> str | None:
     """Return why this rank's MPI must not be handed the case's memory, or None.
 
-    An MPI that says nothing is tried: the first message is the verification's. Where the job died
-    of such a case before, it has given its answer.
+    An MPI that does not state it is tried: the first message is the verification's. Where the job
+    died of such a case before, that is the answer.
     """
     if not hands_device(case) or not _holds_device(case, context):
         return None
     memory = context.memories[_DEVICE]
     if context.takes_device is None or not isinstance(memory, OnGpu):
         return None
-    told = context.takes_device(memory.maker, not _is_messages(case))
-    if told.answer is False:
-        return told.why
-    if told.answer is None and context.died_in is not None:
+    taken = context.takes_device(memory.maker, not _is_messages(case))
+    if taken.answer is False:
+        return taken.why
+    if taken.answer is None and context.died_in is not None:
         return (
-            f"{told.why}, and a job ended in {context.died_in}, where it was handed one: take an "
+            f"{taken.why}, and a job ended in {context.died_in}, where it was handed one: take an "
             "MPI that does, or path staged"
         )
     return None

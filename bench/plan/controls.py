@@ -36,10 +36,10 @@ TRACE = {
     "UCX_PROTO_INFO": "y",
     "UCX_LOG_LEVEL": "info",
     "NCCL_DEBUG": "INFO",
-    # The default leaves out NET, which says for which cards GPUDirect RDMA is on.
+    # The default leaves out NET, which lists the cards for which GPUDirect RDMA is on.
     "NCCL_DEBUG_SUBSYS": "INIT,ENV,NET",
 }
-"""What makes UCX and NCCL tell their choices, once each and outside every timed region."""
+"""What makes UCX and NCCL print their choices, once each and outside every timed region."""
 
 
 def environment(control: str | None) -> dict[str, str]:
