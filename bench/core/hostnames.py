@@ -17,7 +17,7 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", re.ASCII
 _TERM = re.compile(r"(?:[A-Za-z0-9._-]|\[[0-9,-]+\])+", re.ASCII)
 _RANGES = re.compile(r"\[([0-9,-]+)\]", re.ASCII)
 _RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
-_TOKEN = re.compile(r"\[[^\]]*\]?|,|[^,\[]+")
+_PIECE = re.compile(r"\[[^\]]*\]?|,|[^,\[]+")
 _SLOTS = re.compile(r"(?::\d{1,6}|\s+(?:max_)?slots\s*=\s*\d{1,6})*\s*", re.ASCII)
 _MOST_HOSTS = 100_000
 
@@ -40,11 +40,11 @@ def parse_hosts(text: str) -> tuple[str, ...]:
 def _split_terms(text: str) -> list[str]:
     """Return what stands between commas, those inside brackets aside."""
     terms = [""]
-    for token in _TOKEN.findall(text):
-        if token == ",":
+    for piece in _PIECE.findall(text):
+        if piece == ",":
             terms.append("")
         else:
-            terms[-1] += token
+            terms[-1] += piece
     return [term.strip() for term in terms]
 
 
