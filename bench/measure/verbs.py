@@ -47,6 +47,7 @@ class _Told(msgspec.Struct):
     reason: str | None = None
     """Why it goes no further."""
     host: str = ""
+    """To connect to; empty where both ranks are on one."""
     number: int = 0
     """TCP port of the end that waits."""
     seconds: float = 0.0
@@ -180,6 +181,7 @@ class _Ends:
         self.asked = VerbsTest(
             word(case, "test"), whole(case, "bytes"), whole(case, "nic"), _gpu_of(case, context)
         )
+        self._one_node = world.nodes[0] == world.nodes[-1]
         memory = context.memories["host"]
         self._said, self._heard = memory.allocate(TEXT_BYTES), memory.allocate(TEXT_BYTES)
 
@@ -202,7 +204,7 @@ class _Ends:
             told = _Told(reason=str(error)[:MOST_REASON])
             self._say(told)
             return told
-        self._say(_Told(host=socket.gethostname(), number=server.number))
+        self._say(_Told(host="" if self._one_node else socket.gethostname(), number=server.number))
         # MPI would wait busily, on the core that the program needs.
         server.finish()
         return self._hear()
