@@ -240,14 +240,15 @@ def test_operations_are_counted_and_traffic_is_what_came_in_between(monkeypatch)
 
     import numpy as np
 
-    one = TrafficMeter(run, reads=True, gpus=False)
+    one = TrafficMeter(run, "n1", gpus=False)
     one.run(np.empty(1), 8)
     one.run(np.empty(30), 2)
     accounted = one.close()
     assert accounted.operations == sum(done) == 68
     assert accounted.traffic is not None
+    assert accounted.traffic.host == "n1"
     assert accounted.traffic.counters == (Counter("ethernet", "eth0", 1000, 10),)
-    assert TrafficMeter(run, reads=False, gpus=True).close().traffic is None
+    assert TrafficMeter(run, None, gpus=True).close().traffic is None
 
 
 # The file

@@ -24,9 +24,8 @@ class Communicator(Protocol):
     rank: int
     size: int
 
-    @property
-    def nodes(self) -> tuple[int, ...]:
-        """The node of each rank, numbered from 0 as they appear; every rank has to ask."""
+    nodes: tuple[int, ...]
+    """The node of each rank, numbered from 0 as they appear."""
 
     def broadcast(self, value: Any) -> Any:
         """Return rank 0's `value` on every rank."""
@@ -67,6 +66,8 @@ class Context(msgspec.Struct, frozen=True):
     None without MPI."""
     died_in: str | None = None
     """A case in which a job ended whose MPI was handed such addresses."""
+    host: str = ""
+    """What rows call the node of this rank."""
     verbs: Verbs | None = None
     """None without MPI."""
 

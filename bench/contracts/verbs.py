@@ -48,6 +48,8 @@ class Verbs(Protocol):
     def measure(self, asked: VerbsTest, messages: int, server: str, number: int) -> float:
         """Return the seconds of one message to the end that waits on a host and TCP port.
 
+        An empty host is this one.
+
         Raises:
             VerbsError: where there is no such time.
         """

@@ -28,9 +28,22 @@ class RankFacts(msgspec.Struct, frozen=True):
     """Where one rank runs."""
 
     host: str
+    """What rows call its node: the name that was asked for, else the one that the host has for
+    itself; no two nodes have the same."""
     pid: int
     cores: tuple[int, ...]
-    """Cores that the rank may use."""
+    """Logical CPUs that the rank may use."""
+    node: int = -1
+    """Number of its node, as MPI knows which ranks share one; -1 in older journals."""
+    hostname: str = ""
+    """What the host calls itself."""
+    physical_cores: tuple[int, ...] = ()
+    """Of these CPUs, each by its first logical CPU; empty in older journals."""
+
+    @property
+    def usable_cores(self) -> tuple[int, ...]:
+        """Physical cores that the rank may use; where a journal has none, its logical CPUs."""
+        return self.physical_cores or self.cores
 
 
 class Facts(msgspec.Struct, frozen=True, tag="facts"):

@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -129,6 +130,12 @@ def usable_cores(root: Path = Path("/")) -> tuple[int, ...]:
         allowed = tuple(c for c in read_allowed(root) or () if online is None or c in online)
     siblings = (read_cpu_list(_core(root, cpu) / "thread_siblings_list") for cpu in allowed)
     return tuple(sorted({min(s or (cpu,)) for cpu, s in zip(allowed, siblings, strict=True)}))
+
+
+def share_cores(cpus: Iterable[int], root: Path = Path("/")) -> set[int]:
+    """Return all logical CPUs of the cores that some belong to."""
+    siblings = (read_cpu_list(_core(root, cpu) / "thread_siblings_list") or (cpu,) for cpu in cpus)
+    return {each for core in siblings for each in core}
 
 
 def read_quota(root: Path) -> float | None:

@@ -47,6 +47,7 @@ class _Reply(msgspec.Struct):
     reason: str | None = None
     """Why it goes no further."""
     host: str = ""
+    """To connect to; empty where both ranks are on one."""
     number: int = 0
     """TCP port of the end that waits."""
     seconds: float = 0.0
@@ -180,6 +181,7 @@ class _Ends:
         self.asked = VerbsTest(
             word(case, "test"), whole(case, "bytes"), whole(case, "nic"), _gpu_of(case, context)
         )
+        self._one_node = world.nodes[0] == world.nodes[-1]
         memory = context.memories["host"]
         self._outbox, self._inbox = memory.allocate(TEXT_BYTES), memory.allocate(TEXT_BYTES)
 
@@ -202,7 +204,8 @@ class _Ends:
             reply = _Reply(reason=str(error)[:MOST_REASON])
             self._send(reply)
             return reply
-        self._send(_Reply(host=socket.gethostname(), number=server.number))
+        host = "" if self._one_node else socket.gethostname()
+        self._send(_Reply(host=host, number=server.number))
         # MPI would wait busily, on the core that the program needs.
         server.finish()
         return self._receive()

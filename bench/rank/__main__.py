@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -34,6 +35,7 @@ from bench.core.events import (
     encode,
 )
 from bench.core.records import Job
+from bench.rank.host_names import name_nodes, read_own_names
 from bench.rank.world import MpiWorld, SoloWorld, World
 
 if TYPE_CHECKING:
@@ -60,18 +62,26 @@ def main(arguments: list[str]) -> None:
     _die_with_parent()
     world: World = SoloWorld() if "--solo" in arguments else MpiWorld()
     reporter = _Reporter(events if world.rank == 0 else None)
-    current: list[str | None] = [None]
+    at = _Whereabouts(socket.gethostname())
     try:
-        _run(world, reporter, current, _job_file(arguments))
+        _run(world, reporter, at, _job_file(arguments))
     except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks must not hang
         traceback.print_exc()
         reason = printable(f"{type(error).__name__}: {error}", 500)
-        failure = Failure(world.rank, socket.gethostname(), current[0], reason)
+        failure = Failure(world.rank, at.host, at.case, reason)
         # Only rank 0's output is read as events; another rank's goes to the log.
         sys.stderr.write(f"rank {failure.rank} on {failure.host}: {reason}\n")
         sys.stderr.flush()
         reporter.send(failure)
         world.abort(EXIT_FAILED)
+
+
+class _Whereabouts:
+    """Where this rank is: its host, and the case that it measures."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.case: str | None = None
 
 
 class _Reporter:
@@ -97,9 +107,7 @@ def _job_file(arguments: list[str]) -> Path | None:
     return Path(arguments[arguments.index("--job") + 1]) if "--job" in arguments else None
 
 
-def _run(
-    world: World, reporter: _Reporter, current: list[str | None], job_file: Path | None
-) -> None:
+def _run(world: World, reporter: _Reporter, at: _Whereabouts, job_file: Path | None) -> None:
     document = _read_job(job_file) if world.rank == 0 else None
     job = msgspec.convert(world.broadcast(document), Job)
     reporter.send(Hello(job.id, PROTOCOL, __version__, world.size))
@@ -108,20 +116,25 @@ def _run(
             f"{job.ranks} ranks were asked for, but MPI sees {world.size}: the launcher and the "
             "MPI library that mpi4py loads are not of the same MPI"
         )
+    own = world.gather(read_own_names())
+    names = name_nodes(world.nodes, own, job.hosts, job.host_ranks)
+    at.host = names[world.nodes[world.rank]]
     threads = _set_threads(job.threads, world.local_size)
     # NumPy and its BLAS start here, after their threads are set.
     from bench.rank.context import open_context
     from bench.rank.job import execute_job
 
-    context = open_context(world, threads, lambda: reporter.alive(current[0]), job.died_in)
+    context = open_context(
+        world, threads, lambda: reporter.alive(at.case), job.died_in, host=at.host
+    )
     # A collector run inside a sample is not the network, and one between cases takes 40 ms.
     gc.collect()
     gc.freeze()
     gc.disable()
-    reporter.send(_gather_facts(world, context.message_loops, job))
+    reporter.send(_gather_facts(world, context.message_loops, job, names))
     for event in execute_job(job, world, context):
         if isinstance(event, CaseStarted):
-            current[0] = event.case
+            at.case = event.case
         reporter.send(event)
 
 
@@ -161,20 +174,30 @@ def _die_with_parent() -> None:
 
 
 def _set_threads(threads: int, local_size: int) -> int:
-    chosen = threads or max(1, len(os.sched_getaffinity(0)) // local_size)
+    from bench.machine.cpu import usable_cores
+
+    chosen = threads or max(1, len(usable_cores()) // local_size)
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(chosen)
     return chosen
 
 
-def _gather_facts(world: World, loops: object, job: Job) -> Facts:
+def _gather_facts(world: World, loops: object, job: Job, names: Sequence[str]) -> Facts:
+    from bench.machine.cpu import usable_cores
     from bench.machine.facts import gather_facts
     from bench.measure.payload import is_in_question
 
-    here = RankFacts(socket.gethostname(), os.getpid(), tuple(sorted(os.sched_getaffinity(0))))
+    node = world.nodes[world.rank]
+    here = RankFacts(
+        host=names[node],
+        pid=os.getpid(),
+        cores=tuple(sorted(os.sched_getaffinity(0))),
+        node=node,
+        hostname=socket.gethostname(),
+        physical_cores=usable_cores(),
+    )
     ranks = world.gather(here)
-    first_on_node = next(r for r, other in enumerate(ranks) if other.host == here.host)
-    facts = gather_facts() if first_on_node == world.rank else None
+    facts = gather_facts() if world.nodes.index(node) == world.rank else None
     paths = None
     if facts is not None and any(is_in_question(job, case) for case in job.cases):
         paths = _gather_paths(facts.gpus)

@@ -1,7 +1,6 @@
 """What every rank does with one case: agree, set up, verify, sample, verify again."""
 
 import os
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from bench.contracts import (
 )
 from bench.core.events import CaseEnded, Event
 from bench.core.records import CONTROL, Axis, Case, Sampling, Status
+from bench.machine.cpu import share_cores
 from bench.measure import MEASUREMENTS
 from bench.measure.device_addresses import refuse_device
 from bench.measure.pair import pair_ranks
@@ -111,12 +111,14 @@ def _place_hog(case: Case, world: World) -> tuple[HogPlacement | None, bool]:
     """Return where this rank runs a hog, one on each host, and whether any shares ranks' cores."""
     if case.axes.get(CONTROL) != HOG:
         return None, False
-    everywhere = world.gather((socket.gethostname(), tuple(os.sched_getaffinity(0))))
-    host, own = everywhere[world.rank]
-    ranks = [cores for other, cores in everywhere if other == host]
-    first = next(rank for rank, (other, _) in enumerate(everywhere) if other == host)
+    own = tuple(os.sched_getaffinity(0))
+    # A thread beside a rank's own would take half of its core.
+    cpus = world.gather(share_cores(own))
+    node = world.nodes[world.rank]
+    ranks = [cpus[rank] for rank, other in enumerate(world.nodes) if other == node]
     placement = place_hog(range(os.cpu_count() or 1), ranks, close_cores(min(own)))
-    return placement if first == world.rank else None, any(world.gather(placement.shared))
+    leads = world.nodes.index(node) == world.rank
+    return placement if leads else None, any(world.gather(placement.shared))
 
 
 def _first_reason(world: World, reason: str | None) -> str | None:
@@ -146,8 +148,9 @@ def _measure(
     watch: _Watch,
 ) -> Outcome:
     """Verify, sample and verify with another pattern; ranks that take no part sleep."""
-    apart = len(set(world.gather(index))) > 1
-    active = world.split(index) if apart else world
+    colors = world.gather(index)
+    apart = len(set(colors)) > 1
+    active = world.split(colors) if apart else world
     result = RankResult()
     if not operation.idle:
         result = _measure_among(active, operation, measurement, rule, context, watch)
@@ -175,7 +178,11 @@ def _measure_among(
     loads: list[GpuLoad | None] = []
     # A wrong answer is not worth timing.
     if not any(checked.bytes_wrong for checked in active.gather(before)):
-        meter = _open_traffic_meter(operation, active, watch) if watch.counters else None
+        meter = None
+        if watch.counters:
+            # The first rank of every node reads its counters.
+            reads = active.nodes.index(active.nodes[active.rank]) == active.rank
+            meter = TrafficMeter(operation.run, context.host if reads else None, watch.gpus)
         run = meter.run if meter else operation.run
         clocks = _open_clocks(operation, context) if watch.clocks else []
         busy = not (isinstance(operation, Sleeps) and operation.sleeps)
@@ -207,13 +214,6 @@ def _with_sign_of_life(run: Run, context: Context) -> Run:
         context.alive()
 
     return run_and_signal
-
-
-def _open_traffic_meter(operation: Operation, active: World, watch: _Watch) -> TrafficMeter:
-    """Have the first rank of every host read its counters."""
-    hosts = active.gather(socket.gethostname())
-    reads = hosts.index(hosts[active.rank]) == active.rank
-    return TrafficMeter(operation.run, reads, watch.gpus)
 
 
 def _sample_undisturbed(

@@ -35,6 +35,7 @@ def open_context(
     threads: int,
     alive: Callable[[], None] = lambda: None,
     died_in: str | None = None,
+    host: str = "",
 ) -> Context:
     """Return the context of this rank; the loops are compiled when it returns.
 
@@ -45,6 +46,7 @@ def open_context(
         threads: of the BLAS.
         alive: called between timed regions.
         died_in: a case in which a job ended whose MPI was handed addresses of a GPU.
+        host: what rows call the node of this rank.
     """
     message_loops = None if world.mpi is None else open_message_loops(world.mpi)
     locality = Locality(open_copy_queue, _local_rank(world), _numa_cpus())
@@ -66,6 +68,7 @@ def open_context(
         own_cores=_have_own_cores(world, threads),
         takes_device=None if world.mpi is None else partial(_judge_mpi, world.library),
         died_in=died_in,
+        host=host,
         verbs=None if world.mpi is None else Perftest(_own_numa()),
     )
 

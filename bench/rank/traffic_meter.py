@@ -1,6 +1,5 @@
 """Counts what one rank does with a case, and what the devices of its host count meanwhile."""
 
-import socket
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,13 +23,13 @@ class TrafficMeter:
 
     Args:
         run: of the operation.
-        reads: whether this rank reads the counters of its host.
+        host: whose counters this rank reads; None where another rank does.
         gpus: whether those of GPUs as well.
     """
 
-    def __init__(self, run: Run, reads: bool, gpus: bool) -> None:
+    def __init__(self, run: Run, host: str | None, gpus: bool) -> None:
         self._run = run
-        self._reads = reads
+        self._host = host
         self._gpus = gpus
         self._operations = 0
         self._before: tuple[Counter, ...] = self._read()
@@ -42,10 +41,10 @@ class TrafficMeter:
 
     def close(self) -> Metered:
         """Return what was done since the beginning; all ranks have to be through."""
-        if not self._reads:
+        if self._host is None:
             return Metered(self._operations, None)
         counters = count_between(self._before, self._read())
-        return Metered(self._operations, Traffic(socket.gethostname(), counters))
+        return Metered(self._operations, Traffic(self._host, counters))
 
     def _read(self) -> tuple[Counter, ...]:
-        return read_counters(gpus=self._gpus) if self._reads else ()
+        return read_counters(gpus=self._gpus) if self._host is not None else ()

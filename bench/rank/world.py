@@ -4,11 +4,13 @@ This module imports no NumPy, so that BLAS threads can be set after MPI has show
 share the node, and before the BLAS starts its threads.
 """
 
-import functools
 import os
-import socket
 import time
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.contracts import Seconds
 
 _POLL_S = 0.001
 
@@ -32,12 +34,16 @@ class SoloWorld:
         """Return the one value."""
         return [value]
 
+    def slowest(self, seconds: "Seconds") -> "Seconds":
+        """Return the seconds."""
+        return seconds
+
     def sleep_until_all_arrive(self) -> None:
         """Everyone is here."""
 
-    def split(self, color: int) -> "SoloWorld":
+    def split(self, colors: Sequence[int]) -> "SoloWorld":
         """Return the same world."""
-        del color
+        del colors
         return self
 
     def free(self) -> None:
@@ -53,9 +59,10 @@ class MpiWorld:
 
     Args:
         communicator: of mpi4py; None starts MPI and takes its world.
+        nodes: of each rank; None asks MPI, all ranks together.
     """
 
-    def __init__(self, communicator: Any = None) -> None:
+    def __init__(self, communicator: Any = None, nodes: tuple[int, ...] | None = None) -> None:
         import mpi4py
 
         # The default, `multiple`, takes a lock in every call: 60 ns of a 104 ns latency.
@@ -68,21 +75,17 @@ class MpiWorld:
         self.size: int = self._communicator.Get_size()
         self.library: str | None = MPI.Get_library_version().partition("\n")[0].rstrip("\0 ,")
         self.thread_level: str | None = _LEVELS.get(MPI.Query_thread())
-
-    @property
-    def local_size(self) -> int:
+        self.nodes: tuple[int, ...] = self._number_nodes() if nodes is None else nodes
+        """The node of each rank, numbered from 0 as they appear."""
+        self.local_size: int = self.nodes.count(self.nodes[self.rank])
         """Ranks on this node."""
-        node = self._communicator.Split_type(self.mpi.COMM_TYPE_SHARED)
-        size: int = node.Get_size()
-        node.Free()
-        return size
 
-    @functools.cached_property
-    def nodes(self) -> tuple[int, ...]:
-        """The node of each rank, numbered from 0 as they appear; every rank has to ask."""
-        hosts = self.gather(socket.gethostname())
-        numbers = {host: number for number, host in enumerate(dict.fromkeys(hosts))}
-        return tuple(numbers[host] for host in hosts)
+    def _number_nodes(self) -> tuple[int, ...]:
+        """Ask MPI which ranks share memory: two hosts may have one name."""
+        node = self._communicator.Split_type(self.mpi.COMM_TYPE_SHARED)
+        leader = node.bcast(self.rank)
+        node.Free()
+        return number_as_they_appear(self.gather(leader))
 
     def broadcast(self, value: Any) -> Any:
         """Return rank 0's value on every rank."""
@@ -93,15 +96,23 @@ class MpiWorld:
         values: list[Any] = self._communicator.allgather(value)
         return values
 
+    def slowest(self, seconds: "Seconds") -> "Seconds":
+        """Return the longest of all ranks, time by time; every rank has equally many."""
+        found = seconds.copy()
+        self._communicator.Allreduce(self.mpi.IN_PLACE, found, self.mpi.MAX)
+        return found
+
     def sleep_until_all_arrive(self) -> None:
         """Poll a barrier once a millisecond: MPI's own waits keep the core busy."""
         request = self._communicator.Ibarrier()
         while not request.Test():
             time.sleep(_POLL_S)
 
-    def split(self, color: int) -> "MpiWorld":
-        """Return the ranks that gave the same color."""
-        return MpiWorld(self._communicator.Split(color))
+    def split(self, colors: Sequence[int]) -> "MpiWorld":
+        """Return the ranks of this one's color, given that of each rank."""
+        own = colors[self.rank]
+        nodes = (node for node, color in zip(self.nodes, colors, strict=True) if color == own)
+        return MpiWorld(self._communicator.Split(own), number_as_they_appear(nodes))
 
     def free(self) -> None:
         """Give back what a split took: MPICH has room for 2048 communicators at a time."""
@@ -115,3 +126,9 @@ class MpiWorld:
 _LEVELS = {0: "single", 1: "funneled", 2: "serialized", 3: "multiple"}
 
 World = SoloWorld | MpiWorld
+
+
+def number_as_they_appear(values: Iterable[Hashable]) -> tuple[int, ...]:
+    """Return 0 for the first value and all that equal it, 1 for the next one, and so on."""
+    numbers: dict[Hashable, int] = {}
+    return tuple(numbers.setdefault(value, len(numbers)) for value in values)

@@ -106,7 +106,7 @@ def _rare_axes(case: Case) -> dict[str, Axis]:
 
 def _placement(facts: Facts, measurement: Measurement, case: Case) -> dict[str, object]:
     hosts = [rank.host for rank in facts.ranks]
-    bound = all(len(rank.cores) == 1 for rank in facts.ranks)
+    bound = all(len(rank.usable_cores) == 1 for rank in facts.ranks)
     values: dict[str, object] = {
         "nodes": len(set(hosts)),
         "ranks_per_node": max(Counter(hosts).values()),
@@ -127,10 +127,10 @@ def _placement(facts: Facts, measurement: Measurement, case: Case) -> dict[str, 
 
 
 def _oversubscribed(facts: Facts) -> bool:
-    """Return whether ranks of a host outnumber the cores that they may use together."""
+    """Return whether ranks of a host outnumber the physical cores that they may use together."""
     cores: dict[str, set[int]] = {}
     for rank in facts.ranks:
-        cores.setdefault(rank.host, set()).update(rank.cores)
+        cores.setdefault(rank.host, set()).update(rank.usable_cores)
     ranks = Counter(rank.host for rank in facts.ranks)
     return any(ranks[host] > len(usable) for host, usable in cores.items())
 

@@ -274,8 +274,8 @@ def placement_findings(facts: Facts) -> list[Finding]:
     first_on: dict[tuple[str, tuple[int, ...]], int] = {}
     findings = []
     for rank, where in enumerate(facts.ranks):
-        other = first_on.setdefault((where.host, where.cores), rank)
-        if other != rank and len(where.cores) == 1:
+        other = first_on.setdefault((where.host, where.usable_cores), rank)
+        if other != rank and len(where.usable_cores) == 1:
             findings.append(
                 Finding(
                     name="shared-core",

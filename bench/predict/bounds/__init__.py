@@ -52,7 +52,7 @@ def add_bound(row: Row, case: Case, facts: Facts | None, hardware: Hardware) -> 
 def _seats(facts: Facts, row: Row) -> Seats:
     cores: dict[str, set[int]] = {}
     for rank in facts.ranks:
-        cores.setdefault(rank.host, set()).update(rank.cores)
+        cores.setdefault(rank.host, set()).update(rank.usable_cores)
     params = parse_params(row.params)
     return Seats(
         tuple(rank.host for rank in facts.ranks),

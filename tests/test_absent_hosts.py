@@ -1,0 +1,127 @@
+"""A host that is lost costs the jobs that need it, and is asked for by the name it was given."""
+
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from bench.contracts import LaunchCommand
+from bench.core.events import CaseEnded, CaseStarted, Done, Facts, RankFacts, Samples, encode
+from bench.core.placement import Placement, place_ranks
+from bench.core.records import Case, Job, Origin, Row, Status
+from bench.plan.plan import make_plan
+from bench.plan.suite import parse_suite
+from bench.run.runner import Runner
+from bench.store.folder import LOGS_FOLDER, RunMeta, open_run
+from bench.store.recorder import Recorder
+
+HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4")
+LOST = HOSTS[3]
+SUITE = """
+[suite]
+name = "mine"
+launches = 3
+[[benchmark]]
+name = "barrier"
+ranks = [2, 4]
+"""
+
+
+class Cluster:
+    """Launches jobs that print what ranks would; a job that needs the lost host dies."""
+
+    name = "cluster"
+    most_ranks = None
+    reaches_hosts = True
+    nodes = len(HOSTS)
+
+    def __init__(self, folder: Path, tells_facts: bool) -> None:
+        self.folder = folder
+        self.tells_facts = tells_facts
+        self.started: list[Job] = []
+
+    def place(self, ranks: int) -> Placement:
+        return place_ranks(ranks, HOSTS)
+
+    def command(self, job: Job) -> LaunchCommand:
+        self.started.append(job)
+        events = []
+        if self.tells_facts:
+            ranks = [RankFacts(host, 1, (rank,)) for rank, host in enumerate(job.hosts)]
+            events.append(
+                Facts(
+                    ranks=tuple(ranks),
+                    nodes={},
+                    mpi_library=None,
+                    thread_level=None,
+                    message_layer=None,
+                    overhead_s=None,
+                )
+            )
+        if LOST not in job.hosts:
+            for case in job.cases:
+                samples = [Samples(case.id, rank, (1e-6, 2e-6)) for rank in range(job.ranks)]
+                ended = CaseEnded(case=case.id, status=Status.OK, loops=1)
+                events += [CaseStarted(case.id), *samples, ended]
+            events.append(Done(job.id))
+        elif self.tells_facts:
+            events.append(CaseStarted(job.cases[0].id))
+        path = self.folder / f"{job.id}-{job.attempt}.events"
+        path.write_bytes(b"".join(map(encode, events)))
+        program = (
+            "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer);"
+            f"sys.exit({int(LOST in job.hosts)})"
+        )
+        return LaunchCommand((sys.executable, "-c", program, str(path)), {})
+
+
+class Silent:
+    """Shows nobody how far the run is."""
+
+    def queued(self, where: str) -> None: ...
+    def started(self, case: Case) -> None: ...
+    def ended(self, row: Row) -> None: ...
+    def waiting(self) -> None: ...
+    def show(self, line: str) -> None: ...
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("tells_facts", [True, False])
+def test_a_lost_host_costs_only_the_jobs_that_need_it(tells_facts, tmp_path, monkeypatch):
+    asked: list[str] = []
+
+    def find_silent(hosts: Collection[str]) -> dict[str, str]:
+        asked.extend(hosts)
+        return {host: "no answer over ssh: timed out" for host in hosts if host == LOST}
+
+    monkeypatch.setattr("bench.run.runner.find_silent_hosts", find_silent)
+    plan = make_plan(parse_suite(SUITE, "mine"))
+    (tmp_path / LOGS_FOLDER).mkdir()
+    meta = RunMeta(
+        run="r",
+        origin=Origin.MEASURED,
+        version="0",
+        suite_name="mine",
+        suite_text=SUITE,
+        flags={},
+        seed=0,
+        launches=3,
+        launcher="cluster",
+        plan=plan.jobs,
+        mpi={},
+        started_utc="",
+    )
+    recorder = Recorder(tmp_path, meta)
+    launcher = Cluster(tmp_path, tells_facts)
+    Runner(plan, launcher, recorder, Silent(), lambda *_: []).run()
+    recorder.finish("complete")
+    rows = open_run(tmp_path).rows()
+    assert len(rows) == plan.cases()
+    by_ranks = {ranks: [row for row in rows if row.ranks == ranks] for ranks in (2, 4)}
+    assert {row.status for row in by_ranks[2]} == {Status.OK}
+    assert {row.status for row in by_ranks[4]} == {Status.FAILED}
+    assert all(LOST in (row.reason or "") for row in by_ranks[4])
+    # It is started once; after that its silence is reason enough.
+    assert sum(LOST in job.hosts for job in launcher.started) == 1
+    assert set(asked) <= set(HOSTS)
