@@ -3,13 +3,15 @@
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bench.contracts import LaunchCommand
-from bench.core.errors import RequestError
+from bench.core.errors import LaunchError, RequestError
+from bench.core.hostnames import fold_hosts
 from bench.core.placement import Placement, place_ranks
 from bench.core.records import Job
 from bench.launch.kind import LauncherKind
+from bench.launch.ssh import Host
 from bench.machine.mpi import MpiInstall
 from bench.machine.software import steering_variables
 
@@ -78,6 +80,31 @@ class MpirunLauncher:
             options = _hydra_options(bind, remote)
         tokens = (self._mpi.mpirun, "-n", str(job.ranks), *options)
         return LaunchCommand((*tokens, sys.executable, "-m", "bench.rank"), _home() | job.env)
+
+
+def refuse_same_names(mpi: MpiInstall, hosts: Sequence[Host]) -> None:
+    """Refuse hosts that call themselves the same, where the MPI takes them for one.
+
+    Each daemon of Open MPI looks for its own node by that name, without its domain, in a list of
+    all nodes: two would find the same one, and their ranks never meet (5.0.11: `MPI_ERR_TRUNCATE`,
+    or a job that hangs). Hydra counts nodes by the names they were asked for.
+
+    Raises:
+        LaunchError: where there are such hosts.
+    """
+    if mpi.family != "openmpi":
+        return
+    by_name: dict[str, list[str]] = {}
+    for host in hosts:
+        if host.hostname is not None:
+            by_name.setdefault(host.hostname.partition(".")[0], []).append(host.asked)
+    same = {name: asked for name, asked in by_name.items() if len(asked) > 1}
+    if same:
+        found = "; ".join(f"{fold_hosts(asked)} as {name!r}" for name, asked in same.items())
+        raise LaunchError(
+            f"hosts that know themselves by one name: {found}; Open MPI would take them for one "
+            "host: give each a name of its own (hostnamectl set-hostname), or use MPICH"
+        )
 
 
 def _open_mpi_options(

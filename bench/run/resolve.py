@@ -12,6 +12,7 @@ from bench import __version__
 from bench.contracts import Launcher
 from bench.core.errors import LaunchError
 from bench.launch import LauncherKind, Opening, find_launcher
+from bench.launch.mpirun import refuse_same_names
 from bench.launch.site import Site, check_line, load_site
 from bench.launch.ssh import Host, examine_hosts
 from bench.machine.cpu import read_cpu
@@ -116,6 +117,8 @@ def ask_for_fitness(resolved: Resolved) -> Resolved:
             f"{len(unfit)} of {len(resolved.hosts)} hosts cannot take part; mend them or leave "
             "them out"
         )
+    if resolved.mpi is not None:
+        refuse_same_names(resolved.mpi, fit)
     return msgspec.structs.replace(resolved, hosts=tuple(fit))
 
 
