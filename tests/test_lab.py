@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from reference_link import ADDRESSES, join_by_reference
+from controls import ADDRESSES, join_by_reference
 
 from bench.machine.mpi import find_mpi
 

@@ -1,13 +1,21 @@
-"""A second link between two hosts of the lab, made without the lab's code: the control of a rate.
+"""What this machine can do at this moment, for tests that measure: others may use it too.
 
-What a shaped link carries depends on the CPUs, whose timers and soft interrupts serve it. A link of
-the lab that seems slow is therefore compared with this one at the same moment: where both are slow,
-the machine is.
+What a shaped link of the lab carries depends on the CPUs, whose timers serve it. A slow one is
+therefore compared at the same moment with a second link between the same hosts, made without the
+lab's code: where both are slow, the machine is.
 """
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
+SPIN = """
+import time
+begin, used = time.monotonic(), time.process_time()
+while time.monotonic() < begin + 0.5: pass
+print((time.process_time() - used) / (time.monotonic() - begin))
+"""
 STATE = Path("/run/clusterbench-lab")
 ADDRESSES = {"h1": "10.79.0.1", "h2": "10.79.0.2"}
 
@@ -31,6 +39,16 @@ for host in h1 h2; do
 done
 """
 """As docs/lab.md describes its links: shaped where the host sends and where the switch does."""
+
+
+def free_share() -> float:
+    """Return the share of all CPUs that one gets who wants them all: 1 where nobody else does."""
+    count = len(os.sched_getaffinity(0))
+    spinning = [
+        subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
+    return sum(float(process.communicate()[0]) for process in spinning) / count
 
 
 def join_by_reference(rate_bits_per_s: float, mtu_bytes: int, cpus: int) -> None:
