@@ -16,7 +16,7 @@ begin, used = time.monotonic(), time.process_time()
 while time.monotonic() < begin + 0.5: pass
 print((time.process_time() - used) / (time.monotonic() - begin))
 """
-STATE = Path("/run/clusterbench-lab")
+STATE = Path(os.environ["CLUSTERBENCH_LAB"])
 ADDRESSES = {"h1": "10.79.0.1", "h2": "10.79.0.2"}
 
 CABLE = """

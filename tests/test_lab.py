@@ -22,7 +22,7 @@ from bench.machine.mpi import find_mpi
 
 ROOT = Path(__file__).parent.parent
 LAB = str(ROOT / "scripts" / "lab")
-STATE = Path("/run/clusterbench-lab")
+STATE = Path(os.environ["CLUSTERBENCH_LAB"])
 TIMEOUT_S = 240
 """A guard against what hangs, and no claim."""
 TWO_FRAMES = 2 * 9038
@@ -513,6 +513,22 @@ def test_who_is_not_root_gets_one_line() -> None:
     assert answer.returncode == 2
     assert answer.stderr.count("\n") == 1
     assert "sudo scripts/lab" in answer.stderr
+
+
+def test_labs_of_two_folders_are_apart() -> None:
+    other = {**os.environ, "CLUSTERBENCH_LAB": f"{STATE}-other"}
+    with lab_up("--hosts", "2", "--rate", "400mbit"):
+        answer = lab("up", "--hosts", "2", "--rate", "100mbit", env=other)
+        assert answer.returncode == 0, answer.stderr
+        try:
+            look = ("ssh", "h2", "readlink", "/proc/self/ns/net")
+            seen = lab("exec", "h1", *look, env=other).stdout
+            assert len({seen, on("h1", *look), ""}) == 3
+        finally:
+            assert lab("down", env=other).returncode == 0
+        assert on("h1", "ssh", "h2", "hostname") == "h2\n"
+    refused = lab("status", env={**os.environ, "CLUSTERBENCH_LAB": "/run/a b"})
+    assert (refused.returncode, "/run/my-lab" in refused.stderr) == (2, True)
 
 
 def test_missing_programs_are_named_with_their_packages() -> None:

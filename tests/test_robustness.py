@@ -49,7 +49,7 @@ from bench.store.recorder import Recorder, lock_run
 
 ROOT = Path(__file__).parent.parent
 LAB = [sys.executable, str(ROOT / "scripts" / "lab")]
-LAB_STATE = Path("/run/clusterbench-lab")
+LAB_STATE = Path(os.environ["CLUSTERBENCH_LAB"])
 HERE = socket.gethostname()
 LONGEST_S = 240
 COPIES = """
