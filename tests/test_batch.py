@@ -441,7 +441,7 @@ def submit(folder: Path, told: bytes, **env: str) -> subprocess.CompletedProcess
         [PYTHON, "-m", "bench.launch.batch.submit", "slurm", folder, "#!/bin/bash\n"],
         input=told,
         capture_output=True,
-        timeout=240,
+        timeout=600,
         check=False,
         env={**os.environ, **env},
     )

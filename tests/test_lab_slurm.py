@@ -17,7 +17,7 @@ from bench.machine.mpi import find_mpi
 
 __all__ = ["lab_possible", "mpich"]  # fixtures
 
-pytestmark = [pytest.mark.lab, pytest.mark.slurm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.slurm]
 FOLDER = STATE / "slurm"
 PATIENCE_S = 120
 """A guard against what hangs, and no claim: others may use the machine."""

