@@ -1,10 +1,14 @@
 """What every test file shares: a patient hypothesis, and skips with their reason."""
 
+import fcntl
 import functools
 import os
 import shutil
 import signal
+import time
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,6 +20,9 @@ settings.register_profile("clusterbench", deadline=None, max_examples=60)
 settings.load_profile("clusterbench")
 
 
+# Tests have a lab of their own, so that one that somebody has up is neither used nor removed.
+LAB = Path(os.environ.setdefault("CLUSTERBENCH_LAB", "/run/clusterbench-lab-tests"))
+LAB_WAIT_S = 240
 SLURM_PACKAGES = {"slurmctld": "slurm-wlm", "srun": "slurm-wlm", "munged": "munge"}
 
 
@@ -61,3 +68,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _refuse(f"no Slurm; on Debian: apt install {' '.join(packages)}")
     if item.get_closest_marker("gpu") and find_spec("cupy") is None:
         pytest.skip("no CuPy; pip install clusterbench[cuda13]")
+
+
+@pytest.fixture(scope="module")
+def lab_alone() -> Iterator[None]:
+    """Have the tests' lab while a module is tested: all that test on a machine take turns."""
+    if os.geteuid() != 0:
+        pytest.skip("a lab needs root")
+    with LAB.with_suffix(".lock").open("w") as file:
+        end_s = time.monotonic() + LAB_WAIT_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end_s:
+                    pytest.skip(f"another run of the tests has had the lab for {LAB_WAIT_S} s")
+                time.sleep(0.1)
+        yield

@@ -18,7 +18,8 @@ from bench.core.records import Case
 from bench.core.schedule import TYPES, Code, Steps
 from bench.rank.world import SoloWorld
 
-TIMEOUT_S = 20
+TIMEOUT_S = 120
+"""A guard against ranks that wait for ever, and no claim."""
 Spoil = Callable[[Code, int, NDArray[Any]], None]
 """Changes what a step put into a rank's buffer: spoil(code, rank, elements)."""
 KINDS = dict(zip(TYPES, (np.uint8, np.float32, np.float64), strict=True))

@@ -66,7 +66,7 @@ def write_log(path: Path, alpha_us: float) -> None:
 
 def prove(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(PROVE), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def test_logs_are_proved_by_one_command(tmp_path):

@@ -125,7 +125,7 @@ def told_by(mpirun: str, python: str, **env: str) -> tuple[MpiStack, list[TakesD
         [mpirun, "-n", "1", python, "-c", ASK],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMPI_ALLOW_RUN_AS_ROOT": "1",
              "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **env},
-        capture_output=True, text=True, check=True, timeout=100,
+        capture_output=True, text=True, check=True, timeout=600,
     )  # fmt: skip
     return msgspec.json.decode(done.stdout, type=tuple[MpiStack, list[TakesDevice]])
 

@@ -541,7 +541,7 @@ def test_the_program_itself_refuses_what_its_function_refuses(arguments, here):
         [sys.executable, "-m", "bench", *arguments],
         cwd=here,
         capture_output=True,
-        timeout=60,
+        timeout=600,
         check=False,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
     )

@@ -436,7 +436,7 @@ def submit(folder: Path, job_line: bytes, **env: str) -> subprocess.CompletedPro
         [PYTHON, "-m", "bench.launch.batch.submit", "slurm", folder, "#!/bin/bash\n"],
         input=job_line,
         capture_output=True,
-        timeout=60,
+        timeout=600,
         check=False,
         env={**os.environ, **env},
     )

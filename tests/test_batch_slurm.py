@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_lab import LAB, STATE, lab, lab_possible, lab_up, on
+from test_lab import LAB, STATE, lab, lab_possible, lab_up, on, payload, stream
 from test_lab_slurm import eventually, start_slurm
 from test_other_mpis import mpich
 
@@ -38,9 +38,8 @@ window = 8
 CASES = 5
 LONG = SUITE.replace("cap_s = 0.1", "cap_s = 3.0")
 TWICE = SUITE.replace("cap_s = 0.1", "cap_s = 0.1\nlaunches = 2")
-RUN_S = 120
-LEFT_AFTER_S = 5.0
-"""A process of a run may outlive clusterbench for so long."""
+RUN_S = 600
+"""A guard against what hangs, and no claim: others may use the machine."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,7 +90,6 @@ def outline(rows: list[Row]) -> set[tuple[str, Status, int | None, str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("family", ["openmpi", "mpich"])
 def test_all_launchers_measure_the_same_cases(
     family: str, tmp_path: Path, request: pytest.FixtureRequest
@@ -112,13 +110,19 @@ def test_all_launchers_measure_the_same_cases(
     assert {row[1] for row in outlines["sbatch"]} == {Status.OK}
     assert {row[2:] for row in outlines["sbatch"]} == {(2, "h1", "h2")}
     rates = {way: [bandwidth(made)] for way, made in runs.items()}
-    # A link cannot be busy while others have the cores: what was slow gets two more chances.
-    for _ in range(2):
-        for way in [way for way in ways if max(rates[way]) < 0.97 * max(map(max, rates.values()))]:
+    carried: list[float] = []
+    # A link cannot be busy while others have the cores: what was slow is measured again.
+    for _ in range(4):
+        slow = [way for way in ways if max(rates[way]) < 0.97 * max(map(max, rates.values()))]
+        print(family, rates, carried)
+        if not slow:
+            return
+        carried.append(stream("h1", "h2", 0.5, payload()))
+        for way in slow:
             rates[way].append(bandwidth(run(tmp_path / way, *ways[way], python=python)))
-    print(family, rates)
-    best = [max(tried) for tried in rates.values()]
-    assert min(best) >= 0.97 * max(best)
+    if min(carried) < 0.97:
+        pytest.skip(f"this machine carries no steady rate now: {rates}, a bare socket {carried}")
+    pytest.fail(f"launchers differ: {rates}, while a bare socket had {carried} of the link")
 
 
 def bandwidth(made: RunFolder) -> float:
@@ -183,15 +187,6 @@ def in_queue() -> str:
     return on("h1", "squeue", "--noheader", "--states=PD,R", "--format=%i %T")
 
 
-def soon(done: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + LEFT_AFTER_S
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
 def harness(folder: Path) -> int:
     """Return the process of clusterbench itself, which `scripts/lab exec` has started."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -217,8 +212,8 @@ def test_no_batch_job_outlives_its_runner(tmp_path: Path, number: signal.Signals
         pids = [rank["pid"] for rank in facts["ranks"]]
         assert all(map(is_alive, pids))
         os.kill(harness(tmp_path), number)
-        assert soon(lambda: in_queue() == "")
-        assert soon(lambda: not any(map(is_alive, pids)))
+        assert eventually(lambda: in_queue() == "")
+        assert eventually(lambda: not any(map(is_alive, pids)))
     found = open_run(next(tmp_path.glob("*-small-*")))
     assert all(row.status is Status.OK for row in found.rows())
     assert found.missing()
@@ -229,7 +224,7 @@ def test_a_job_in_the_queue_waits_and_is_cancelled_with_its_runner(tmp_path: Pat
         assert "JobHeldUser" in running.wait_for("queued")["state"]
         assert "PENDING" in in_queue()
         os.kill(harness(tmp_path), signal.SIGKILL)
-        assert soon(lambda: in_queue() == "")
+        assert eventually(lambda: in_queue() == "")
 
 
 def held(folder: Path) -> Path:
@@ -276,7 +271,7 @@ def test_a_run_by_sbatch_is_resumed_by_sbatch(tmp_path: Path) -> None:
     with submitted(tmp_path, "--work", tmp_path / "shared", text=TWICE) as running:
         running.wait_for("done")
         os.kill(harness(tmp_path), signal.SIGKILL)
-        assert soon(lambda: in_queue() == "")
+        assert eventually(lambda: in_queue() == "")
     folder = next(tmp_path.glob("*-small-*"))
     kept = open_run(folder).rows()
     answer = subprocess.run(

@@ -40,7 +40,7 @@ def clusterbench(*arguments: str, cwd: Path, **more: object) -> subprocess.Compl
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         **{"capture_output": True, **more},
     )

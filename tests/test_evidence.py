@@ -510,7 +510,7 @@ def test_the_ucx_of_this_machine_is_understood():
         env={**os.environ, "UCX_PROTO_INFO": "y", "UCX_LOG_LEVEL": "info"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
         check=False,
     )
     if done.returncode:

@@ -526,7 +526,7 @@ def test_a_real_run_has_its_control_runs_and_claims_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "bench", "run", str(tmp_path / "live.toml"), "-o", str(tmp_path),
          "--no-report"],
-        capture_output=True, text=True, timeout=280, check=True,
+        capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     run = open_run(Path(done.stdout.splitlines()[-1]))
     assert {row.status for row in run.rows()} == {Status.OK}

@@ -186,7 +186,7 @@ def run_kernel(tmp_path_factory: pytest.TempPathFactory) -> Any:
     (folder / "kernel.cpp").write_text(_SHIM % copies._SOURCE)
     library = folder / "kernel.so"
     command = [compiler, "-O1", "-w", "-shared", "-fPIC", "-o", str(library), "kernel.cpp"]
-    subprocess.run(command, cwd=folder, check=True, timeout=60)
+    subprocess.run(command, cwd=folder, check=True, timeout=600)
     return ctypes.CDLL(str(library)).run
 
 

@@ -76,7 +76,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     command = [sys.executable, "-m", "bench", "run", folder / "ports.toml", "-o", folder]
     where = ["--hostfile", STATE / "hostfile", "--bind", "none", "--no-report"]
     with lab_up("--hosts", "2", "--rate", "400mbit"):
-        answer = lab("exec", "h1", *command, *where, env=env, timeout_s=150)
+        answer = lab("exec", "h1", *command, *where, env=env)
     assert answer.returncode == 0, answer.stderr
     return open_run(Path(answer.stdout.splitlines()[-1]))
 

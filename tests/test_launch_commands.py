@@ -175,7 +175,7 @@ def test_a_stored_job_is_played_back_attempt_by_attempt(tmp_path):
     for attempt, events in enumerate(STORED):
         asked = msgspec.structs.replace(job(2, attempt=attempt), id="j")
         done = subprocess.run(
-            launcher.command(asked).tokens, capture_output=True, check=True, timeout=60
+            launcher.command(asked).tokens, capture_output=True, check=True, timeout=600
         )
         assert [decode(line) for line in done.stdout.splitlines()] == events
 
@@ -184,7 +184,7 @@ def test_a_job_that_is_not_stored_is_refused_with_the_reason(tmp_path):
     stored_run(tmp_path)
     launcher = find_launcher("replay").open(Opening(replay=tmp_path))
     done = subprocess.run(
-        launcher.command(job(2)).tokens, capture_output=True, check=False, timeout=60
+        launcher.command(job(2)).tokens, capture_output=True, check=False, timeout=600
     )
     assert done.returncode != 0
     assert done.stdout == b""

@@ -137,7 +137,7 @@ def loaded_by(*arguments: str) -> set[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=600,
         cwd=PACKAGE.parent,
     )
     assert done.stdout

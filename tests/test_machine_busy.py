@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from bench.machine import busy
 from bench.machine.busy import BusyProcess, check_busy, foreign_busy
 
 NAME = "a) 1 \x1b[31m("
@@ -18,7 +19,7 @@ SPIN = (
     f"open('/proc/self/comm', 'w').write({NAME!r})\n"
     "print('ready', flush=True)\n"
     "import time\n"
-    "end = time.monotonic() + 20\n"
+    "end = time.monotonic() + 300\n"
     "while time.monotonic() < end: pass\n"
 )
 OBSERVE = (
@@ -46,7 +47,7 @@ def test_a_busy_process_of_others_is_found_by_its_hostile_name() -> None:
     with busy_process() as pid:
         # Seen from a process beside it, it is no one's child or parent.
         answer = subprocess.run(
-            [sys.executable, "-c", OBSERVE], capture_output=True, check=True, timeout=60
+            [sys.executable, "-c", OBSERVE], capture_output=True, check=True, timeout=600
         )
     found = {p: (name, share) for p, name, share in json.loads(answer.stdout)}
     assert pid in found
@@ -77,7 +78,20 @@ def write_processes(root: Path, processes: dict[int, tuple[int, int, int]]) -> N
         (folder / "stat").write_text(stat_line(pid, parent, flags, ticks))
 
 
-def test_kernel_threads_and_old_work_do_not_count(tmp_path: Path) -> None:
+def between_looks(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Let processes go on while the harness sleeps, for as long as it asks and in no time."""
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        act()
+        clock[0] += seconds
+
+    monkeypatch.setattr(busy, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: clock[0]))
+
+
+def test_kernel_threads_and_old_work_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     me = os.getpid()
     parents = {2: (0, 0x200000, 0), 50: (1, 0, 0), 60: (2, 0x200000, 0), 70: (1, 0, 10**6)}
     own = {me: (40, 0, 0), 40: (1, 0, 0), me + 1: (me, 0, 0), me + 2: (me + 1, 0, 0)}
@@ -87,25 +101,23 @@ def test_kernel_threads_and_old_work_do_not_count(tmp_path: Path) -> None:
     work = 10**4
     later = {pid: (parent, flags, work) for pid, (parent, flags, _) in (parents | own).items()}
     later[70] = parents[70]
-    timer = threading.Timer(0.1, write_processes, (tmp_path, later))
-    timer.start()
+    between_looks(monkeypatch, lambda: write_processes(tmp_path, later))
     found = foreign_busy(interval_s=0.6, root=tmp_path)
-    timer.join()
     assert [process.pid for process in found] == [50]
 
 
-def test_a_number_used_again_is_another_process(tmp_path: Path) -> None:
+def test_a_number_used_again_is_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_processes(tmp_path, {50: (1, 0, 10**6)})
     stat = tmp_path / "proc/50/stat"
 
     def replace() -> None:
         stat.write_text(stat_line(50, 1, 0, 10**4).replace(" 500 0 0", " 900 0 0"))
 
-    timer = threading.Timer(0.1, replace)
-    timer.start()
+    between_looks(monkeypatch, replace)
     (found,) = foreign_busy(interval_s=0.6, root=tmp_path)
-    timer.join()
-    assert found.share > 0
+    assert found.share == pytest.approx(10**4 / os.sysconf("SC_CLK_TCK") / 0.6)
 
 
 def test_a_crowd_is_named_in_part() -> None:

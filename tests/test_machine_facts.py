@@ -310,7 +310,7 @@ def test_the_hash_is_the_same_in_another_process(tmp_path: Path) -> None:
             text=True,
             check=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
-            timeout=60,
+            timeout=600,
         ).stdout
         for seed in ("1", "2")
     }
@@ -324,7 +324,7 @@ def test_importing_facts_and_doctor_stays_light() -> None:
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600
     )
     assert answer.stdout.strip() == "[]"
 
@@ -335,7 +335,7 @@ def test_processors_of_this_machine_agree_with_lscpu() -> None:
         ["lscpu", "-J"],
         capture_output=True,
         check=True,
-        timeout=30,
+        timeout=600,
         env={**os.environ, "LC_ALL": "C"},
     )
     fields: dict[str, str] = {}
@@ -370,7 +370,9 @@ def test_processors_of_this_machine_agree_with_lscpu() -> None:
 @pytest.mark.skipif(shutil.which("nproc") is None, reason="no nproc")
 def test_usable_processors_of_this_machine_agree_with_nproc() -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
-    answer = subprocess.run(["nproc"], capture_output=True, check=True, timeout=30, env=environment)
+    answer = subprocess.run(
+        ["nproc"], capture_output=True, check=True, timeout=600, env=environment
+    )
     assert gather_facts().cpu.usable == int(answer.stdout)
 
 

@@ -189,7 +189,7 @@ def test_finding_the_mpi_does_not_load_it_here() -> None:
         "print('mpi4py' in sys.modules, 'libmpi' in open('/proc/self/maps').read())"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600
     )
     assert answer.stdout == "False False\n"
 
@@ -207,7 +207,7 @@ def test_the_launcher_found_starts_ranks_that_see_each_other(library: MpiLibrary
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
         env={"HOME": "/", **os.environ},
     )
     assert answer.stdout.count("size 2") == 2

@@ -480,7 +480,7 @@ def test_many_at_once_on_2_and_4_ranks_and_one_pair_of_a_round_again(tmp_path: P
         [sys.executable, "-m", "bench", "resume", str(done.path), "--no-report"],
         check=True,
         capture_output=True,
-        timeout=240,
+        timeout=600,
         env=os.environ,
     )
     again = by_case(open_run(done.path))

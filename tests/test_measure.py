@@ -392,7 +392,7 @@ class WireLoops:
         self._wire.send(self._rank, ctypes.string_at(address, nbytes))
 
     def _receive(self, address: int) -> None:
-        message = self._wire.lines[self._rank].get(timeout=20)
+        message = self._wire.lines[self._rank].get(timeout=120)
         ctypes.memmove(address, message, len(message))
 
     def pingpong(

@@ -60,7 +60,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
         env=env,
     )
     assert answer.returncode == code, answer.stderr
@@ -131,15 +131,21 @@ def test_without_numba_the_rows_name_the_slower_layer_and_its_overhead(tmp_path:
     blocked.mkdir()
     (blocked / "numba.py").write_text("raise ImportError('not here')\n")
     suite = '[suite]\nname = "slow"\ncap_s = 0.02\n[[benchmark]]\nname = "latency"\n'
-    native = by_case(run(tmp_path, suite=suite))["latency/bytes=8"]
     paths = [str(blocked), str(Path(__file__).parent.parent)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    done = run(tmp_path, suite=suite, env=env)
-    row = by_case(done)["latency/bytes=8"]
-    assert row.timing_layer == "mpi4py"
-    assert int(parse_params(row.params)["overhead_ns"]) > 0
-    assert (row.t_min_s or 0) > (native.t_min_s or 0)
-    assert "interpreted-loops" in {finding.name for finding in done.meta.findings}
+    fastest: dict[str, float] = {}
+    for _ in range(4):  # others may slow one of both down
+        native, done = run(tmp_path, suite=suite), run(tmp_path, suite=suite, env=env)
+        row = by_case(done)["latency/bytes=8"]
+        for measured in (by_case(native)["latency/bytes=8"], row):
+            layer, seconds = measured.timing_layer or "", measured.t_min_s or 0.0
+            fastest[layer] = min(seconds, fastest.get(layer, seconds))
+        assert row.timing_layer == "mpi4py"
+        assert int(parse_params(row.params)["overhead_ns"]) > 0
+        assert "interpreted-loops" in {finding.name for finding in done.meta.findings}
+        if fastest["mpi4py"] > fastest["numba"] > 0:
+            return
+    pytest.fail(f"the fastest samples, in seconds: {fastest}")
 
 
 def test_local_measures_what_one_process_can_and_skips_the_rest(tmp_path: Path) -> None:
@@ -184,7 +190,7 @@ def test_a_launcher_that_is_not_there_ends_in_one_line_with_the_way_out(tmp_path
     program = "import sys; sys.prefix = '/nowhere'; from bench.cli import main; main()"
     command = [sys.executable, "-c", program, "run", str(tmp_path / "s.toml"), "-o", str(tmp_path)]
     answer = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, env=env
+        command, capture_output=True, text=True, check=False, timeout=600, env=env
     )
     assert answer.returncode == 4
     assert answer.stdout == ""

@@ -4,7 +4,6 @@ import difflib
 import itertools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -75,7 +74,7 @@ def test_two_processes_make_the_same_plan_to_the_letter(tmp_path):
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=600,
         )
         assert done.stderr == ""
         printed.add(done.stdout)
@@ -397,15 +396,15 @@ def planning_s(cases: int) -> float:
     )
     times = []
     for _ in range(5):
-        begin = time.perf_counter()
+        begin = time.process_time()  # what others do meanwhile is not in it
         make_plan(suite)
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+        times.append(time.process_time() - begin)
+    return min(times)
 
 
 def test_twice_the_cases_cost_about_twice_the_time_to_plan():
     small, large = 3000, 6000
-    # Noise of a busy machine passes; a cost that grows with the square shows every time.
+    # A busy machine slows one of both now and then, a cost that grows with the square always.
     ratios = []
     for _ in range(3):
         ratios.append(planning_s(large) / planning_s(small))

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_lab import STATE, lab, lab_possible
+from controls import free_share
+from test_lab import STATE, lab, lab_possible, lab_up, payload, stream
 
 from bench.machine.mpi import find_mpi
 
@@ -22,7 +23,7 @@ __all__ = ["lab_possible"]
 
 def prove(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, PROVE, *options], capture_output=True, text=True, timeout=280
+        [sys.executable, PROVE, *options], capture_output=True, text=True, timeout=600
     )
 
 
@@ -35,10 +36,24 @@ def test_streams_ping_pongs_and_sums_take_the_time_that_the_links_dictate() -> N
     assert all("not measured" not in cell for line in lines for cell in line), answer.stderr
     missed = [line for line in lines if line[9].strip() != "yes"]
     assert answer.returncode == (1 if missed else 0)
-    if missed and max(os.getloadavg()) > 1.5 * (os.cpu_count() or 1):
-        pytest.skip(f"others used the cores all the time: {missed}")
-    assert missed == []
     assert not STATE.exists()
+    if missed:
+        skip_if_busy(f"missed: {missed}")
+    assert missed == []
+
+
+def skip_if_busy(seen: str) -> None:
+    """Skip where, at this moment, a bare socket does not fill a link, or others have the CPUs.
+
+    Six ranks on a few cores want all of them for a sum.
+    """
+    share = free_share()
+    with lab_up("--hosts", "2", "--rate", RATE):
+        carried = [stream("h1", "h2", 0.5, payload()) for _ in range(3)]
+    if share < 0.9 or min(carried) < 0.97:
+        pytest.skip(
+            f"{seen}; of the CPUs {share:.2f} are free, a bare socket has {carried} of a link"
+        )
 
 
 def test_no_lab_is_left_where_its_rate_is_none() -> None:
@@ -65,14 +80,14 @@ def test_a_host_that_sends_slowly_is_named_by_the_run(tmp_path: Path) -> None:
     suite.write_text(SLOW_SUITE)
     command = (sys.executable, "-m", "bench", "run", suite, "--bind", "none", "-o", tmp_path)
     env = {**os.environ, "OMPI_MCA_btl": "self,sm,tcp"}
-    up = lab("up", "--hosts", "3", "--rate", "100mbit", "--slow", "h3:tx=40%")
-    try:
-        assert up.returncode == 0, up.stderr
-        answer = lab("exec", "h1", *command, "--hostfile", STATE / "hostfile", env=env)
-    finally:
-        lab("down")
-    assert answer.returncode == 0, answer.stderr
-    printed = " ".join(answer.stdout.split())
-    assert "h3 sends at 4" in printed
-    assert "receives" not in printed
-    assert "h1 sends" not in printed
+    printed = ""
+    for _ in range(3):
+        with lab_up("--hosts", "3", "--rate", "100mbit", "--slow", "h3:tx=40%"):
+            answer = lab("exec", "h1", *command, "--hostfile", STATE / "hostfile", env=env)
+        assert answer.returncode == 0, answer.stderr
+        printed = " ".join(answer.stdout.split())
+        wrong = [word for word in ("receives", "h1 sends") if word in printed]
+        if "h3 sends at 4" in printed and not wrong:
+            return
+    skip_if_busy(printed)
+    pytest.fail(printed)

@@ -53,7 +53,7 @@ def browse(page: Path, folder: Path, *options: str) -> str:
     """Open the page; return what the browser said on standard error."""
     command = [CHROMIUM, *OPTIONS, f"--user-data-dir={folder / 'profile'}", *options]
     done = subprocess.run(
-        [*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [*command, page.as_uri()], capture_output=True, text=True, timeout=600, check=True
     )
     return done.stdout + done.stderr
 

@@ -49,9 +49,9 @@ from bench.store.recorder import Recorder, lock_run
 
 ROOT = Path(__file__).parent.parent
 LAB = [sys.executable, str(ROOT / "scripts" / "lab")]
-LAB_STATE = Path("/run/clusterbench-lab")
+LAB_STATE = Path(os.environ["CLUSTERBENCH_LAB"])
 HERE = socket.gethostname()
-LONGEST_S = 240
+LONGEST_S = 600
 COPIES = """
 [suite]
 name = "endure"
@@ -464,7 +464,7 @@ def test_no_case_that_keeps_its_caps_overruns(cap_s: float, high_s: float | None
 @pytest.fixture
 def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough for cases of some tenths of a second, on a busy machine too."""
-    monkeypatch.setattr(deadline, "LEAST_CASE_DEADLINE_S", 6.0)
+    monkeypatch.setattr(deadline, "LEAST_CASE_DEADLINE_S", 10.0)
 
 
 def check_stopped_rank(folder: Path, suite: str, launcher: Launcher, rank: int) -> None:
@@ -523,15 +523,13 @@ class Talker:
 def test_chatter_is_no_sign_of_life(tmp_path, monkeypatch):
     monkeypatch.setattr(deadline, "LEAST_CASE_DEADLINE_S", 1.0)
     one = FEW_COPIES.replace('{ from = "64 B", to = "1 MiB", per_octave = 1 }', "[64]")
-    begin_s = time.monotonic()
     (row,) = run_here(tmp_path / "r", one, Talker())
     assert row.status is Status.FAILED
     assert "no sign of life" in (row.reason or "")
-    assert time.monotonic() - begin_s < 60
 
 
 class SlowSpeaker(Talker):
-    """A launcher whose case tells for three seconds that it goes on, and then falls silent."""
+    """A launcher whose case reports for six seconds that it goes on, and then falls silent."""
 
     def command(self, job: Job) -> LaunchCommand:
         case = job.cases[0].id
@@ -539,7 +537,7 @@ class SlowSpeaker(Talker):
             "import sys, time\n"
             "def say(line): sys.stdout.buffer.write(line); sys.stdout.flush(); time.sleep(0.3)\n"
             f"say({encode(CaseStarted(case))!r})\n"
-            f"for _ in range(10): say({encode(Alive(case))!r})\n"
+            f"for _ in range(20): say({encode(Alive(case))!r})\n"
             "time.sleep(100)"
         )
         return LaunchCommand((sys.executable, "-c", program), {})
@@ -548,21 +546,19 @@ class SlowSpeaker(Talker):
 def test_a_case_of_long_operations_may_outlast_its_deadline_as_long_as_it_tells(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(deadline, "LEAST_CASE_DEADLINE_S", 1.5)
+    monkeypatch.setattr(deadline, "LEAST_CASE_DEADLINE_S", 3.0)
     one = FEW_COPIES.replace('{ from = "64 B", to = "1 MiB", per_octave = 1 }', "[64]")
     begin_s = time.monotonic()
     (row,) = run_here(tmp_path / "r", one, SlowSpeaker())
     assert "no sign of life" in (row.reason or "")
-    assert time.monotonic() - begin_s > 3.0
+    assert time.monotonic() - begin_s > 6.0
 
 
 def test_a_job_that_has_told_everything_and_stays_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.run.attempt.END_DEADLINE_S", 1.0)
     one = FEW_COPIES.replace('{ from = "64 B", to = "1 MiB", per_octave = 1 }', "[64]")
-    begin_s = time.monotonic()
     (row,) = run_here(tmp_path / "r", one, Talker(encode(Done("j"))))
     assert "did not tell" in (row.reason or "")
-    assert time.monotonic() - begin_s < 60
 
 
 # Who is silent.
@@ -646,9 +642,7 @@ def test_launches_of_a_case_lie_apart_in_orders_of_their_own() -> None:
 
 
 @pytest.fixture
-def lab() -> Iterator[None]:
-    if os.geteuid() != 0:
-        pytest.skip("a lab needs root")
+def lab(lab_alone: None) -> Iterator[None]:
     if LAB_STATE.exists():
         pytest.skip("a lab is up; scripts/lab down removes it")
     up = subprocess.run([*LAB, "up", "--hosts", "2", "--rate", "400mbit"], capture_output=True)
@@ -674,7 +668,6 @@ def on_first_host(*arguments: object) -> "subprocess.Popen[str]":
 @pytest.mark.mpi
 @pytest.mark.lab
 @pytest.mark.slow
-@pytest.mark.timeout(420)
 def test_a_node_that_drops_off_is_named_and_its_cases_are_resumed(lab, tmp_path):
     suite = tmp_path / "endure.toml"
     suite.write_text(PAIRS + "ranks = 4\n")

@@ -136,7 +136,7 @@ def test_every_step_does_what_it_says(ranks: int, layer: str, tmp_path: Path) ->
         [*launch_tokens(ranks), sys.executable, str(program), layer],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -4,6 +4,7 @@ Nothing here knows what a link really does: that is kept in the kernel and nowhe
 """
 
 import json
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from labkit.errors import LabError
 
-STATE = Path("/run/clusterbench-lab")
+VARIABLE = "CLUSTERBENCH_LAB"
+"""Names another state folder, and with it another lab that can be up at the same time."""
+STATE = Path(os.environ.get(VARIABLE) or "/run/clusterbench-lab")
 """A file system in memory that holds files, keys and namespaces of the lab: gone when unmounted."""
 MACHINE = STATE / "machine.toml"
 HOSTFILE = STATE / "hostfile"
@@ -158,6 +161,12 @@ def parse_setting(text: str, target: str, cluster: Cluster) -> tuple[str, int]:
         size = int(value) if re.fullmatch(r"\d{1,5}", value, re.ASCII) else -1
         return name, check_range("mtu", size, MTU_LIMITS)
     return text, 0
+
+
+def check_state() -> None:
+    """Raise where the state folder has a name that programs of the lab would take for several."""
+    if not re.fullmatch(r"/[\w./-]+", str(STATE), re.ASCII):
+        raise LabError(f"{VARIABLE} is {str(STATE)!r}; give a path such as /run/my-lab")
 
 
 def check_hostname(text: str) -> str:

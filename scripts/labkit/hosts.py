@@ -12,7 +12,7 @@ from labkit.namespaces import FOLDER, OPTIONS, inside, make_namespaces, mount_sy
 HOME = STATE / "home"
 """The home of root on every host."""
 ETC = STATE / "etc"
-START_TIMEOUT_S = 10
+START_TIMEOUT_S = 60
 
 SERVER = f"""\
 HostKey {STATE}/host_key

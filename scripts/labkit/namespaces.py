@@ -14,8 +14,8 @@ SWITCH = "switch"
 FOLDER = STATE / "namespaces"
 OPTIONS = {"net": "--net", "uts": "--uts", "ipc": "--ipc", "mnt": "--mount"}
 """The options of unshare and nsenter, by the name that the kernel gives to the kind."""
-STEP_TIMEOUT_S = 30
-END_TIMEOUT_S = 10
+STEP_TIMEOUT_S = 120
+END_TIMEOUT_S = 60
 
 
 def run(*tokens: object, stdin: str = "") -> str:

@@ -27,7 +27,7 @@ CLUSTER = "clusterbench_lab"
 PARTITION = "lab"
 NODE_CPUS = 8
 """More than the machine may have, so that several ranks fit on every host."""
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 120
 
 PACKAGES = {
     "slurmctld": "slurm-wlm",

@@ -15,7 +15,7 @@ from bench.core.errors import RequestError
 from bench.core.records import Row
 from bench.store.folder import JOURNAL_FILE, open_run
 
-STATE = Path("/run/clusterbench-lab")
+STATE = Path(os.environ.get("CLUSTERBENCH_LAB") or "/run/clusterbench-lab")
 ONE_LINK = {"OMPI_MCA_btl_tcp_if_include": "10.78.1.0/24"}
 CROWDED = {
     **ONE_LINK,
