@@ -22,11 +22,11 @@ from bench.cli import run_command
 from bench.core.errors import RequestError
 from bench.core.records import Case, Job, Sampling, Stage
 from bench.launch import find_launcher
+from bench.launch.batch.follow import Follower
 from bench.launch.batch.pbs import Pbs, PbsLauncher
 from bench.launch.batch.queue import EXIT_MARKER, Phase, batch_files, time_limit
 from bench.launch.batch.script import directive, quote
 from bench.launch.batch.slurm import SbatchLauncher, Slurm, SrunLauncher
-from bench.launch.batch.submit import Follower
 from bench.launch.site import Container, Site
 from bench.machine.mpi import MpiInstall
 from bench.machine.software import steering_variables

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench import __version__
-from bench.cli import commands, run_command
+from bench.cli import run_command
+from bench.cli.commands import commands
 from bench.contracts import LaunchCommand
 from bench.core.records import Origin, Status
 from bench.launch import LAUNCHERS

@@ -38,7 +38,7 @@ ONLY_IN = {
     "pandas": {"judge/", "report/"},
     "matplotlib": {"report/"},
     "jinja2": {"report/"},
-    "rich": {"cli/terminal.py", "run/progress.py"},
+    "rich": {"cli/", "run/progress.py"},
     "rich_click": {"cli/"},
     "scipy": {"predict/model/", "judge/"},
     "cupy": {"rank/memory/"},

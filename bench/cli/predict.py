@@ -3,12 +3,16 @@
 Options are read here, models are imported inside the commands, so that `--help` is instant.
 """
 
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
+from bench.cli.outcome import Outcome
+from bench.cli.verb import VerbGroup
 from bench.core.errors import RequestError
 from bench.core.units import parse_bytes, parse_rate, parse_seconds
 
@@ -80,7 +84,7 @@ def _as_json(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, exact.")(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def predict() -> None:
     """A model's answer for stated hardware, from datasheets; no run needed."""
 
@@ -138,13 +142,13 @@ def predict() -> None:
 @_as_json
 def transfer(
     as_json: bool, protocol: str, mtu: int | None, pcie_payload: str, **asked: Any
-) -> None:
+) -> Outcome:
     """One transfer over a link: with packet headers, from best to worst packets."""
     from bench.predict.datasheet import TransferRequest, predict_transfer
     from bench.predict.hardware import Packets
 
     packets = Packets(protocol, mtu, int(pcie_payload))
-    _show(predict_transfer(TransferRequest(packets=packets, **asked)), as_json)
+    return _answer(predict_transfer(TransferRequest(packets=packets, **asked)), as_json)
 
 
 @predict.command()
@@ -179,11 +183,11 @@ def transfer(
     help="Of one message; 0 if not given.",
 )
 @_as_json
-def exchange(algorithm: str, size: int, node: str | None, as_json: bool, **asked: Any) -> None:
+def exchange(algorithm: str, size: int, node: str | None, as_json: bool, **asked: Any) -> Outcome:
     """An all-reduce between the GPUs of some nodes."""
     from bench.predict.datasheet import predict_exchange
 
-    _show(predict_exchange(algorithm, _cluster(node, **asked), size, node), as_json)
+    return _answer(predict_exchange(algorithm, _cluster(node, **asked), size, node), as_json)
 
 
 @predict.command()
@@ -201,11 +205,11 @@ def exchange(algorithm: str, size: int, node: str | None, as_json: bool, **asked
     help="Of a kernel; 0 if not given.",
 )
 @_as_json
-def matmul(m: int, k: int, n: int, gpu: str, dtype: str, launch_s: float, as_json: bool) -> None:
+def matmul(m: int, k: int, n: int, gpu: str, dtype: str, launch_s: float, as_json: bool) -> Outcome:
     """A matrix product C[m, n] = A[m, k] B[k, n] on one GPU."""
     from bench.predict.datasheet import predict_matmul
 
-    _show(predict_matmul((m, k, n), gpu, dtype, launch_s), as_json)
+    return _answer(predict_matmul((m, k, n), gpu, dtype, launch_s), as_json)
 
 
 @predict.command()
@@ -232,11 +236,11 @@ def matmul(m: int, k: int, n: int, gpu: str, dtype: str, launch_s: float, as_jso
     help="Payload rate of a rank and direction, for seconds.",
 )
 @_as_json
-def split(as_json: bool, **asked: Any) -> None:
+def split(as_json: bool, **asked: Any) -> Outcome:
     """What data and model parallelism make each rank exchange for one dense layer."""
     from bench.predict.datasheet import predict_split
 
-    _show(predict_split(**asked), as_json)
+    return _answer(predict_split(**asked), as_json)
 
 
 @predict.command()
@@ -268,12 +272,14 @@ def split(as_json: bool, **asked: Any) -> None:
     help="How the work is shared out.",
 )
 @_as_json
-def step(machine: Path, layers: Path, batch: int, parallel: str, as_json: bool) -> None:
+def step(machine: Path, layers: Path, batch: int, parallel: str, as_json: bool) -> Outcome:
     """One training step of a network of dense layers."""
     from bench.predict.step import predict_step
     from bench.predict.step_files import load_layers, load_machine
 
-    _show(predict_step(load_machine(machine), load_layers(layers), batch, parallel), as_json)
+    return _answer(
+        predict_step(load_machine(machine), load_layers(layers), batch, parallel), as_json
+    )
 
 
 def _cluster(
@@ -297,12 +303,15 @@ def _cluster(
     return Cluster(nodes, gpus or 1, network or float("inf"), intra, latency_s)
 
 
-def _show(prediction: "Answer", as_json: bool) -> None:
-    if as_json:
-        import json
+def _answer(prediction: "Answer", as_json: bool) -> Outcome:
+    return Outcome(partial(_print_as_json if as_json else _print, prediction))
 
-        print(json.dumps(prediction.as_dict(), indent=1, allow_nan=False))
-        return
+
+def _print_as_json(prediction: "Answer") -> None:
+    print(json.dumps(prediction.as_dict(), indent=1, allow_nan=False))
+
+
+def _print(prediction: "Answer") -> None:
     from bench.predict.answer import prediction_text
 
     print("\n".join(prediction_text(prediction)))

@@ -2,7 +2,7 @@
 
 The job is the first line of rank 0's standard input. That input stays open as long as the runner
 lives: its end means that nobody waits for results any more, and ends the job. A batch job has no
-such input: rank 0 reads the job from a file, and whoever submitted it cancels it.
+such input: rank 0 reads the job from a file, which whoever submitted it removes to end it.
 """
 
 import contextlib
@@ -36,6 +36,7 @@ from bench.core.events import (
 )
 from bench.core.records import Job
 from bench.rank.host_names import name_nodes, read_own_names
+from bench.rank.lease import FileLease
 from bench.rank.world import MpiWorld, SoloWorld, World
 
 if TYPE_CHECKING:
@@ -124,15 +125,20 @@ def _run(world: World, reporter: _Reporter, at: _Whereabouts, job_file: Path | N
     from bench.rank.context import open_context
     from bench.rank.job import execute_job
 
-    context = open_context(
-        world, threads, lambda: reporter.alive(at.case), job.died_in, host=at.host
-    )
+    lease = FileLease(job_file if world.rank == 0 else None)
+
+    def alive() -> None:
+        lease.check()
+        reporter.alive(at.case)
+
+    context = open_context(world, threads, alive, job.died_in, host=at.host)
     # A collector run inside a sample is not the network, and one between cases takes 40 ms.
     gc.collect()
     gc.freeze()
     gc.disable()
     reporter.send(_gather_facts(world, context.message_loops, job, names))
     for event in execute_job(job, world, context):
+        lease.check()
         if isinstance(event, CaseStarted):
             at.case = event.case
         reporter.send(event)

@@ -17,6 +17,7 @@ from bench.contracts import (
     UnpreparedError,
 )
 from bench.core.events import CaseEnded, Event
+from bench.core.limits import MOST_PASSES
 from bench.core.records import CONTROL, Axis, Case, Sampling, Status
 from bench.machine.cpu import share_cores
 from bench.measure import MEASUREMENTS
@@ -30,8 +31,6 @@ from bench.rank.timing.sampling import Run, sample
 from bench.rank.traffic_meter import TrafficMeter
 from bench.rank.world import World
 
-MOST_PASSES = 3
-"""A case is sampled again, so often at most, when others took its cores away."""
 PAUSE_S = 0.25
 
 

@@ -5,6 +5,7 @@ sleeps, as between ranks 1 and 2, it cannot know that the others move: such a ca
 deadline. A message to it would let it know, and might reach it in the midst of a sample of its own.
 """
 
+from bench.core.limits import longest_case_s
 from bench.core.records import Case, Sampling
 
 START_DEADLINE_S = 120.0
@@ -12,10 +13,6 @@ START_DEADLINE_S = 120.0
 END_DEADLINE_S = 30.0
 """After all cases have ended: a launcher whose ranks have gone can still wait for its daemons."""
 LEAST_CASE_DEADLINE_S = 30.0
-_PASSES = 4
-"""A case is sampled up to three times where others take its cores, and verified twice."""
-_OPERATIONS = 10
-"""Of a pass, whatever its caps are: one to warm up and five samples, and some leeway."""
 
 
 def case_deadline_s(case: Case, rule: Sampling, high_s: float | None) -> float:
@@ -31,9 +28,8 @@ def case_deadline_s(case: Case, rule: Sampling, high_s: float | None) -> float:
         high_s: predicted upper time of one operation, as `predictions.csv` has it; None where
             there is none.
     """
-    caps_s = rule.warmup_cap_s + rule.cap_s
     if high_s is None:
-        return max(LEAST_CASE_DEADLINE_S, 10 * caps_s)
+        return max(LEAST_CASE_DEADLINE_S, 10 * (rule.warmup_cap_s + rule.cap_s))
     # A time is that of one message; what runs as a whole is a window of them.
     whole_s = high_s * int(case.axes.get("window", 1))
-    return max(LEAST_CASE_DEADLINE_S, _PASSES * (caps_s + _OPERATIONS * whole_s))
+    return max(LEAST_CASE_DEADLINE_S, longest_case_s(rule, whole_s))

@@ -175,6 +175,10 @@ class Pbs:
         """Return the command that ends a batch job."""
         return ("qdel", number)
 
+    def is_cancelled(self, status: int | None, error: str) -> bool:
+        """Return whether the job is ended, or has ended before."""
+        return status == 0 or _GONE.search(error) is not None
+
 
 def _refuse_unwritable(site: Site) -> None:
     """Refuse what a `#PBS` line cannot hold, or what PBS does not have."""

@@ -5,6 +5,7 @@ import re
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from bench.core.limits import longest_case_s
 from bench.core.records import Job
 
 EXIT_MARKER = "@clusterbench-exit "
@@ -51,6 +52,9 @@ class Scheduler(Protocol):
     def cancel_command(self, number: str) -> tuple[str, ...]:
         """Return the command that ends a batch job."""
 
+    def is_cancelled(self, status: int | None, error: str) -> bool:
+        """Return whether the answer to that means that the job is ended, or has ended before."""
+
 
 class BatchFiles(NamedTuple):
     """Names of the files of one attempt of a job, in the folder shared with its nodes."""
@@ -70,9 +74,9 @@ def batch_files(job: Job) -> BatchFiles:
 
 
 def time_limit(job: Job) -> str:
-    """Return the limit of a batch job as HH:MM:SS: a backstop at twice what sampling may take."""
-    case_s = job.sampling.warmup_cap_s + job.sampling.cap_s
-    minutes = math.ceil(max(_LEAST_LIMIT_S, _START_S + 2 * case_s * len(job.cases)) / 60)
+    """Return the limit of a batch job as HH:MM:SS: a backstop at what its cases may take."""
+    limit_s = _START_S + longest_case_s(job.sampling) * len(job.cases)
+    minutes = math.ceil(max(_LEAST_LIMIT_S, limit_s) / 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
 
 

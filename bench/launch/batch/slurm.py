@@ -43,6 +43,7 @@ _OVER = re.compile(
     "BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED"
     "|TIMEOUT"
 )
+_GONE = "Invalid job id"
 _CPUS = re.compile(r"(\d{1,9})(?:\(x\d{1,9}\))?", re.ASCII)
 
 
@@ -216,7 +217,7 @@ class Slurm:
 
     def standing(self, status: int | None, answer: str, error: str) -> Standing:
         """Return what squeue's answer means; some minutes after its end a job is forgotten."""
-        if status != 0 and "Invalid job id" not in error:
+        if status != 0 and _GONE not in error:
             return Standing(Phase.UNKNOWN, "no answer from squeue")
         state, _, reason = answer.strip().partition("|")
         if not state:
@@ -229,6 +230,10 @@ class Slurm:
     def cancel_command(self, number: str) -> tuple[str, ...]:
         """Return the command that ends a batch job."""
         return ("scancel", number)
+
+    def is_cancelled(self, status: int | None, error: str) -> bool:
+        """Return whether the job is ended, or has ended before."""
+        return status == 0 or _GONE in error
 
 
 def _srun(

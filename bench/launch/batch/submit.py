@@ -11,40 +11,32 @@ that one which starts all the same finds nothing to do.
 
 import contextlib
 import os
-import re
 import selectors
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, NamedTuple
 
 import msgspec
 
 from bench.core.errors import printable
 from bench.core.events import Queued, encode
+from bench.core.lines import Lines
 from bench.core.records import Job
-from bench.launch.batch.pbs import Pbs
-from bench.launch.batch.queue import (
-    EXIT_MARKER,
-    BatchFiles,
-    Phase,
-    Scheduler,
-    Standing,
-    batch_files,
-)
-from bench.launch.batch.slurm import Slurm
-
-SCHEDULERS: dict[str, Scheduler] = {"slurm": Slurm(), "pbs": Pbs()}
+from bench.launch.batch.cancel import cancel_apart
+from bench.launch.batch.follow import Follower
+from bench.launch.batch.question import Question
+from bench.launch.batch.queue import BatchFiles, Phase, Scheduler, Standing, batch_files
+from bench.launch.batch.schedulers import SCHEDULERS
 
 LOOK_S = 0.25
 """Between looks at the output, and at the lease."""
 ASK_S = 2.0
 """Between questions to the scheduler, which serves everybody."""
 REPORT_S = 30.0
-"""Longest silence of a job that waits in the queue; the runner gives up after some more."""
+"""Longest silence of a job that is submitted or waits in the queue; the runner, which gives up a
+job that is silent for longer, then knows that somebody waits."""
 ANSWER_S = 30.0
 """For an answer of the scheduler, which may be busy."""
 SUBMIT_S = 120.0
@@ -57,8 +49,6 @@ CANCEL_S = 3.0
 EXIT_REFUSED = 1
 EXIT_GIVEN_UP = 143
 """The status that a shell gives to a program which SIGTERM ended."""
-
-_EXIT_LINE = re.compile(rb"(.*)" + re.escape(EXIT_MARKER.encode()) + rb"(\d{1,3})\s*")
 
 
 class Abandoned(Exception):  # noqa: N818 - what happened, not a mistake
@@ -76,14 +66,16 @@ class Lease:
         self._ended = True
 
     def read_line(self) -> bytes:
-        """Return the first line of the input; the rest is not read."""
-        line = b""
-        while not line.endswith(b"\n"):
-            byte = os.read(0, 1 << 16)
-            if not byte:
-                raise Abandoned
-            line += byte
-        return line
+        """Return the first line of the input; what follows it is thrown away.
+
+        Raises:
+            Abandoned: where the input ends before the line does.
+        """
+        lines = Lines()
+        while data := os.read(0, 1 << 16):
+            for line in lines.add(data):
+                return line
+        raise Abandoned
 
     def wait(self, seconds: float) -> None:
         """Sleep.
@@ -97,90 +89,6 @@ class Lease:
                 self._ended = True
         if self._ended:
             raise Abandoned
-
-
-class Answer(NamedTuple):
-    """What a command of the scheduler ended with; the status is None where it took too long."""
-
-    status: int | None
-    output: str
-    error: str
-
-
-class Question:
-    """A command of the scheduler that runs while other things go on.
-
-    It has a session of its own: what ends this program must not tear a submission in two, nor a
-    cancellation.
-    """
-
-    def __init__(self, tokens: tuple[str, ...], folder: Path, limit_s: float) -> None:
-        self._process = subprocess.Popen(
-            tokens,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            cwd=folder,
-            start_new_session=True,
-        )
-        self._deadline = time.monotonic() + limit_s
-
-    def running(self) -> bool:
-        """Return whether it has not ended."""
-        return self._process.poll() is None
-
-    def answer(self) -> Answer | None:
-        """Return the answer, or None where there is none yet."""
-        status = self._process.poll()
-        if status is None:
-            if time.monotonic() < self._deadline:
-                return None
-            self._process.kill()
-            status = None
-        output, error = self._process.communicate()
-        return Answer(status, output, error)
-
-
-class Follower:
-    """Passes on what is appended to a file, in whole lines."""
-
-    def __init__(self, path: Path, sink: BinaryIO) -> None:
-        self._path = path
-        self._sink = sink
-        self._place = 0
-        self._pending = b""
-        self.exit_status: int | None = None
-        """From the last line of the script; None as long as it is not there."""
-
-    def look(self) -> None:
-        """Pass on what has come."""
-        data = b""
-        # Opened anew each time: that is when a network file system asks its server.
-        with contextlib.suppress(OSError), self._path.open("rb") as file:
-            file.seek(self._place)
-            data = file.read()
-        self._place += len(data)
-        *lines, self._pending = (self._pending + data).split(b"\n")
-        for line in lines:
-            self._take(line)
-        self._sink.flush()
-
-    def _take(self, line: bytes) -> None:
-        last = _EXIT_LINE.fullmatch(line)
-        if last:
-            self.exit_status = int(last[2])
-            line = last[1]
-        if line or not last:
-            self._sink.write(line + b"\n")
-
-    def finish(self) -> None:
-        """Pass on what has come, and a last line without its end."""
-        self.look()
-        if self._pending:
-            self._sink.write(self._pending + b"\n")
-            self._sink.flush()
 
 
 class Watch:
@@ -199,7 +107,7 @@ class Watch:
         if self._question is None:
             if time.monotonic() >= self._ask_at:
                 command = self._scheduler.ask_command(self._number)
-                self._question = Question(command, self._folder, ANSWER_S)
+                self._question = Question(command, ANSWER_S, self._folder)
             return None
         answer = self._question.answer()
         if answer is None:
@@ -220,14 +128,15 @@ class Carrier:
     """Takes one job through the queue.
 
     Args:
-        scheduler: the batch system.
+        name: of the batch system, as `SCHEDULERS` has it.
         folder: shared with the nodes.
         job: what is carried.
         lease: the runner's.
     """
 
-    def __init__(self, scheduler: Scheduler, folder: Path, job: Job, lease: Lease) -> None:
-        self._scheduler = scheduler
+    def __init__(self, name: str, folder: Path, job: Job, lease: Lease) -> None:
+        self._name = name
+        self._scheduler = SCHEDULERS[name]
         self._folder = folder
         self._job = job
         self._lease = lease
@@ -239,7 +148,7 @@ class Carrier:
         self._over = False
         self._queued = True
         self._words = ""
-        self._reported_at = 0.0
+        self._reported_at = time.monotonic()
 
     def carry(self, script: str) -> int:
         """Submit the script, wait for its end, and return its exit status."""
@@ -261,12 +170,14 @@ class Carrier:
         """Return the number of the batch job, or None where it was refused."""
         command = self._scheduler.submit_command(self._files.script)
         try:
-            self._submission = Question(command, self._folder, SUBMIT_S)
+            self._submission = Question(command, SUBMIT_S, self._folder)
         except OSError as error:
             self._over = True
             _complain(f"cannot start {command[0]}: {error.strerror}")
             return None
         while (answer := self._submission.answer()) is None:
+            if time.monotonic() - self._reported_at > REPORT_S:
+                self._report(self._scheduler.name, f"no answer from {command[0]} yet")
             self._lease.wait(LOOK_S)
         number = self._scheduler.number(answer.output) if answer.status == 0 else None
         if number is None:
@@ -290,7 +201,7 @@ class Carrier:
                 return self._finish(self._out.exit_status)
             standing = watch.look() if over_at is None else None
             if standing is not None:
-                self._report(number, standing)
+                self._report_standing(called, standing)
                 self._over = standing.phase is Phase.OVER
                 over_at = time.monotonic() if self._over else None
             if over_at is not None and time.monotonic() - over_at > SETTLE_S:
@@ -300,24 +211,24 @@ class Carrier:
                 return self._finish(EXIT_REFUSED, f"{called} was given up: {why}")
             self._lease.wait(LOOK_S)
 
-    def _report(self, number: str, standing: Standing) -> None:
-        """Print where the job is, so that the runner does not take waiting for silence.
+    def _report_standing(self, called: str, standing: Standing) -> None:
+        """Report where the job is, so that the runner does not take waiting for silence.
 
         From the start of the job on its own events are the sign of life.
         """
+        begins = False
         if standing.phase is not Phase.UNKNOWN:
             begins = self._queued and standing.phase is Phase.RUNNING
             self._queued = standing.phase is Phase.QUEUED
-        else:
-            begins = False
-        now = time.monotonic()
-        changed = standing.words != self._words
-        if begins or (self._queued and (changed or now - self._reported_at > REPORT_S)):
-            event = Queued(self._job.id, f"{self._scheduler.name} job {number}", standing.words)
-            sys.stdout.buffer.write(encode(event))
-            sys.stdout.buffer.flush()
-            self._reported_at = now
+        due = standing.words != self._words or time.monotonic() - self._reported_at > REPORT_S
+        if begins or (self._queued and due):
+            self._report(called, standing.words)
         self._words = standing.words
+
+    def _report(self, called: str, state: str) -> None:
+        sys.stdout.buffer.write(encode(Queued(self._job.id, called, state)))
+        sys.stdout.buffer.flush()
+        self._reported_at = time.monotonic()
 
     def _finish(self, status: int, words: str = "") -> int:
         """Pass on the rest; a reason comes last, where the runner looks for it."""
@@ -333,20 +244,22 @@ class Carrier:
 
     def _cancel(self) -> None:
         """End the batch job, or the one that a submission under way may still make."""
-        (self._folder / self._files.job).unlink(missing_ok=True)
-        deadline = time.monotonic() + CANCEL_S
+        # Without its file a job that starts has nothing to do, and one that runs ends itself.
+        with contextlib.suppress(OSError):
+            (self._folder / self._files.job).unlink()
+        until_s = time.monotonic() + CANCEL_S
         if self._number is None and self._submission is not None:
-            while (answer := self._submission.answer()) is None and time.monotonic() < deadline:
-                time.sleep(0.05)
+            answer = self._submission.wait(CANCEL_S)
             self._number = self._scheduler.number(answer.output) if answer else None
         if self._number is None:
             return
-        command = self._scheduler.cancel_command(self._number)
         with contextlib.suppress(OSError):
-            cancellation = Question(command, self._folder, CANCEL_S)
-            # Where it takes longer it goes on without this program.
-            while cancellation.running() and time.monotonic() < deadline:
-                time.sleep(0.05)
+            cancellation = Question(self._scheduler.cancel_command(self._number), ANSWER_S)
+            answer = cancellation.wait(until_s - time.monotonic())
+            if answer and self._scheduler.is_cancelled(answer.status, answer.error):
+                return
+        # The runner does not wait for longer.
+        cancel_apart(self._name, self._number)
 
 
 def write_files(folder: Path, files: BatchFiles, job: Job, script: str) -> None:
@@ -373,7 +286,7 @@ def main(scheduler: str, folder: str, script: str) -> None:
         job = msgspec.json.decode(lease.read_line(), type=Job)
     except Abandoned:
         sys.exit(EXIT_GIVEN_UP)
-    sys.exit(Carrier(SCHEDULERS[scheduler], Path(folder), job, lease).carry(script))
+    sys.exit(Carrier(scheduler, Path(folder), job, lease).carry(script))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""What follows a run: its page, its headline, and its folder as the last line.
+
+By then the run is whole. Whatever fails here becomes one line, and the exit code stays the run's.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.outcome import EXIT_INTERRUPTED, Outcome, complain, describe, print_json
+from bench.core.errors import printable
+
+if TYPE_CHECKING:
+    from bench.run.session import Ended
+
+
+def finish(ended: "Ended", no_report: bool, as_json: bool) -> Outcome:
+    """Write the page of a run and return what is to be printed of it."""
+    code = ended.exit_code
+    if not no_report:
+        try:
+            _report_failure("the report", partial(_write_report, ended.folder))
+        except KeyboardInterrupt:
+            code = complain("the report was interrupted", EXIT_INTERRUPTED)
+    return Outcome(partial(_print_as_json if as_json else _print, ended), code)
+
+
+def _report_failure(what: str, act: Callable[[], None]) -> None:
+    try:
+        act()
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run is there
+        complain(f"{what} of the run failed: {describe(error)}", 0)
+
+
+def _write_report(folder: Path) -> None:
+    from bench.report import build
+    from bench.store.folder import open_run
+
+    build([open_run(folder)], folder)
+
+
+def _print_as_json(ended: "Ended") -> None:
+    print_json({"run": str(ended.folder), "outcome": ended.outcome, "rows": ended.counts})
+
+
+def _print(ended: "Ended") -> None:
+    try:
+        _report_failure("the headline", partial(_print_headline, ended))
+    finally:
+        print(ended.folder)
+
+
+def _print_headline(ended: "Ended") -> None:
+    """Print the figures that a run is first asked for, and how its rows ended."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from bench.cli.console import Output
+    from bench.judge.findings import BEATS_BOUND
+    from bench.judge.headline import headlines
+    from bench.judge.hosts import STANDS_OUT
+    from bench.judge.table import load
+    from bench.store.folder import open_run
+
+    console = Output()
+    run = open_run(ended.folder)
+    table = Table(title=f"{run.meta.suite_name} ({run.meta.origin})", title_justify="left")
+    for title in ("", "measured", "reached in"):
+        table.add_column(title)
+    for headline in headlines(load(run)):
+        table.add_row(escape(headline.what), headline.text, escape(headline.name))
+    console.print(table)
+    for finding in run.meta.findings:
+        if finding.name in (STANDS_OUT, BEATS_BOUND):
+            console.print(f"[yellow]{escape(printable(finding.text, 600))}[/]", highlight=False)
+    counts = ", ".join(f"{count} {status}" for status, count in ended.counts.items() if count)
+    console.print(f"rows: {counts or 'none'}; {ended.outcome}", highlight=False)
+    page = ended.folder / "report.html"
+    if page.is_file():
+        console.print(f"report: {page}", soft_wrap=True, highlight=False)

@@ -1,0 +1,83 @@
+"""How a command ends: what it prints, and the only exit codes."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from bench.core.errors import BenchError, RequestError, UndecidedError, printable
+
+EXIT_OK = 0
+EXIT_REFUSED = RequestError.exit_code
+"""The request cannot be carried out as given."""
+EXIT_UNDECIDED = UndecidedError.exit_code
+"""Nothing false, but no answer either."""
+EXIT_FAILED = BenchError.exit_code
+"""A job or a case failed, or files could not be written."""
+EXIT_INTERRUPTED = 130
+"""By Ctrl-C or SIGTERM; as a shell has it."""
+
+
+def print_nothing() -> None:
+    """Print nothing: help and version print themselves."""
+
+
+class Outcome(NamedTuple):
+    """What a command has to print, and its exit code, which is known before anything is printed."""
+
+    show: Callable[[], None] = print_nothing
+    exit_code: int = EXIT_OK
+
+
+def show_outcome(outcome: Outcome) -> int:
+    """Print what a command has to print and return its exit code, whether anybody reads or not."""
+    try:
+        outcome.show()
+        flush_output()
+    except BrokenPipeError:
+        discard_output()
+    except OSError as error:
+        discard_output()
+        return complain(describe(error), outcome.exit_code or EXIT_FAILED)
+    return outcome.exit_code
+
+
+def flush_output() -> None:
+    """Write what was printed; without a standard output there is nothing to write."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def discard_output() -> None:
+    """Throw away all that is printed from here on, and what is printed and not yet written."""
+    if sys.stdout is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def complain(message: str, code: int) -> int:
+    """Print a line on standard error, where it takes one, and return the exit code."""
+    with suppress(OSError):
+        print(f"clusterbench: {printable(message, 1000)}", file=sys.stderr, flush=True)
+    return code
+
+
+def describe(error: Exception) -> str:
+    """Return one line about an error of any kind."""
+    if isinstance(error, BenchError):
+        return str(error)
+    if isinstance(error, OSError):
+        what = f"{error.filename}: " if error.filename else ""
+        return f"{what}{error.strerror or error}; what was written before is kept"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def print_json(value: object) -> None:
+    """Print a record, or a mapping of records, as JSON."""
+    import msgspec
+
+    text = msgspec.json.encode(value, enc_hook=str)
+    print(json.dumps(json.loads(text), indent=1))
