@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from bench.core.records import Finding
 from bench.machine import differences
 from bench.machine.compared import Compared
+from bench.machine.direct_path import PathFacts
 from bench.machine.facts import NodeFacts
 from bench.machine.survey import Survey
+from bench.machine.topology import Between
 
 Facts = dict[str, Any]
 
@@ -124,7 +126,7 @@ def cluster(count: int = 16) -> dict[str, Facts]:
 
 def look(nodes: dict[str, Facts], survey: Survey | None = None) -> tuple[Finding, ...]:
     facts = {host: msgspec.convert(node, NodeFacts) for host, node in nodes.items()}
-    return (survey or Survey()).look(facts)
+    return (survey or Survey()).look(facts, {})
 
 
 def odd_texts(nodes: dict[str, Facts]) -> list[str]:
@@ -309,6 +311,25 @@ def test_many_jobs_find_what_one_job_does() -> None:
                 gpu |= {"sm_mhz_now": 210 + job * number, "throttle": ["idle"]}
         last = look(nodes, survey)
         assert last == first
+
+
+def test_a_node_whose_direct_path_is_closed_is_named() -> None:
+    def paths(**changes: Any) -> PathFacts:
+        between = tuple(
+            Between(gpu=f"0000:{i}8:00.0", nic=f"mlx5_{i}", distance="PIX", acs_redirect=redirect)
+            for i, redirect in enumerate(changes.pop("acs", (False, False)))
+        )
+        facts = PathFacts(peer_module="nvidia_peermem", iommu="off", between=between)
+        return msgspec.structs.replace(facts, **changes)
+
+    seen = {f"n{i}": paths() for i in range(1, 9)}
+    assert Survey().look({}, seen) == ()
+    seen |= {"n3": paths(peer_module=None), "n4": paths(acs=(True, True))}
+    assert [finding.text for finding in Survey().look({}, seen)] == [
+        "n3 differs from most nodes in peer_module: none instead of nvidia_peermem",
+        "n4 differs from most nodes in between[0000:08:00.0 to mlx5_0 and 1 more].acs_redirect: "
+        "True instead of False",
+    ]
 
 
 def test_a_clock_seen_again_replaces_what_was_seen_before() -> None:

@@ -621,7 +621,7 @@ def test_a_hostile_host_name_reaches_no_command(host, tmp_path, monkeypatch):
 )
 def test_a_clock_over_a_second_off_is_a_difference(clocks: dict[str, Any], odd: set[str]) -> None:
     facts = {host: NodeFacts(clock_s=clock) for host, clock in clocks.items()}
-    found = [finding for finding in Survey().look(facts) if finding.name == "odd-node"]
+    found = [finding for finding in Survey().look(facts, {}) if finding.name == "odd-node"]
     assert {finding.text.split()[0] for finding in found} == odd
     assert all("chrony" in (finding.advice or "") for finding in found)
     assert all("clock" in finding.text for finding in found)

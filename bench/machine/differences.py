@@ -11,7 +11,6 @@ from bench.core.errors import printable
 from bench.core.hostnames import fold_hosts
 from bench.core.records import Finding
 from bench.machine.compared import Leaf, Value, make_leaf, name_fact, read_leaves, read_slots
-from bench.machine.facts import NodeFacts
 
 ODD_NODE = "odd-node"
 MOST_SKEW_S = 1.0
@@ -74,8 +73,8 @@ class View(msgspec.Struct, frozen=True):
         return View(lasting, self.slots), View(of_job, {})
 
 
-def view_node(facts: NodeFacts) -> View:
-    """Return what is compared of a node."""
+def view_node(facts: msgspec.Struct) -> View:
+    """Return what is compared of a node, of one record of facts."""
     return View(read_leaves(facts), read_slots(facts))
 
 

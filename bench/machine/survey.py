@@ -17,6 +17,7 @@ from bench.machine.differences import (
     fold_differences,
     view_node,
 )
+from bench.machine.direct_path import PathFacts
 from bench.machine.doctor import by_gravity, diagnose
 from bench.machine.facts import NodeFacts
 
@@ -32,14 +33,19 @@ class Survey:
     def __init__(self) -> None:
         self._views: dict[str, View] = {}
         """What each host had when it was last seen, of what no job changes."""
+        self._paths: dict[str, View] = {}
+        """Of the direct path, which only jobs that are to prove it look at."""
         self._odd: dict[Place, Odd] = {}
         self._faults: dict[tuple[str, str], list[Finding]] = {}
         """Findings of a host alone, by host and name."""
 
-    def look(self, nodes: Mapping[str, NodeFacts]) -> tuple[Finding, ...]:
+    def look(
+        self, nodes: Mapping[str, NodeFacts], paths: Mapping[str, PathFacts]
+    ) -> tuple[Finding, ...]:
         """Add what a job saw of its nodes, by host; return all findings now, gravest first."""
         views = {host: view_node(facts).split() for host, facts in nodes.items()}
-        self._compare_lasting({host: lasting for host, (lasting, _) in views.items()})
+        self._compare(self._views, {host: lasting for host, (lasting, _) in views.items()})
+        self._compare(self._paths, {host: view_node(facts) for host, facts in paths.items()})
         self._odd |= find_odd({host: of_job for host, (_, of_job) in views.items()})
         clocks_s = {host: f.clock_s for host, f in nodes.items() if f.clock_s is not None}
         self._odd |= find_odd_clocks(clocks_s)
@@ -47,11 +53,12 @@ class Survey:
             self._examine(host, facts)
         return by_gravity((*self._fold_faults(), *difference_findings(fold_differences(self._odd))))
 
-    def _compare_lasting(self, views: Mapping[str, View]) -> None:
-        if all(self._views.get(host) == view for host, view in views.items()):
+    def _compare(self, known: dict[str, View], views: Mapping[str, View]) -> None:
+        """Compare all hosts that are known by now, where one is new or another than it was."""
+        if all(known.get(host) == view for host, view in views.items()):
             return
-        self._views |= views
-        found = find_odd(self._views)
+        known |= views
+        found = find_odd(known)
         # With more nodes another value may be that of most: who was odd for it no longer is.
         majority = {place[:-1]: odd.majority for place, odd in found.items()}
         kept = {p: odd for p, odd in self._odd.items() if odd.value != majority.get(p[:-1])}

@@ -13,6 +13,7 @@ import msgspec
 from bench.contracts import Launcher
 from bench.core.events import CaseEnded, CaseStarted, Done, Facts, Queued
 from bench.core.records import CONTROL, Case, Finding, Job, Prediction, Row, Sample, Stage, Status
+from bench.machine.direct_path import PathFacts
 from bench.machine.facts import NodeFacts
 from bench.machine.survey import Survey
 from bench.measure.device_addresses import hands_device
@@ -219,8 +220,9 @@ class Runner:
         self._hardware = known_hardware(self.recorder.meta)
         for finding in placement_findings(attempt.facts):
             self.recorder.finding(finding)
-        nodes = {h: msgspec.convert(facts, NodeFacts) for h, facts in attempt.facts.nodes.items()}
-        self.recorder.replace_findings("nodes", self._survey.look(nodes))
+        nodes = msgspec.convert(attempt.facts.nodes, dict[str, NodeFacts])
+        paths = msgspec.convert(attempt.facts.paths, dict[str, PathFacts])
+        self.recorder.replace_findings("nodes", self._survey.look(nodes, paths))
         self.recorder.save()
 
     def case_started(self, attempt: Attempt) -> None:
