@@ -112,7 +112,9 @@ def gpu_node(number: int) -> Facts:
             "CUDA_VISIBLE_DEVICES": str(number % 8),
             "OMP_NUM_THREADS": str(number),
             "OMPI_MCA_hook_comm": f"/scratch/n{number}/log",
-            "LD_LIBRARY_PATH": ":".join(["/opt/ompi/lib"] * (number % 2 + 1)),
+            "LD_LIBRARY_PATH": ("/opt/ompi/lib", "/opt/ompi/lib:", "/opt/ompi/lib:/opt/ompi/lib")[
+                number % 3
+            ],
             "SLURM_JOB_ID": "4711",
         },
         "clock_s": 1e9 + number % 50 / 1000,

@@ -157,8 +157,9 @@ def alike_environment(environment: Mapping[str, str], node: Any) -> dict[str, st
     for variable, value in steering_variables(environment).items():
         if variable in _VISIBLE_DEVICES or variable.endswith("_NUM_THREADS"):
             continue
-        if variable in ("LD_LIBRARY_PATH", "PYTHONPATH"):  # launchers put their own before, again
-            value = ":".join(dict.fromkeys(value.split(":")))
+        if variable in ("LD_LIBRARY_PATH", "PYTHONPATH"):
+            # Launchers put their own before, again, and a colon after it where nothing follows.
+            value = ":".join(dict.fromkeys(folder for folder in value.split(":") if folder))
         alike[variable] = _without_name(value, node.host or "")
     return alike
 
