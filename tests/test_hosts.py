@@ -263,3 +263,8 @@ def test_flags_that_make_no_sense_together_are_refused(flags, capsys):
 )
 def test_hosts_are_folded_for_people_and_hostile_names_stay_names(names, text):
     assert fold_hosts(names) == text
+
+
+@given(st.sets(st.from_regex(r"[a-z]{1,3}[0-9]{1,3}(\.[a-z][0-9])?", fullmatch=True), min_size=1))
+def test_what_is_folded_is_read_as_the_same_hosts(names):
+    assert set(parse_hosts(fold_hosts(names))) == names

@@ -335,7 +335,10 @@ def test_anonymised_pages_name_no_one(tmp_path):
         host="gpu07.cs.example.org",
         facts=facts,
         fail={"c0003": "ada@gpu07: -L/home/ada/x died at 10.1.2.3, " + uuid},
-        findings=[Finding(name="x", level="note", text=f"gpu07 has {uuid} at 1.5 GB/s")],
+        findings=[
+            Finding(name="x", level="note", text=f"gpu07 has {uuid} at 1.5 GB/s"),
+            Finding(name="y", level="note", text="gpu[06-08].cs.example.org: cores of x are one"),
+        ],
         env={"OMPI_FLAGS": "/scratch/ada/a b"},
         predict=False,
     )
@@ -344,7 +347,17 @@ def test_anonymised_pages_name_no_one(tmp_path):
     assert "gpu07" in named.read_text()
     assert "Small-message latency 110 ns latency 1 B" in PageReader(page.read_text()).text
     for text in (PageReader(page.read_text()).text, page.with_suffix(".md").read_text()):
-        for secret in ("gpu07", "example.org", "ada", "/home", "/scratch", "12345678", "10.1.2.3"):
+        assert "cores of x are one" in text
+        for secret in (
+            "gpu07",
+            "gpu[",
+            "example.org",
+            "ada",
+            "/home",
+            "/scratch",
+            "12345678",
+            "10.1.2.3",
+        ):
             assert secret not in text, secret
         assert "h0" in text
         assert "1.5 GB/s" in text

@@ -27,8 +27,9 @@ from bench.core.records import Case, Finding, Job, Origin, Prediction, Row, Samp
 from bench.judge.score import score
 from bench.launch.local import LocalLauncher
 from bench.launch.mpirun import MpirunLauncher
-from bench.machine.differences import difference_findings, find_differences
+from bench.machine.facts import NodeFacts
 from bench.machine.mpi import find_mpi
+from bench.machine.survey import Survey
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import parse_suite
 from bench.predict.fit import predict_targets
@@ -615,10 +616,11 @@ def test_a_hostile_host_name_reaches_no_command(host, tmp_path, monkeypatch):
     ],
 )
 def test_a_clock_over_a_second_off_is_a_difference(clocks: dict[str, Any], odd: set[str]) -> None:
-    found = find_differences({host: {"clock_s": clock} for host, clock in clocks.items()})
-    assert {difference.host for difference in found} == odd
-    assert all("chrony" in (finding.advice or "") for finding in difference_findings(found))
-    assert all("clock" in finding.text for finding in difference_findings(found))
+    facts = {host: NodeFacts(clock_s=clock) for host, clock in clocks.items()}
+    found = [finding for finding in Survey().look(facts, {}) if finding.name == "odd-node"]
+    assert {finding.text.split()[0] for finding in found} == odd
+    assert all("chrony" in (finding.advice or "") for finding in found)
+    assert all("clock" in finding.text for finding in found)
 
 
 # Launches.

@@ -5,10 +5,12 @@ import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from bench.core.units import format_bytes, format_rate
+from bench.machine.compared import COMPARED, Compared
 from bench.machine.describe import UNKNOWN, Rows, format_count, show
 from bench.machine.sysfs import (
     cpu_list_text,
@@ -46,6 +48,10 @@ _CPUINFO_LIMIT = 1 << 14
 """The first processors stand for all, and every further one costs the kernel time."""
 
 
+_CLOCKS = Compared(within=100.0, text=lambda mhz: format_rate(mhz * 1e6, "Hz"))
+"""Chips of one model differ a little in their best clock; boost that is off is far more."""
+
+
 class Cache(msgspec.Struct, frozen=True):
     """One kind of cache; `bytes` is the size of one of its `instances`."""
 
@@ -55,29 +61,32 @@ class Cache(msgspec.Struct, frozen=True):
 
 
 class CpuFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The processors of a node. Logical CPUs are what the kernel schedules on."""
+    """The processors of a node. Logical CPUs are what the kernel schedules on.
 
-    model: str | None = None
+    What a process may use is not compared: it depends on how the rank that looked was bound.
+    """
+
+    model: Annotated[str | None, COMPARED] = None
     architecture: str | None = None
-    sockets: int | None = None
-    cores: int | None = None
+    sockets: Annotated[int | None, COMPARED] = None
+    cores: Annotated[int | None, COMPARED] = None
     logical: int | None = None
     usable: int | None = None
     """Logical CPUs that this process may run on; a bound rank sees those it is bound to."""
     usable_cores: int | None = None
     """Cores that those belong to."""
     usable_list: str | None = None
-    quota_cores: float | None = None
+    quota_cores: Annotated[float | None, Compared(none="no limit", of_job=True)] = None
     """CPU time per wall time that the cgroup grants; None where it sets no limit."""
-    smt: str | None = None
+    smt: Annotated[str | None, COMPARED] = None
     """As the kernel spells it: on, off, forceoff, notsupported or notimplemented."""
-    governors: tuple[str, ...] = ()
-    scaling_driver: str | None = None
+    governors: Annotated[tuple[str, ...], COMPARED] = ()
+    scaling_driver: Annotated[str | None, COMPARED] = None
     """What sets the clock; it decides whether `mhz_max` includes boost."""
     mhz_min: float | None = None
-    mhz_max: float | None = None
+    mhz_max: Annotated[float | None, _CLOCKS] = None
     caches: tuple[Cache, ...] = ()
-    simd: tuple[str, ...] = ()
+    simd: Annotated[tuple[str, ...], COMPARED] = ()
 
 
 def read_cpu(root: Path) -> CpuFacts:

@@ -1,124 +1,215 @@
 """Nodes that differ from the majority in what can move a number: one odd node slows all others."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from statistics import median_low
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 
 from bench.core.errors import printable
+from bench.core.hostnames import fold_hosts
 from bench.core.records import Finding
+from bench.machine.compared import Leaf, Value, make_leaf, name_fact, read_leaves, read_slots
 
-_COMPARED = (
-    "system.os",
-    "system.kernel",
-    "cpu.model",
-    "cpu.sockets",
-    "cpu.cores",
-    "cpu.smt",
-    "cpu.governors",
-    "blas",
-    "gpus",
-    "nics",
-    "rdma",
-    "packages",
-    "libraries",
-)
-_OWN = ("uuid", "serial", "address", "guid", "pci.address", "clock", "throttle", "pcie", "link")
-"""Parts of names of facts that belong to one piece of hardware or one moment."""
+ODD_NODE = "odd-node"
 MOST_SKEW_S = 1.0
 """Between clocks. Nodes read theirs within a fraction of a second of each other, so less than this
-cannot be told."""
+means nothing."""
 _CLOCK = "clock"
 _CLOCK_ADVICE = (
     "keep the clocks of all nodes with NTP or chrony, so that their logs can be compared; no time "
     "in this run is a difference between two nodes' clocks"
 )
 _ADVICE = "bring the nodes to the same state before comparing them"
-_MEMORY_STEP = 2**30
-"""Memory is compared in GiB: firmware takes some megabytes more on one node than on another."""
+_PRESENT, _ABSENT = "present", "absent"
 
 
-class Difference(msgspec.Struct, frozen=True):
-    """A fact in which a node is not like most others."""
+class Place(NamedTuple):
+    """One fact of one host."""
 
+    part: str
+    """The field of the device whose fact it is, such as `gpus`; empty where it is of none."""
+    slot: str
+    """Of that device."""
+    field: str
     host: str
-    fact: str
+
+
+class Odd(NamedTuple):
+    """What a host has, and what most have."""
+
     value: str
     majority: str
 
 
-def find_differences(nodes: dict[str, dict[str, Any]]) -> list[Difference]:
-    """Return every fact of every node that differs from what most nodes have.
+class Difference(msgspec.Struct, frozen=True):
+    """A value of a fact in which some hosts are not like most others."""
+
+    hosts: tuple[str, ...]
+    part: str
+    slots: tuple[str, ...]
+    """Of all devices of that kind for which this holds; empty where it is a fact of none."""
+    field: str
+    odd: Odd
+
+    @property
+    def fact(self) -> str:
+        """Its name for people; of several devices alike the first and how many more."""
+        first, *more = self.slots or ("",)
+        return name_fact(self.part, f"{first} and {len(more)} more" if more else first, self.field)
+
+
+class View(msgspec.Struct, frozen=True):
+    """What is compared of a node."""
+
+    leaves: dict[Leaf, Value]
+    slots: dict[str, tuple[str, ...]]
+
+    def split(self) -> tuple["View", "View"]:
+        """Return what no job changes, and what each job may."""
+        lasting = {leaf: v for leaf, v in self.leaves.items() if not leaf.how.of_job}
+        of_job = {leaf: v for leaf, v in self.leaves.items() if leaf.how.of_job}
+        return View(lasting, self.slots), View(of_job, {})
+
+
+def view_node(facts: msgspec.Struct) -> View:
+    """Return what is compared of a node, of one record of facts."""
+    return View(read_leaves(facts), read_slots(facts))
+
+
+def find_odd(views: Mapping[str, View]) -> dict[Place, Odd]:
+    """Return every value that is not what most hosts have.
+
+    Devices are compared by slot; one that is missing where most hosts have one is a difference.
 
     Args:
-        nodes: facts by host, as builtins. Where no value is held by more than half of the nodes,
-            the most frequent one is the majority, and the first of those in order of hosts.
+        views: by host. Where no value is held by more than half of the hosts, the most frequent
+            one is the majority, and the first of those in order of hosts.
     """
-    flat = {host: dict(_flatten(facts)) for host, facts in nodes.items()}
-    names = dict.fromkeys(name for facts in flat.values() for name in facts)
-    found = []
-    for name in names:
-        values = {host: facts.get(name, "absent") for host, facts in flat.items()}
-        common = Counter(values.values()).most_common(1)[0][0]
-        found += [
-            Difference(host, name, value, common)
-            for host, value in values.items()
-            if value != common
-        ]
-    return found + list(_find_clocks(nodes))
+    leaves: dict[Leaf, dict[str, Value]] = defaultdict(dict)
+    for host, values in _place_devices(views).items():
+        for leaf, value in values.items():
+            leaves[leaf][host] = value
+    found = {}
+    for leaf, by_host in leaves.items():
+        if leaf.missing is not None and len(by_host) < len(views):
+            by_host = {host: by_host.get(host, leaf.missing) for host in views}
+        alike, majority = find_majority(leaf, by_host.values())
+        for host, value in by_host.items():
+            if not alike(value):
+                place = Place(leaf.part, leaf.slot, leaf.field, host)
+                found[place] = Odd(_text(leaf, value), majority)
+    return found
 
 
-def _find_clocks(nodes: dict[str, dict[str, Any]]) -> Iterator[Difference]:
-    """Return the nodes whose clock is over a second from that of the node in the middle."""
-    read = {host: facts.get("clock_s") for host, facts in nodes.items()}
-    clocks = {host: float(s) for host, s in read.items() if isinstance(s, int | float)}
-    if not clocks:
-        return
-    middle_s = median_low(clocks.values())
-    for host, clock_s in clocks.items():
-        if abs(clock_s - middle_s) > MOST_SKEW_S:
-            skew = f"{clock_s - middle_s:+.1f} s"
-            yield Difference(host, _CLOCK, skew, f"within {MOST_SKEW_S:.0f} s of the median node")
+def find_majority(leaf: Leaf, values: Collection[Value]) -> tuple[Callable[[Value], bool], str]:
+    """Return what tells whether a value is that of most nodes, and that value as text."""
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if numbers:
+        middle = median_low(numbers)
+        within = leaf.how.within
+        return lambda v: not isinstance(v, str) and abs(v - middle) <= within, _text(leaf, middle)
+    common = Counter(values).most_common(1)[0][0]
+    return lambda value: value == common, _text(leaf, common)
 
 
-def difference_findings(differences: list[Difference]) -> list[Finding]:
-    """Return a warning for each difference."""
+def _text(leaf: Leaf, value: Value) -> str:
+    return value if isinstance(value, str) else leaf.how.text(value)
+
+
+def _place_devices(views: Mapping[str, View]) -> dict[str, dict[Leaf, Value]]:
+    """Return the values of every host, with its devices in the slots that most hosts have."""
+    placed = {
+        host: {leaf: value for leaf, value in view.leaves.items() if not leaf.part}
+        for host, view in views.items()
+    }
+    for part in dict.fromkeys(part for view in views.values() for part in view.slots):
+        usual = Counter(view.slots[part] for view in views.values()).most_common(1)[0][0]
+        plans = {
+            slots: _plan_slots(slots, usual)
+            for slots in dict.fromkeys(view.slots[part] for view in views.values())
+        }
+        every = dict.fromkeys(slot for plan in plans.values() for slot in (plan or {}).values())
+        for host, view in views.items():
+            plan = plans[view.slots[part]]
+            number = len(usual) if plan is not None else len(view.slots[part])
+            placed[host][make_leaf("", "", f"number of {part}")] = str(number)
+            if plan is not None:
+                placed[host] |= _place(view, part, plan, every)
+    return placed
+
+
+def _place(
+    view: View, part: str, plan: Mapping[str, str], every: Iterable[str]
+) -> dict[Leaf, Value]:
+    """Return the values of a host's devices of one kind, and which of all slots have one."""
+    there = set(plan.values())
+    values: dict[Leaf, Value] = {
+        make_leaf(part, slot, ""): _PRESENT if slot in there else _ABSENT for slot in every
+    }
+    for leaf, value in view.leaves.items():
+        if leaf.part == part:
+            slot = plan[leaf.slot]
+            values[make_leaf(part, slot, leaf.field, leaf.missing, leaf.how)] = value
+    return values
+
+
+def _plan_slots(slots: tuple[str, ...], usual: tuple[str, ...]) -> dict[str, str] | None:
+    """Return the usual slot for each slot of a node.
+
+    As many devices elsewhere are paired in order: a firmware counts its buses another way. Where
+    neither addresses nor numbers match, nobody knows which device is which: None.
+    """
+    if len(slots) == len(usual):
+        return dict(zip(slots, usual, strict=True))
+    if set(slots) <= set(usual) or set(slots) >= set(usual):
+        return {slot: slot for slot in slots}
+    return None
+
+
+def find_odd_clocks(clocks_s: Mapping[str, float]) -> dict[Place, Odd]:
+    """Return the hosts whose clock is over a second from that of the one in the middle."""
+    middle_s = median_low(clocks_s.values()) if clocks_s else 0.0
+    usual = f"within {MOST_SKEW_S:.0f} s of the median node"
+    return {
+        Place("", "", _CLOCK, host): Odd(f"{clock_s - middle_s:+.1f} s", usual)
+        for host, clock_s in clocks_s.items()
+        if abs(clock_s - middle_s) > MOST_SKEW_S
+    }
+
+
+def fold_differences(odd: Mapping[Place, Odd]) -> list[Difference]:
+    """Return each odd value once, with all its hosts, and with all devices that differ alike.
+
+    A card that is an interface and an RDMA device is one card: what both have is kept once.
+    """
+    hosts: dict[tuple[str, str, str, Odd], list[str]] = defaultdict(list)
+    for place, values in odd.items():
+        hosts[place.part, place.slot, place.field, values].append(place.host)
+    slots: dict[tuple[str, str, Odd, tuple[str, ...]], list[str]] = defaultdict(list)
+    seen = set()
+    for (part, slot, field, values), names in hosts.items():
+        same = (slot, field, values, tuple(sorted(names)))
+        if same not in seen:
+            seen.add(same)
+            slots[part, field, values, tuple(sorted(names))].append(slot)
     return [
-        Finding(
-            name="odd-node",
-            level="warning",
-            text=f"{printable(d.host)} differs from most nodes in {d.fact}: "
-            f"{printable(d.value)} instead of {printable(d.majority)}",
-            advice=_CLOCK_ADVICE if d.fact == _CLOCK else _ADVICE,
-        )
-        for d in differences
+        Difference(names, part, tuple(found) if part else (), field, values)
+        for (part, field, values, names), found in slots.items()
     ]
 
 
-def _flatten(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for path in _COMPARED:
-        value: Any = facts
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        yield from _leaves(path, value)
-    total = (facts.get("memory") or {}).get("total")
-    if isinstance(total, int):
-        yield "memory", f"{round(total / _MEMORY_STEP)} GiB"
-
-
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if not any(part in str(key) for part in _OWN):
-                yield from _leaves(f"{path}.{key}", inner)
-    elif isinstance(value, list | tuple):
-        if all(not isinstance(item, dict) for item in value):
-            yield path, ", ".join(map(str, value))
-            return
-        yield f"number of {path}", str(len(value))
-        for i, item in enumerate(value):
-            yield from _leaves(f"{path}[{i}]", item)
-    elif value is not None:
-        yield path, str(value)
+def difference_findings(differences: Iterable[Difference]) -> list[Finding]:
+    """Return a warning for each difference, with its hosts folded."""
+    return [
+        Finding(
+            name=ODD_NODE,
+            level="warning",
+            text=f"{fold_hosts(d.hosts)} {'differs' if len(d.hosts) == 1 else 'differ'} from most "
+            f"nodes in {printable(d.fact)}: {printable(d.odd.value)} instead of "
+            f"{printable(d.odd.majority)}",
+            advice=_CLOCK_ADVICE if d.field == _CLOCK else _ADVICE,
+        )
+        for d in differences
+    ]

@@ -6,11 +6,13 @@ None of it shows that a message took the direct path; what is missing can show t
 import re
 import shutil
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from bench.core.errors import printable
 from bench.machine.aware import ask_library
+from bench.machine.compared import BY_SLOT, COMPARED, Compared
 from bench.machine.gpu import GpuFacts
 from bench.machine.mpi import ask
 from bench.machine.nic import PEER_MODULES, read_rdma
@@ -30,23 +32,23 @@ _UCX_VERSION = re.compile(r"^# (?:Library v|V)ersion:? (\d{1,4}\.\d{1,4}[\d.]{0,
 class PathFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a node allows of the direct path; None is not known."""
 
-    peer_module: str | None = None
+    peer_module: Annotated[str | None, Compared(none="none")] = None
     """The loaded module that lets a network card reach device memory; None where none is."""
-    dma_buf: bool | None = None
+    dma_buf: Annotated[bool | None, COMPARED] = None
     """Whether the kernel can do so without such a module."""
     dma_buf_reason: str | None = None
     """What stands against it, or is not known."""
-    iommu: str | None = None
+    iommu: Annotated[str | None, COMPARED] = None
     """`off`, or the modes of its groups, such as `DMA-FQ` or `identity`."""
-    between: tuple[Between, ...] = ()
+    between: Annotated[tuple[Between, ...], BY_SLOT] = ()
     """For every GPU and RDMA device."""
-    ucx_version: str | None = None
-    ucx_transports: tuple[str, ...] | None = None
+    ucx_version: Annotated[str | None, COMPARED] = None
+    ucx_transports: Annotated[tuple[str, ...] | None, COMPARED] = None
     ucx_reason: str | None = None
     """Why those are not known."""
-    mpi_cuda: bool | None = None
+    mpi_cuda: Annotated[bool | None, COMPARED] = None
     """Whether the MPI library itself claims to take CUDA buffers."""
-    ompi_cuda: bool | None = None
+    ompi_cuda: Annotated[bool | None, COMPARED] = None
     """Whether it was built with CUDA, by `ompi_info`."""
 
     @property

@@ -8,9 +8,11 @@ import hashlib
 import os
 import time
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from bench.machine.compared import BY_SLOT, COMPARED, Compared
 from bench.machine.cpu import CpuFacts, cpu_rows, read_cpu
 from bench.machine.describe import Rows, show
 from bench.machine.gpu import GpuFacts, find_silent_gpus, gpu_rows, read_gpus
@@ -20,6 +22,7 @@ from bench.machine.nic import NicFacts, RdmaFacts, nic_rows, read_nics, read_rdm
 from bench.machine.pci import PcieLink
 from bench.machine.software import (
     Blas,
+    alike_environment,
     read_blas,
     read_libraries,
     read_packages,
@@ -35,21 +38,21 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str | None = None
     """Host name, for rows; left out of the hash."""
-    system: HostFacts = HostFacts()
-    cpu: CpuFacts = CpuFacts()
-    memory: MemoryFacts = MemoryFacts()
-    numa: tuple[NumaNode, ...] = ()
-    gpus: tuple[GpuFacts, ...] = ()
+    system: Annotated[HostFacts, COMPARED] = HostFacts()
+    cpu: Annotated[CpuFacts, COMPARED] = CpuFacts()
+    memory: Annotated[MemoryFacts, COMPARED] = MemoryFacts()
+    numa: Annotated[tuple[NumaNode, ...], BY_SLOT] = ()
+    gpus: Annotated[tuple[GpuFacts, ...], BY_SLOT] = ()
     silent_gpus: tuple[str, ...] = ()
     """PCI addresses of NVIDIA GPUs that no driver answers for."""
-    nics: tuple[NicFacts, ...] = ()
-    rdma: tuple[RdmaFacts, ...] = ()
-    blas: Blas | None = None
-    packages: dict[str, str] = {}
+    nics: Annotated[tuple[NicFacts, ...], BY_SLOT] = ()
+    rdma: Annotated[tuple[RdmaFacts, ...], BY_SLOT] = ()
+    blas: Annotated[Blas | None, COMPARED] = None
+    packages: Annotated[dict[str, str], COMPARED] = {}
     """Version of Python, and of those Python packages that can move a number."""
-    libraries: dict[str, str | None] = {}
+    libraries: Annotated[dict[str, str | None], COMPARED] = {}
     """Installed version of UCX, libfabric and NCCL."""
-    environment: dict[str, str] = {}
+    environment: Annotated[dict[str, str], Compared(view=alike_environment, of_job=True)] = {}
     clock_s: float | None = None
     """Time of day when they were gathered, in seconds since 1970; left out of the hash."""
 

@@ -4,12 +4,14 @@ import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from bench.core.units import format_rate
+from bench.machine.compared import COMPARED, Compared
 from bench.machine.describe import Rows, format_memory, show
+from bench.machine.memory import SIZE
 from bench.machine.pci import PciDevice, PcieLink, describe_link, read_pci_device
 from bench.machine.sysfs import list_folder, list_numbered, read_natural, read_word
 
@@ -29,33 +31,46 @@ THROTTLE_REASONS = {
 """Bits of NVML's clocks event reasons (nvml.h, nvmlClocksThrottleReasons)."""
 
 
+def _lasting_link(link: PcieLink | None, _node: Any) -> PcieLink | None:
+    """Return a link without its speed now: an idle GPU trains it down and up again by itself.
+
+    A slow link is seen in its lanes, which stay, and in the best speed that its slot allows.
+    """
+    return link and msgspec.structs.replace(link, generation_now=None)
+
+
 class GpuFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One GPU. `*_now` and `throttle` change from second to second, the rest does not."""
 
     vendor: str
     index: int
     """Place among the GPUs of its vendor, as the driver counts."""
-    model: str | None = None
+    model: Annotated[str | None, COMPARED] = None
     uuid: str | None = None
     pci_address: str | None = None
-    pcie: PcieLink | None = None
-    numa_node: int | None = None
-    memory: int | None = None
+    pcie: Annotated[PcieLink | None, Compared(view=_lasting_link)] = None
+    numa_node: Annotated[int | None, COMPARED] = None
+    memory: Annotated[int | None, SIZE] = None
     """Bytes of device memory."""
-    nvlinks: int | None = None
+    nvlinks: Annotated[int | None, COMPARED] = None
     """NVLink links that the GPU has; 0 where it has none, None where that is not known."""
-    nvlinks_active: int | None = None
+    nvlinks_active: Annotated[int | None, COMPARED] = None
     sm_mhz_now: int | None = None
-    sm_mhz_max: int | None = None
+    sm_mhz_max: Annotated[int | None, COMPARED] = None
     memory_mhz_now: int | None = None
-    memory_mhz_max: int | None = None
+    memory_mhz_max: Annotated[int | None, COMPARED] = None
     throttle: tuple[str, ...] | None = None
     """Why clocks are held down now, in the words of `THROTTLE_REASONS`; None where unknown."""
-    ecc: bool | None = None
-    mig: bool | None = None
-    driver: str | None = None
-    cuda: str | None = None
+    ecc: Annotated[bool | None, COMPARED] = None
+    mig: Annotated[bool | None, COMPARED] = None
+    driver: Annotated[str | None, COMPARED] = None
+    cuda: Annotated[str | None, COMPARED] = None
     """Newest CUDA version that the driver can run."""
+
+    @property
+    def slot(self) -> str:
+        """Where it sits: its PCI address, or its place in the driver's order."""
+        return self.pci_address or str(self.index)
 
 
 def read_gpus(root: Path) -> tuple[GpuFacts, ...]:

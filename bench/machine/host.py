@@ -1,9 +1,11 @@
 """Facts of the host itself: its name, its operating system, and what it runs inside."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from bench.machine.compared import COMPARED, Compared
 from bench.machine.describe import Rows, show
 from bench.machine.sysfs import read_text, read_word
 
@@ -19,11 +21,11 @@ _CPUINFO_LIMIT = 1 << 14
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Operating system of a node, and hints of what it runs inside."""
 
-    os: str | None = None
-    kernel: str | None = None
-    container: str | None = None
+    os: Annotated[str | None, COMPARED] = None
+    kernel: Annotated[str | None, COMPARED] = None
+    container: Annotated[str | None, Compared(none="none")] = None
     """Kind of container; None where there is no sign of one."""
-    hypervisor: str | None = None
+    hypervisor: Annotated[str | None, Compared(none="none")] = None
     """Kind of virtual machine, or `unnamed`; None where there is no sign of one."""
 
 

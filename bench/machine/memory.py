@@ -1,9 +1,11 @@
 """Facts of main memory and of the NUMA nodes it hangs on."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from bench.machine.compared import COMPARED, Compared
 from bench.machine.cpu import cgroup_folders
 from bench.machine.describe import Rows, format_memory, show
 from bench.machine.sysfs import (
@@ -14,16 +16,20 @@ from bench.machine.sysfs import (
     read_natural,
 )
 
+SIZE = Compared(within=2.0**30, text=format_memory)
+"""Firmware takes some megabytes more on one node than on another; no module is so small."""
+
+_LIMIT = Compared(none="no limit", text=format_memory, of_job=True)
 _NODES = "sys/devices/system/node"
 
 
 class MemoryFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Main memory of a node, in bytes."""
 
-    total: int | None = None
+    total: Annotated[int | None, SIZE] = None
     available: int | None = None
     """What can be taken now without swapping, by the kernel's own estimate."""
-    limit: int | None = None
+    limit: Annotated[int | None, _LIMIT] = None
     """The least memory limit of the cgroups that this process is in; None where there is none."""
 
 
@@ -31,9 +37,14 @@ class NumaNode(msgspec.Struct, frozen=True, kw_only=True):
     """CPUs and memory that are close to each other."""
 
     node: int
-    cpus: str | None = None
+    cpus: Annotated[str | None, COMPARED] = None
     """The kernel's list form, such as `0-63,128-191`; empty for a node of memory alone."""
-    memory: int | None = None
+    memory: Annotated[int | None, SIZE] = None
+
+    @property
+    def slot(self) -> str:
+        """Its number."""
+        return str(self.node)
 
 
 def read_memory(root: Path) -> MemoryFacts:

@@ -5,10 +5,12 @@ import re
 import socket
 import struct
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from bench.core.units import format_rate
+from bench.machine.compared import BY_SLOT, COMPARED
 from bench.machine.describe import UNKNOWN, Rows, show
 from bench.machine.pci import PciDevice, describe_device, read_pci_device
 from bench.machine.sysfs import link_target, list_folder, list_numbered, read_natural, read_word
@@ -32,41 +34,57 @@ class NicFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One network interface."""
 
     name: str
-    pci: PciDevice | None = None
+    pci: Annotated[PciDevice | None, COMPARED] = None
     """The device it sits on, with its model, link and NUMA node."""
-    driver: str | None = None
-    firmware: str | None = None
-    state: str | None = None
+    driver: Annotated[str | None, COMPARED] = None
+    firmware: Annotated[str | None, COMPARED] = None
+    state: Annotated[str | None, COMPARED] = None
     """The kernel's operational state, such as up or down."""
-    speed_mbit_per_s: int | None = None
+    speed_mbit_per_s: Annotated[int | None, COMPARED] = None
     """None while the link is down."""
-    mtu: int | None = None
+    mtu: Annotated[int | None, COMPARED] = None
     """Bytes."""
+
+    @property
+    def slot(self) -> str:
+        """Where it sits: its PCI address, or its name where it is no hardware."""
+        return self.pci.address if self.pci else self.name
 
 
 class RdmaPort(msgspec.Struct, frozen=True, kw_only=True):
     """One port of an RDMA device."""
 
     port: int
-    state: str | None = None
+    state: Annotated[str | None, COMPARED] = None
     """Logical state: ACTIVE carries traffic; DOWN, INIT and ARMED do not."""
     physical: str | None = None
     """Physical state: LinkUp, Polling, Disabled."""
-    rate_gbit_per_s: float | None = None
+    rate_gbit_per_s: Annotated[float | None, COMPARED] = None
     """None while the link is down: what the kernel prints then is no rate of anything."""
-    link_layer: str | None = None
+    link_layer: Annotated[str | None, COMPARED] = None
     """InfiniBand, or Ethernet for RoCE."""
+
+    @property
+    def slot(self) -> str:
+        """Its number."""
+        return str(self.port)
 
 
 class RdmaFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One InfiniBand or RoCE device."""
 
-    name: str
-    pci: PciDevice | None = None
+    name: Annotated[str, COMPARED]
+    """Such as `mlx5_0`: what the same setting names on every node."""
+    pci: Annotated[PciDevice | None, COMPARED] = None
     """The device it is, with its model, link and NUMA node."""
     hca_type: str | None = None
-    firmware: str | None = None
-    ports: tuple[RdmaPort, ...] = ()
+    firmware: Annotated[str | None, COMPARED] = None
+    ports: Annotated[tuple[RdmaPort, ...], BY_SLOT] = ()
+
+    @property
+    def slot(self) -> str:
+        """Where it sits: its PCI address, or its name where it is no hardware."""
+        return self.pci.address if self.pci else self.name
 
 
 def read_nics(root: Path) -> tuple[NicFacts, ...]:

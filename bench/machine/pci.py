@@ -3,9 +3,11 @@
 import functools
 import re
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from bench.machine.compared import COMPARED
 from bench.machine.describe import show
 from bench.machine.sysfs import read_natural, read_word
 
@@ -23,10 +25,10 @@ _BRIDGE = "0x0604"
 class PcieLink(msgspec.Struct, frozen=True):
     """Generation and lanes of a PCIe link as trained now, and the most that the device can."""
 
-    generation_now: int | None = None
-    width_now: int | None = None
-    generation_max: int | None = None
-    width_max: int | None = None
+    generation_now: Annotated[int | None, COMPARED] = None
+    width_now: Annotated[int | None, COMPARED] = None
+    generation_max: Annotated[int | None, COMPARED] = None
+    width_max: Annotated[int | None, COMPARED] = None
 
     @property
     def narrow(self) -> bool:
@@ -44,12 +46,12 @@ class PciDevice(msgspec.Struct, frozen=True):
 
     address: str
     """Domain, bus, device and function, such as `0000:3b:00.0`."""
-    id: str | None
+    id: Annotated[str | None, COMPARED]
     """Vendor and device, such as `15b3:1021`."""
     name: str | None
     """Of the device, from the machine's `pci.ids`."""
-    numa_node: int | None
-    link: PcieLink | None
+    numa_node: Annotated[int | None, COMPARED]
+    link: Annotated[PcieLink | None, COMPARED]
 
 
 def read_pci_device(root: Path, path: Path) -> PciDevice | None:

@@ -6,10 +6,12 @@ import platform
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 
 from bench.core.errors import printable
+from bench.machine.compared import COMPARED
 from bench.machine.describe import UNKNOWN, Rows, show
 from bench.machine.sysfs import read_text
 
@@ -80,10 +82,11 @@ _ONE_DEVICE = re.compile(r"\b(GPU|MIG)-", re.ASCII)
 class Blas(msgspec.Struct, frozen=True, kw_only=True):
     """The linear algebra library that NumPy calls."""
 
-    name: str
-    version: str | None = None
+    name: Annotated[str, COMPARED]
+    version: Annotated[str | None, COMPARED] = None
     threads: int | None = None
-    architecture: str | None = None
+    """Chosen by each job for each of its nodes."""
+    architecture: Annotated[str | None, COMPARED] = None
     """The kind of core that its kernels were chosen for."""
 
 
@@ -142,6 +145,30 @@ def steering_variables(environ: Mapping[str, str]) -> dict[str, str]:
         and not (name in _VISIBLE_DEVICES and _ONE_DEVICE.search(value))
         and name.isprintable()
     }
+
+
+def alike_environment(environment: Mapping[str, str], node: Any) -> dict[str, str]:
+    """Return those variables that are to be the same on every node of a job, as they compare.
+
+    Left out are the devices that a scheduler shows each node, and numbers of threads, which each
+    job chooses for each node. The node's own name is `HOST`, and a folder counts once in a path.
+    """
+    alike = {}
+    for variable, value in steering_variables(environment).items():
+        if variable in _VISIBLE_DEVICES or variable.endswith("_NUM_THREADS"):
+            continue
+        if variable in ("LD_LIBRARY_PATH", "PYTHONPATH"):
+            # Launchers put their own before, again, and a colon after it where nothing follows.
+            value = ":".join(dict.fromkeys(folder for folder in value.split(":") if folder))
+        alike[variable] = _without_name(value, node.host or "")
+    return alike
+
+
+def _without_name(value: str, host: str) -> str:
+    for name in (host, host.partition(".")[0]):
+        if name and name in value:
+            value = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", "HOST", value)
+    return value
 
 
 def _looks_secret(name: str) -> bool:

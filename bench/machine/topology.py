@@ -8,10 +8,11 @@ nodes).
 import re
 import struct
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from bench.machine.compared import COMPARED
 from bench.machine.nic import RdmaFacts
 from bench.machine.sysfs import list_folder, read_natural, read_word
 
@@ -42,11 +43,16 @@ class Between(msgspec.Struct, frozen=True, kw_only=True):
     """PCI address."""
     nic: str
     """Name of the RDMA device, or of the interface."""
-    distance: Distance | None
-    acs_redirect: bool | None = None
+    distance: Annotated[Distance | None, COMPARED]
+    acs_redirect: Annotated[bool | None, COMPARED] = None
     """Whether a switch between them sends what passes from one to the other through the root."""
     acs_reason: str | None = None
     """Why that is not known."""
+
+    @property
+    def slot(self) -> str:
+        """Both its ends."""
+        return f"{self.gpu} to {self.nic}"
 
 
 def find_gpus(root: Path) -> tuple[str, ...]:

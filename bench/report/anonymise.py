@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 import pandas as pd
 
-from bench.core.hostnames import host_of
+from bench.core.errors import RequestError
+from bench.core.hostnames import fold_hosts, host_of, parse_hosts
 from bench.report.data import RunData
 from bench.store.folder import RunMeta
 
@@ -39,6 +40,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (_PATH, "(path)"),
     (re.compile(r"\b[\w.-]+@(?=[\w(])"), "(user)@"),
 )
+_FOLDED = re.compile(r"(?:[\w.-]*\[[\d,-]+\])+[\w.-]*", re.ASCII)
+"""Several hosts as findings name them, such as `node[1-3,7]`."""
 _COMMON = {"localhost", "root", "user", "home"}
 """Names that identify nobody."""
 _META_TEXTS = (
@@ -69,11 +72,22 @@ class _Scrubber:
         self._replaced = replaced
 
     def text(self, text: str) -> str:
+        text = _FOLDED.sub(self._folded, text)
         for pattern, word in _PATTERNS:
             text = pattern.sub(word, text)
         if self._names is None:
             return text
         return self._names.sub(lambda found: self._replaced[found.group()], text)
+
+    def _folded(self, found: re.Match[str]) -> str:
+        """Return the new names of several hosts that are written as one, such as `node[1-3,7]`."""
+        try:
+            hosts = parse_hosts(found[0])
+        except RequestError:
+            return found[0]
+        if not any(host in self._replaced for host in hosts):
+            return found[0]
+        return fold_hosts(self._replaced.get(host, "(host)") for host in hosts)
 
     def value(self, value: Any) -> Any:
         """Scrub every text in a structure of lists and dictionaries, keys too."""

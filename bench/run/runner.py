@@ -13,7 +13,9 @@ import msgspec
 from bench.contracts import Launcher
 from bench.core.events import CaseEnded, CaseStarted, Done, Facts, Queued
 from bench.core.records import CONTROL, Case, Finding, Job, Prediction, Row, Sample, Stage, Status
-from bench.machine.differences import difference_findings, find_differences
+from bench.machine.direct_path import PathFacts
+from bench.machine.facts import NodeFacts
+from bench.machine.survey import Survey
 from bench.measure.device_addresses import hands_device
 from bench.plan.plan import Plan
 from bench.predict.bounds import add_bound, known_hardware
@@ -89,6 +91,7 @@ class Runner:
         }
         self.rows: list[Row] = list(rows)
         self._hardware = known_hardware(recorder.meta)
+        self._survey = Survey()
         self._reference_s: dict[int, float] = {}
         self._died_in: dict[frozenset[tuple[str, str]], str] = {}
         """By environment, the first case in which a job ended whose MPI was handed addresses of a
@@ -215,9 +218,11 @@ class Runner:
         store_facts(self.recorder.meta, attempt.facts.nodes)
         self.recorder.meta.paths |= attempt.facts.paths
         self._hardware = known_hardware(self.recorder.meta)
-        differences = find_differences(attempt.facts.nodes)
-        for finding in (*placement_findings(attempt.facts), *difference_findings(differences)):
+        for finding in placement_findings(attempt.facts):
             self.recorder.finding(finding)
+        nodes = msgspec.convert(attempt.facts.nodes, dict[str, NodeFacts])
+        paths = msgspec.convert(attempt.facts.paths, dict[str, PathFacts])
+        self.recorder.replace_findings("nodes", self._survey.look(nodes, paths))
         self.recorder.save()
 
     def case_started(self, attempt: Attempt) -> None:

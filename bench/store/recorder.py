@@ -115,6 +115,10 @@ class Recorder:
         self.meta = meta
         self._clock = RunClock() if clock is None else clock
         self._failed: StorageError | None = None
+        self._findings: dict[Finding, None] = dict.fromkeys(meta.findings)
+        """Those of the run, in order; `meta` has them as a list."""
+        self._replaced: dict[str, tuple[Finding, ...]] = {}
+        """By kind, what the last look found."""
         with self._storing():
             self._clock.go_on_after(_last_moment_s(folder / JOURNAL_FILE))
             # First, since a folder without it cannot be resumed.
@@ -178,8 +182,17 @@ class Recorder:
 
     def finding(self, finding: Finding) -> None:
         """Keep a finding with the run, once."""
-        if finding not in self.meta.findings:
+        if finding not in self._findings:
+            self._findings[finding] = None
             self.meta.findings.append(finding)
+
+    def replace_findings(self, kind: str, findings: Sequence[Finding]) -> None:
+        """Keep the findings of one kind as they are now, in place of those of an earlier look."""
+        for earlier in self._replaced.get(kind, ()):
+            self._findings.pop(earlier, None)
+        self._replaced[kind] = tuple(findings)
+        self._findings |= dict.fromkeys(findings)
+        self.meta.findings = list(self._findings)
 
     def save(self) -> None:
         """Replace `run.json` with what is known now."""

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -14,14 +15,19 @@ from bench.machine.facts import NodeFacts, gather_facts
 from bench.machine.mpi import MpiInstall, find_mpi, two_mpi_wheels
 from bench.machine.ucx import find_ucx_wheel
 
-__all__ = ["BusyProcess", "Diagnosis", "diagnose", "examine", "foreign_busy"]
+__all__ = ["BusyProcess", "Diagnosis", "by_gravity", "diagnose", "examine", "foreign_busy"]
 
 _ORDER = ("stop", "warning", "note")
 
-_FACT_CHECKS = (
+_PROCESS_CHECKS = (
     host.check_cores,
     host.check_affinity,
     host.check_quota,
+    host.check_blas_threads,
+)
+"""Checks of what this process may use. A rank is bound and given its threads: it may use less."""
+
+_NODE_CHECKS = (
     host.check_governor,
     host.check_memory,
     host.check_numba,
@@ -30,11 +36,10 @@ _FACT_CHECKS = (
     devices.check_gpu_state,
     devices.check_nics,
     devices.check_rdma_ports,
-    host.check_blas_threads,
     host.check_smt,
     host.check_hypervisor,
 )
-"""Checks that need the facts alone, those that cost a measurement most first."""
+"""Checks of the facts of any node, those that cost a measurement most first."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +47,15 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
     facts: NodeFacts
     mpi: MpiInstall | None
-    findings: tuple[Finding, ...]
+    here: tuple[Finding, ...] = ()
+    """Of this process, its MPI and what runs beside it: what no rank can see of its node."""
+    node: tuple[Finding, ...] = ()
+    """What the facts of the node show."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All of them."""
+        return by_gravity((*self.here, *self.node))
 
     @property
     def stopped(self) -> bool:
@@ -54,26 +67,27 @@ def examine(root: Path = Path("/")) -> Diagnosis:
     """Look at the node below `root` and at what runs on it now; takes about a second."""
     wrong_platform = host.check_platform(platform.system())
     if wrong_platform:
-        return Diagnosis(facts=NodeFacts(), mpi=None, findings=tuple(wrong_platform))
+        return Diagnosis(facts=NodeFacts(), mpi=None, here=tuple(wrong_platform))
     # Others' processes first: gathering and probing load this machine themselves.
     busy = foreign_busy(root=root)
     facts, mpi = gather_facts(root), find_mpi()
-    findings = [
+    here = [
         *check_mpi(mpi),
         *check_wheels(two_mpi_wheels()),
         *gpu_mpi.check_gpu_mpi(facts, mpi, find_ucx_wheel(), os.environ),
         *check_busy(busy),
         *host.check_load(facts, host.read_load(root)),
         *host.check_shm(host.read_shm(root)),
-        *diagnose(facts),
+        *(finding for check in _PROCESS_CHECKS for finding in check(facts)),
     ]
-    return Diagnosis(facts=facts, mpi=mpi, findings=_by_gravity(findings))
+    return Diagnosis(facts=facts, mpi=mpi, here=tuple(here), node=diagnose(facts))
 
 
 def diagnose(facts: NodeFacts) -> tuple[Finding, ...]:
-    """Return what the facts of a node show, gravest first; for nodes other than this one."""
-    return _by_gravity([finding for check in _FACT_CHECKS for finding in check(facts)])
+    """Return what the facts of a node show, gravest first; a rank may have gathered them."""
+    return by_gravity(finding for check in _NODE_CHECKS for finding in check(facts))
 
 
-def _by_gravity(findings: list[Finding]) -> tuple[Finding, ...]:
+def by_gravity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings with the gravest first, in their order else."""
     return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.level)))
