@@ -15,7 +15,7 @@ from bench.machine.doctor import Diagnosis
 from bench.machine.facts import facts_table
 from bench.measure import MEASUREMENTS
 from bench.plan.suite import load_suite, suite_names
-from bench.predict.model import fit_of
+from bench.predict.model import FITS
 from bench.run.session import Ended
 from bench.store.folder import open_run
 
@@ -55,7 +55,10 @@ def catalogue() -> dict[str, Any]:
         },
         "suites": {name: load_suite(name).description for name in suite_names()},
         "launchers": {name: kind.text for name, kind in LAUNCHERS.items()},
-        "models": {name: _first_line(fit_of(name)) for name in MEASUREMENTS},
+        "models": {
+            name: _first_line(FITS[measurement.profile.fit])
+            for name, measurement in MEASUREMENTS.items()
+        },
         "hardware": _hardware(),
     }
 
