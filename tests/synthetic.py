@@ -25,6 +25,7 @@ from bench.core.records import (
     params_text,
 )
 from bench.measure import rates
+from bench.measure.blocks import KINDS
 from bench.store.folder import (
     PREDICTIONS_FILE,
     RESULTS_FILE,
@@ -88,7 +89,7 @@ def work(case: Case) -> Work:
     if case.benchmark == "message_rate":
         return Work(bytes=size, messages=1)
     if case.benchmark == "allreduce":
-        bus_bytes = size * rates.bus_factor("allreduce", 2)
+        bus_bytes = size * {kind.name: kind for kind in KINDS}["allreduce"].bus_factor(2)
         return Work(bytes=size, rate_bytes=size, bus_bytes=bus_bytes)
     if case.benchmark == "stream":
         size *= KERNELS[str(axes["kernel"])]

@@ -23,7 +23,7 @@ from bench.plan.suite import Block, load_suite, override_ranks, suite_names
 from bench.predict.bounds import add_bound, bound_again, foresee
 from bench.predict.bounds.bound import NONE, Bound, Seats
 from bench.predict.bounds.hardware import Hardware, Unbounded
-from bench.predict.bounds.rules import RULES, find_bound
+from bench.predict.bounds.rules import find_bound
 from bench.run.resume import predict_rest
 from bench.store.folder import PREDICTIONS_FILE, csv_header, csv_lines, csv_text
 
@@ -420,7 +420,7 @@ def test_a_benchmark_without_a_formula_says_so():
 
 
 @given(
-    st.sampled_from([name for name in RULES if name in MEASUREMENTS and "bytes" in
+    st.sampled_from([name for name in MEASUREMENTS if "bytes" in
                      {axis.name for axis in MEASUREMENTS[name].axes}]),
     st.integers(1, 2**30),
     st.integers(1, 2**30),

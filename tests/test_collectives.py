@@ -17,7 +17,7 @@ from bench.measure import MEASUREMENTS
 from bench.measure.axes import DTYPES
 from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, CollectiveKind
 from bench.measure.collectives import CALLS
-from bench.measure.rates import bus_factor, busbw_gbytes_per_s, gbytes_per_s
+from bench.measure.rates import busbw_gbytes_per_s, gbytes_per_s
 from bench.plan.plan import expand
 from bench.plan.suite import Block, load_suite
 from bench.rank.context import open_context
@@ -28,6 +28,7 @@ Spoil = Callable[[Code, int, Numbers], None]
 MOVING = [kind.name for kind in KINDS if kind.moves]
 REDUCING = [kind.name for kind in KINDS if kind.reduces]
 JOINING = [kind.name for kind in KINDS if kind.joined]
+KIND = {kind.name: kind for kind in KINDS}
 ROOTED = [kind.name for kind in KINDS if kind.rooted]
 
 
@@ -70,7 +71,7 @@ FACTORS = {
 def test_bus_factors_are_those_of_the_bytes_that_a_link_must_carry() -> None:
     assert FACTORS.keys() == set(MOVING)
     for name, factors in FACTORS.items():
-        assert [bus_factor(name, ranks) for ranks in (2, 3, 4)] == pytest.approx(factors)
+        assert [KIND[name].bus_factor(ranks) for ranks in (2, 3, 4)] == pytest.approx(factors)
 
 
 TOTALS = {
@@ -486,7 +487,7 @@ def check_row(row: Row) -> None:
     work = MEASUREMENTS[row.benchmark].work(coll_case(row.benchmark, ranks, bytes=size))
     assert (row.bytes_per_rank, row.bytes_total) == (size, work.bytes_total)
     factor = float(params["busbw_factor"])
-    assert factor == pytest.approx(bus_factor(row.benchmark, ranks), abs=1e-4)
+    assert factor == pytest.approx(KIND[row.benchmark].bus_factor(ranks), abs=1e-4)
     assert row.busbw_gbytes_per_s == pytest.approx(factor * (row.gbytes_per_s or 0), rel=1e-3)
 
 

@@ -15,7 +15,7 @@ from bench.predict.model.datasheet.collectives import Cluster, bound, hierarchic
 
 ALPHA_S, OWN, SHARED, INSIDE = 20e-6, 4e7, 5e7, 5e9
 SIZES = [float(2**power) for power in range(0, 25, 2)]
-ALL_REDUCES = (*CANDIDATES["allreduce"], "naive", "naive-at-once")
+ALL_REDUCES = (*CANDIDATES["all-reduce"], "naive", "naive-at-once")
 LAYOUTS = [(0, 0), (0, 1), (0, 0, 0, 1, 1, 1), (0, 0, 1, 1, 2, 2, 3, 3), (0, 1, 0, 1), (0, 1, 2)]
 
 
@@ -158,7 +158,7 @@ def test_parts_that_meet_another_protocol_are_timed_at_their_own_size():
 
 
 def test_the_librarys_choice_is_said_to_be_unknown():
-    found = compose_library(fabric((0, 0, 0, 1, 1, 1)), 4e6, "allreduce")
+    found = compose_library(fabric((0, 0, 0, 1, 1, 1)), 4e6, "all-reduce")
     assert UNKNOWN in found.formula
     assert found.low_s < found.seconds < found.high_s
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from meeting import TIMEOUT_S, Loops, Meeting
-from test_measure import make_case
+from test_measure import OPEN, make_case
 from test_mpi import by_case, run
 
 from bench.contracts import Context, Peer, Seconds
@@ -23,7 +23,7 @@ from bench.core.records import Axis, Case, Sampling, Status, Work, parse_params
 from bench.core.schedule import Code, Schedule
 from bench.judge.hosts import Line, make_matrices
 from bench.measure import MEASUREMENTS
-from bench.measure.expansion import TAKES_PART, each_case, group_cases
+from bench.measure.expansion import each_case, group_cases
 from bench.measure.multi_pair import completions, judge
 from bench.measure.pairs import round_number
 from bench.measure.transfers import Transfers
@@ -113,7 +113,7 @@ def test_one_rank_never_holds_more_in_flight_than_a_pair_does(name: str) -> None
     assert measurement_of(name).columns(case)["window"] == (1 if name.startswith("fan") else 4)
 
 
-@pytest.mark.parametrize("name", TAKES_PART)
+@pytest.mark.parametrize("name", sorted(OPEN))
 def test_a_world_too_small_is_skipped_and_says_what_is_needed(name: str, context: Context) -> None:
     suite = f'[suite]\nname = "x"\n[[benchmark]]\nname = "{name}"\n'
     suite += f"{'pairs' if name == 'multi_pair' else 'peers'} = 3\n"

@@ -16,19 +16,29 @@ from bench.core.records import COLUMNS, Axis, Case, Work
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import DTYPES
 from bench.measure.blocks import KINDS
-from bench.measure.expansion import TAKES_PART
 from bench.measure.pair import MOST_IN_FLIGHT, window_size
-from bench.measure.pairs import EVERY_PAIR
 from bench.plan.plan import expand
 from bench.plan.suite import Block
 from bench.rank.context import open_context
 from bench.rank.timing.interpreted import NumpyMemoryLoops
 from bench.rank.world import SoloWorld
 
+EVERY_PAIR = {
+    name
+    for name, measurement in MEASUREMENTS.items()
+    if any(axis.name == "at_once" for axis in measurement.axes)
+}
+"""Whose cases are all pairs of ranks."""
+OPEN = {
+    name
+    for name, measurement in MEASUREMENTS.items()
+    if any(axis.name == "ranks" and axis.least == 0 for axis in measurement.axes)
+}
+"""Whose world size may be left open."""
 ENDS = sorted(name for name, measurement in MEASUREMENTS.items() if measurement.pairwise)
-PAIRWISE = sorted(set(ENDS) - set(EVERY_PAIR) - {"overlap", "verbs"})
+PAIRWISE = sorted(set(ENDS) - EVERY_PAIR - {"overlap", "verbs"})
 TOGETHER = {"exchange", "ring_shift", "split_matmul", "training_step"}
-OF_ALL = TOGETHER | {kind.name for kind in KINDS} | set(TAKES_PART)
+OF_ALL = TOGETHER | {kind.name for kind in KINDS} | OPEN
 """All ranks do one thing together."""
 LOCAL = sorted(set(MEASUREMENTS) - set(ENDS) - OF_ALL - {"peer_copy"})
 """In one process; pairs of ranks or GPUs, and what all do together, have tests of their own."""
@@ -67,7 +77,7 @@ def test_every_benchmark_declares_what_a_plan_needs(name):
     assert measurement.name == name
     assert "\n" not in measurement.title
     assert len(axes) == len(measurement.axes)
-    ranks = 1 if name in (*LOCAL, "peer_copy") else 0 if name in TAKES_PART else 2
+    ranks = 1 if name in (*LOCAL, "peer_copy") else 0 if name in OPEN else 2
     assert axes["ranks"].default == (ranks,)
     assert axes[measurement.size_axis].kind is int
     # Sizes are spread on a log axis: 0 has no place there.

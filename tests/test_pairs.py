@@ -17,7 +17,9 @@ from bench.contracts import Context
 from bench.core.errors import SuiteError
 from bench.core.records import Axis, Case, Origin, Row, Status, parse_params
 from bench.judge.findings import row_findings
+from bench.judge.headline import headlines
 from bench.judge.hosts import STANDS_OUT, Line, compare_hosts, make_matrices
+from bench.judge.table import load
 from bench.measure import MEASUREMENTS
 from bench.measure.pairs import MOST_RANKS
 from bench.plan.plan import expand, make_plan
@@ -259,10 +261,12 @@ def test_the_largest_messages_are_compared_and_each_kind_of_memory_alone() -> No
 # From the rows of a run to its page.
 
 
-def measured_rows(rates: dict[tuple[str, str], float]) -> tuple[list[Case], list[Row]]:
+def measured_rows(
+    rates: dict[tuple[str, str], float], name: str = "pairs_bandwidth", **axes: tuple[Axis, ...]
+) -> tuple[list[Case], list[Row]]:
     hosts = sorted({host for pair in rates for host in pair})
     where = facts(*((host, (0,)) for host in hosts))
-    cases = cases_of("pairs_bandwidth", len(hosts), window=(8,))
+    cases = cases_of(name, len(hosts), **{"window": (8,), **axes})
     rows = []
     for case in cases:
         source, target = ends(case)
@@ -272,9 +276,14 @@ def measured_rows(rates: dict[tuple[str, str], float]) -> tuple[list[Case], list
 
 
 def write_pairs(folder: Path, rates: dict[tuple[str, str], float]) -> Path:
-    cases, rows = measured_rows(rates)
+    return write_rows(folder, *measured_rows(rates))
+
+
+def write_rows(folder: Path, cases: list[Case], rows: list[Row]) -> Path:
+    hosts = sorted(
+        {end.partition(":")[0] for row in rows for end in (row.src or "", row.dst or "")}
+    )
     job = msgspec.structs.replace(make_plan(load_suite("cluster")).jobs[0], cases=tuple(cases))
-    hosts = sorted({host for pair in rates for host in pair})
     meta = RunMeta(
         run=folder.name,
         origin=Origin.MEASURED,
@@ -335,6 +344,41 @@ def test_without_a_name_the_host_still_stands_out(tmp_path: Path) -> None:
     page = build([open_run(run_folder)], tmp_path / "out", anonymise=True).read_text()
     visible = re.sub(r"base64,[A-Za-z0-9+/=]*", "", page)
     assert "stands out: it sends at 25 %" in visible
+
+
+def test_pairs_are_compared_with_those_of_their_own_memory_and_path(tmp_path: Path) -> None:
+    """The slowest pair of fast memory is no pair of slow memory."""
+    fast, slow = cluster(3, {2: 40e6}), dict.fromkeys(cluster(3), 2000000.0)
+    parts = [
+        measured_rows(fast),
+        measured_rows(slow, memory=("device",)),
+        measured_rows(dict.fromkeys(fast, 1000000.0), memory=("device",), path=("staged",)),
+        measured_rows(dict.fromkeys(fast, 3000000.0), bytes=(2**10,)),
+    ]
+    cases, rows = ([one for part in parts for one in part[place]] for place in (0, 1))
+    found = {
+        line.what: round(line.value)
+        for line in headlines(load(open_run(write_rows(tmp_path / "run", cases, rows))))
+    }
+    ways = "Bandwidth one way, {} of 6 pairs ({})"
+    assert found == {
+        ways.format(end, setting): rate
+        for setting, least, most in (
+            ("host direct", 40_000_000, 50_000_000),
+            ("device direct", 2_000_000, 2_000_000),
+            ("device staged", 1_000_000, 1_000_000),
+        )
+        for end, rate in (("slowest", least), ("fastest", most))
+    }
+
+
+@pytest.mark.parametrize("name", ["pairs_bandwidth", "pairs_bibandwidth"])
+def test_pairs_that_differ_in_nothing_else_need_no_more_words(tmp_path: Path, name: str) -> None:
+    run = open_run(write_rows(tmp_path / "run", *measured_rows(cluster(3), name)))
+    way, pairs = ("one way", 6) if name == "pairs_bandwidth" else ("both ways", 3)
+    assert [line.what for line in headlines(load(run))] == [
+        f"Bandwidth {way}, {which} of {pairs} pairs" for which in ("slowest", "fastest")
+    ]
 
 
 def test_runs_side_by_side_have_a_map_each(tmp_path: Path) -> None:

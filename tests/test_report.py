@@ -6,17 +6,17 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from synthetic import ALL, write_run
 
 from bench.core.records import Finding, Origin, Row
 from bench.judge.table import load
 from bench.report import build
-from bench.report.curves import bandwidth, latency
 from bench.report.figures import FIGURES
 from bench.report.markdown import escape
-from bench.report.products import product_rate
 from bench.report.residuals import residuals
 from bench.store.folder import (
     FIGURES_FOLDER,
@@ -65,6 +65,13 @@ def report(folder: Path, **kwargs) -> tuple[str, str]:
     """Build the report of a synthetic run; return page and Markdown."""
     page = build([write_run(folder / "run", **kwargs)], folder / "out")
     return page.read_text(), page.with_suffix(".md").read_text()
+
+
+def figure_of(name: str, table: pd.DataFrame) -> Figure:
+    """Return the figure of that name, of a table with its benchmarks."""
+    figure = next(kind for kind in FIGURES if kind.name == name).draw(table, pd.DataFrame())
+    assert figure is not None
+    return figure
 
 
 DRAWN = [kind for kind in FIGURES if kind.name != "hosts"]
@@ -374,7 +381,7 @@ def test_nothing_temporary_is_left(whole):
 def test_measured_calibration_predicted_and_bound_never_share_a_style(tmp_path):
     table = load(write_run(tmp_path / "run", benchmarks=["latency"]))
     table["bound_s"] = 50e-9
-    (axes,) = latency(table).axes
+    (axes,) = figure_of("latency", table).axes
     sizes = {stage: list(lines["size"]) for stage, lines in table.groupby("stage")}
     drawn: dict[str, list[float]] = {}
     for line in axes.get_lines():
@@ -397,7 +404,7 @@ def test_residuals_are_the_errors_of_held_out_cases_alone(tmp_path):
 
 def test_both_sides_of_a_tile_stand_side_by_side(tmp_path):
     table = load(write_run(tmp_path / "run", benchmarks=["matmul"]))
-    _, edges = product_rate(table).axes
+    _, edges = figure_of("matmul_rate", table).axes
     labels = [label.get_text() for label in edges.get_xticklabels()]
     assert labels == ["31", "32", "33", "63", "64", "65", "127", "128", "129"]
     places = edges.get_xticks()
@@ -405,7 +412,7 @@ def test_both_sides_of_a_tile_stand_side_by_side(tmp_path):
 
 
 def test_sizes_are_labelled_in_iec_units(tmp_path):
-    (axes,) = latency(load(write_run(tmp_path / "run", benchmarks=["latency"]))).axes
+    (axes,) = figure_of("latency", load(write_run(tmp_path / "run", benchmarks=["latency"]))).axes
     labels = [label.get_text() for label in axes.get_xticklabels()]
     assert labels[0] == "1 B"
     assert "4 KiB" in labels
@@ -449,7 +456,7 @@ def test_a_bound_far_above_a_panel_is_said_and_a_near_one_drawn(tmp_path):
     best = float(table["gbytes_per_s"].max())
     for times, above in ((2.0, False), (10.0, True)):
         table["bound_s"] = table["size"] / (times * best * 1e9)
-        (axes,) = bandwidth(table).axes
+        (axes,) = figure_of("bandwidth", table).axes
         said = [text.get_text() for text in axes.texts]
         assert ("above the panel" in " ".join(said)) == above
         assert (axes.get_ylim()[1] > times * best) == (not above)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bench.core.events import CaseEnded, Facts, RankFacts
 from bench.core.records import Axis, Case, Job, Origin, Row, Stage, Status, parse_params
 from bench.measure import MEASUREMENTS
-from bench.measure.rates import BUS_FACTORS
+from bench.measure.blocks import KINDS
 from bench.plan.plan import expand
 from bench.plan.suite import Block
 from bench.run.rows import Place, aggregate, make_row
@@ -187,7 +187,7 @@ def test_every_benchmark_has_one_kind_of_rate_or_none(name):
     timed = name in ("exchange", "overlap")
     assert len([value for value in values if value is not None]) == (not timed)
     # What a collective makes of its links is told beside its rate.
-    assert (row.busbw_gbytes_per_s is not None) == (name in BUS_FACTORS)
+    assert (row.busbw_gbytes_per_s is not None) == (name in {kind.name for kind in KINDS})
 
 
 def test_a_barrier_moves_nothing_and_has_no_rate_and_no_bytes():

@@ -24,7 +24,7 @@ def _catalogue() -> dict[str, Any]:
     from bench.launch import LAUNCHERS
     from bench.measure import MEASUREMENTS
     from bench.plan.suite import load_suite, suite_names
-    from bench.predict.model import fit_of
+    from bench.predict.model import FITS
 
     return {
         "benchmarks": {
@@ -36,7 +36,10 @@ def _catalogue() -> dict[str, Any]:
         },
         "suites": {name: load_suite(name).description for name in suite_names()},
         "launchers": {name: kind.text for name, kind in LAUNCHERS.items()},
-        "models": {name: _first_line(fit_of(name)) for name in MEASUREMENTS},
+        "models": {
+            name: _first_line(FITS[measurement.profile.fit])
+            for name, measurement in MEASUREMENTS.items()
+        },
         "hardware": _hardware(),
     }
 

@@ -35,12 +35,14 @@ from bench.contracts.measurement import (
     Communicator,
     ComparesRanks,
     Context,
+    Expands,
     Measurement,
     Operation,
     Sleeps,
     UnpreparedError,
 )
 from bench.contracts.memory import Buffer, CopyQueue, Memories, Memory
+from bench.contracts.profile import Figure, Headline, Part, Profile, Quantity
 from bench.contracts.verbs import Verbs, VerbsError, VerbsServer, VerbsTest
 
 __all__ = [
@@ -57,9 +59,12 @@ __all__ = [
     "CopyQueue",
     "DeviceProduct",
     "DrivesGpus",
+    "Expands",
+    "Figure",
     "FollowsSteps",
     "GpuCalls",
     "GpuLibrary",
+    "Headline",
     "KnowsSlot",
     "LaunchCommand",
     "Launcher",
@@ -72,7 +77,10 @@ __all__ = [
     "NamesGpus",
     "OnGpu",
     "Operation",
+    "Part",
     "Peer",
+    "Profile",
+    "Quantity",
     "Seconds",
     "Sleeps",
     "TakesDevice",

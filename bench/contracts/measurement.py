@@ -1,6 +1,6 @@
 """A benchmark, one prepared case of it, and what a rank hands it."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from bench.contracts.gpu import GpuLibrary, TakesDevice
 from bench.contracts.loops import MemoryLoops, MessageLoops, Seconds
 from bench.contracts.memory import Memories
+from bench.contracts.profile import Profile
 from bench.contracts.verbs import Verbs
 from bench.core.records import Axis, Case, Work
 
@@ -154,6 +155,8 @@ class Measurement(Protocol):
     pairwise: bool
     """True where two ranks are the ends of what is measured: the first one and the last one, or
     those that the axes `src_rank` and `dst_rank` of the case name."""
+    profile: Profile
+    """What the rooms that plan, fit, bound, score and draw need to know of it."""
 
     @property
     def axes(self) -> tuple[AxisSpec, ...]:
@@ -181,3 +184,17 @@ class ComparesRanks(Protocol):
 
     def compare_ranks(self, case: Case, samples: Mapping[int, Seconds]) -> dict[str, Axis]:
         """Return facts for the row's `params` that follow from the samples of those ranks."""
+
+
+@runtime_checkable
+class Expands(Protocol):
+    """A measurement whose cases are not its axes' values alone.
+
+    One combination stands for several cases, or for one whose ranks follow from its other axes.
+    """
+
+    def count_cases(self, ranks: int, gpus: int) -> int:
+        """Return how many cases one combination stands for, at most."""
+
+    def each_case(self, axes: dict[str, Axis]) -> Iterator[dict[str, Axis]]:
+        """Return the axes of each case that one combination stands for, sorted by name."""

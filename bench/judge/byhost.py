@@ -5,16 +5,17 @@ from statistics import median_low
 import pandas as pd
 
 from bench.core.hostnames import host_of
-from bench.judge.hosts import BENCHMARK, Line, Matrix, make_matrices
+from bench.judge.hosts import Line, Matrix, make_matrices
 from bench.judge.table import measured
-
-LATENCY = "pairs_latency"
+from bench.measure.profiles import comparing
 
 
 def matrices(table: pd.DataFrame) -> list[Matrix]:
     """Return the bandwidth between the hosts of one run, in each kind of memory."""
     lines = measured(table)
-    lines = lines[(lines["benchmark"] == BENCHMARK) & lines["src"].notna() & lines["dst"].notna()]
+    lines = lines[
+        lines["benchmark"].isin(comparing("rates")) & lines["src"].notna() & lines["dst"].notna()
+    ]
     columns = (
         lines["src"],
         lines["dst"],
@@ -35,7 +36,7 @@ def latencies(table: pd.DataFrame) -> tuple[float | None, dict[str, float]]:
     and either may be the slow one. Pairs measured one at a time are preferred to rounds of them.
     """
     lines = measured(table)
-    lines = lines[lines["benchmark"] == LATENCY]
+    lines = lines[lines["benchmark"].isin(comparing("latencies"))]
     if lines.empty:
         return None, {}
     size = float(lines["bytes"].min())

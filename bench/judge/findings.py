@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from bench.contracts import Part
 from bench.core.errors import printable
 from bench.core.hostnames import host_of
 from bench.core.records import Finding, Row, parse_params
 from bench.core.units import format_bytes, format_seconds
 from bench.judge.hosts import host_findings
+from bench.measure.profiles import profile_of
 
 # Name, the key in `params` that marks a row, what it means after the count of rows, and advice.
 _MARKS = (
@@ -124,11 +126,11 @@ def _in_turn_findings(rows: Sequence[Row]) -> list[Finding]:
     Inside a host they share cores and memory, and may well take twice the time.
     """
     apart = [row for row in rows if row.src and row.dst and host_of(row.src) != host_of(row.dst)]
-    one_way_s = {_ends(row): row.t_median_s for row in apart if row.benchmark == "bandwidth"}
+    one_way_s = {_ends(row): row.t_median_s for row in apart if _is_alone(row, "window")}
     ratios = [
         (row.t_median_s / alone_s, row.bytes)
         for row in apart
-        if row.benchmark == "bibandwidth" and row.t_median_s
+        if _is_alone(row, "crossing") and row.t_median_s
         if row.bytes and row.bytes >= _LARGE_BYTES
         if (alone_s := one_way_s.get(_ends(row)))
     ]
@@ -147,6 +149,11 @@ def _in_turn_findings(rows: Sequence[Row]) -> list[Finding]:
             "else look for a link that is half duplex (docs/exchange.md)",
         )
     ]
+
+
+def _is_alone(row: Row, part: Part) -> bool:
+    """Return whether a row is of such messages of one pair, while no other pair sends."""
+    return profile_of(row.benchmark).part == part and row.pairs in (None, 1)
 
 
 def _ends(row: Row) -> tuple[object, ...]:

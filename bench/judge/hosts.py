@@ -11,8 +11,8 @@ from typing import NamedTuple
 from bench.core.hostnames import host_of
 from bench.core.records import Finding, Row
 from bench.core.units import format_bytes, format_rate
+from bench.measure.profiles import comparing
 
-BENCHMARK = "pairs_bandwidth"
 STANDS_OUT = "host-stands-out"
 LEAST_HOSTS = 3
 """Of two hosts nobody knows which one is slow."""
@@ -158,6 +158,7 @@ def _way(host: str, rates: dict[str, float | None]) -> Way | None:
 
 def host_findings(rows: Iterable[Row]) -> list[Finding]:
     """Return a warning for each host that stands out in these rows."""
+    of_hosts = comparing("rates")
     lines = [
         Line(
             row.src,
@@ -170,7 +171,7 @@ def host_findings(rows: Iterable[Row]) -> list[Finding]:
             row.pairs or 1,
         )
         for row in rows
-        if row.benchmark == BENCHMARK and row.src and row.dst and row.gbytes_per_s
+        if row.benchmark in of_hosts and row.src and row.dst and row.gbytes_per_s
     ]
     return [
         Finding(

@@ -13,7 +13,7 @@ from bench.judge.heldout import Pair, Refused, Unscored, pair_up
 from bench.judge.noise import NoiseFloor
 from bench.judge.strata import SPLITS
 from bench.judge.table import load, load_samples, measured
-from bench.predict.model import family
+from bench.measure.profiles import profile_of
 from bench.predict.model.conformal import COVERAGE
 from bench.store.folder import RunFolder
 
@@ -57,10 +57,10 @@ class Score(msgspec.Struct, frozen=True):
     origin: str
     launches: int
     groups: tuple[GroupScore, ...]
-    """The headline: point to point, matmul, memory."""
+    """The headline: a group for each family of benchmarks."""
     benchmarks: tuple[GroupScore, ...]
     series: tuple[GroupScore, ...]
-    """Each curve of a benchmark that has several, such as a shape and dtype of matmul."""
+    """Each curve of a benchmark that has several, such as a shape and dtype of products."""
     strata: tuple[GroupScore, ...]
     """Size class by benchmark; benchmarks that are not sized in bytes are one stratum each."""
     splits: tuple[GroupScore, ...]
@@ -103,7 +103,7 @@ def score_table(run: RunFolder, table: pd.DataFrame, samples: pd.DataFrame) -> S
         run=run.meta.run,
         origin=run.meta.origin.value,
         launches=int(times["launch"].nunique()),
-        groups=by(lambda pair: family(pair.benchmark)),
+        groups=by(lambda pair: profile_of(pair.benchmark).family),
         benchmarks=by(lambda pair: pair.benchmark),
         series=tuple(
             group

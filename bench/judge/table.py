@@ -25,43 +25,20 @@ from bench.core.records import (
     parse_params,
 )
 from bench.core.units import format_bytes
+from bench.measure import MEASUREMENTS
+from bench.measure.profiles import place_of, size_axis_of
 from bench.store.folder import RunFolder
-
-ROOTED = ("broadcast", "scatter", "gather")
-"""Collective calls in which one rank has a part of its own."""
-UNROOTED = ("allreduce", "reduce_scatter", "allgather", "alltoall")
-COLLECTIVES = (*UNROOTED, *ROOTED)
-"""Collective calls that move data; a barrier moves none."""
-
-BENCHMARKS = (
-    "latency",
-    "bandwidth",
-    "bibandwidth",
-    "message_rate",
-    "pairs_latency",
-    "pairs_bandwidth",
-    *COLLECTIVES,
-    "barrier",
-    "overlap",
-    "memcpy",
-    "copy",
-    "peer_copy",
-    "stream",
-    "matmul",
-    "split_matmul",
-)
-"""The order in which a reader meets the benchmarks; others follow by name."""
 
 NOT_MEASURED = "not measured"
 """Status of a planned case without a row: never silence, never a pass."""
 
 SIZE_AXES = ("bytes", "batch")
-"""The axes that curves are drawn along."""
-_OWN_SIZE = {"matmul": ("batch",), "training_step": ("batch",), "barrier": ("ranks",)}
-"""The axes of benchmarks that have no message size."""
+"""The axes that curves are drawn along where the benchmark is not known."""
+_PRODUCT = {"k", "n"}
+"""Axes of a benchmark whose cases are named m x k x n."""
 
 EVIDENCE = ("path_observed", "path_level", "path_reason", "path_ratio")
-DERIVED = ("stage", "series", "size", "label", "name")
+DERIVED = ("stage", "series", "size", "label", "setting", "name")
 PREDICTED = (
     "predicted_s",
     "low_s",
@@ -110,11 +87,11 @@ def load(run: RunFolder) -> pd.DataFrame:
     Control runs are left out: they are there for the evidence of a path, and no results.
 
     Columns are those of `results.csv`, then `stage`, `series`, `size` (the bytes, batch or, of a
-    barrier, ranks that the suite asked for), `label` (what distinguishes the series), `name` (for
-    people), the prediction (`predicted_s`, `low_s`, `high_s`, `tier`, `formula`,
-    `calibration_cases`, `frozen_at`), the evidence of its path (`path_observed`, `path_level`,
-    `path_reason`, `path_ratio`) and one `param_` column for each axis in `params`. Times are
-    seconds.
+    barrier, ranks that the suite asked for), `label` (what distinguishes the series), `setting`
+    (the same without a pair's two ranks), `name` (for people), the prediction (`predicted_s`,
+    `low_s`, `high_s`, `tier`, `formula`, `calibration_cases`, `frozen_at`), the evidence of its
+    path (`path_observed`, `path_level`, `path_reason`, `path_ratio`) and one `param_` column for
+    each axis in `params`. Times are seconds.
 
     Raises:
         RequestError: where a file of the run is damaged.
@@ -229,7 +206,8 @@ def _why_missing(outcome: str | None) -> str:
 
 def _place(axes: Mapping[str, Axis], record: Record) -> Record:
     """Return what places a case in its curve: series, size, and the axes to name it by."""
-    names = _OWN_SIZE.get(record["benchmark"], SIZE_AXES)
+    known = size_axis_of(record["benchmark"])
+    names = SIZE_AXES if known is None else (known,)
     # What the suite asked for, which a case has whether it was measured or not.
     sizes = [size for name in names for size in (axes.get(name), record.get(name))]
     others = {name: v for name, v in axes.items() if name not in (*SIZE_AXES, *names)}
@@ -251,33 +229,40 @@ def _name(records: list[Record]) -> None:
     for record in records:
         axes = record.pop("_axes")
         varying = {a for a, found in values[record["benchmark"]].items() if len(found) > 1}
-        record["label"] = _label(axes, varying, record)
+        pair = [_pair_name(axes, record)] if set(_PAIR) <= axes.keys() else []
+        setting = _setting(axes, varying)
+        record["label"] = printable(" ".join(pair + setting), 80) or None
+        record["setting"] = printable(" ".join(setting), 400) or None
         record["name"] = _case_name(record)
 
 
 def _order(record: Record) -> tuple[object, ...]:
     benchmark, size = record["benchmark"], record["size"]
-    place = BENCHMARKS.index(benchmark) if benchmark in BENCHMARKS else len(BENCHMARKS)
     # The plan is shuffled; a reader is not.
-    return place, benchmark, record["series"], -1 if size is None else size, record["launch"]
+    return (
+        place_of(benchmark),
+        benchmark,
+        record["series"],
+        -1 if size is None else size,
+        record["launch"],
+    )
 
 
-def _label(axes: Mapping[str, Axis], varying: set[str], record: Record) -> str | None:
-    pair = [_pair_name(axes, record)] if set(_PAIR) <= axes.keys() else []
-    pair += [_gpus_name(axes)] if {*_GPUS} & axes.keys() else []
+def _setting(axes: Mapping[str, Axis], varying: set[str]) -> list[str]:
+    """Return the words for all that distinguishes a case but its size and a pair of ranks."""
+    gpus = [_gpus_name(axes)] if {*_GPUS} & axes.keys() else []
     shape = [f"{axes['k']} x {axes['n']}"] if {"k", "n"} <= axes.keys() else []
     named = [str(axes[axis]) for axis in _ALWAYS_NAMED if axis in axes]
     elsewhere = {axis for axis in _MEMORY if axes.get(axis, "host") != "host"}
-    named_so_far = {"k", "n", *_ALWAYS_NAMED, *_PAIR, *_MEMORY, *_GPUS}
-    others = sorted(varying - named_so_far - ({"pattern"} if {*_GPUS} & axes.keys() else set()))
+    elsewhere_named = {"k", "n", *_ALWAYS_NAMED, *_PAIR, *_MEMORY, *_GPUS}
+    others = sorted(varying - elsewhere_named - ({"pattern"} if {*_GPUS} & axes.keys() else set()))
     named += [_memory_name(axes)] if elsewhere or varying & {*_MEMORY} & axes.keys() else []
     named += [
         str(axes[axis]) if axis in _PLAIN_VALUES else f"{axis} {axes[axis]}"
         for axis in others
         if axis in axes
     ]
-    parts = pair + shape + named
-    return printable(" ".join(parts), 80) or None
+    return gpus + shape + named
 
 
 def _memory_name(axes: Mapping[str, Axis]) -> str:
@@ -302,13 +287,23 @@ def _pair_name(axes: Mapping[str, Axis], record: Record) -> str:
 
 def _case_name(record: Record) -> str:
     benchmark, label, size = printable(record["benchmark"]), record["label"], record["size"]
-    if benchmark == "matmul":
-        return f"matmul {'?' if size is None else size} x {label or '?'}"
-    counted = {"barrier": f"{size or '?'} ranks", "training_step": f"batch {size or '?'}"}
-    if benchmark in counted:
-        return " ".join(filter(None, [benchmark, label, counted[benchmark]]))
-    parts = [benchmark, label, None if size is None else format_bytes(size)]
-    return " ".join(part for part in parts if part)
+    axis = size_axis_of(record["benchmark"])
+    if _is_product(record["benchmark"]):
+        return f"{benchmark} {'?' if size is None else size} x {label or '?'}"
+    return " ".join(filter(None, [benchmark, label, _size_text(axis, size)]))
+
+
+def _is_product(benchmark: str) -> bool:
+    """Return whether a case is known by the shape of its product: m x k x n."""
+    known = MEASUREMENTS.get(benchmark)
+    return known is not None and {axis.name for axis in known.axes} >= _PRODUCT
+
+
+def _size_text(axis: str | None, size: int | None) -> str | None:
+    """Return a size in words: bytes where nothing else is known."""
+    if axis is None or axis == "bytes":
+        return None if size is None else format_bytes(size)
+    return f"{size or '?'} ranks" if axis == "ranks" else f"{axis} {size or '?'}"
 
 
 def _joined(predictions: Iterable[Prediction]) -> dict[tuple[str, int], Record]:

@@ -1,10 +1,30 @@
 """A window of messages one way between two ranks, ended by one reply, per message."""
 
-from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds
+from bench.contracts import (
+    AxisSpec,
+    Checked,
+    Context,
+    Figure,
+    Headline,
+    Measurement,
+    Operation,
+    Profile,
+    Seconds,
+)
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole, with_default
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
+
+FIGURE = Figure(
+    name="bandwidth",
+    title="Bandwidth against message size",
+    draws="rates",
+    y_label="bandwidth",
+    see="Bytes per second with a window of messages in flight; higher is better.",
+    numbers="both directions",
+)
+"""Shared with both directions at once."""
 
 
 class Bandwidth:
@@ -17,6 +37,15 @@ class Bandwidth:
     tolerance = 0.01
     size_axis = "bytes"
     pairwise = True
+    profile = Profile(
+        family="point to point",
+        bound="one way",
+        part="window",
+        headline=Headline(
+            pick="best of each curve", what="Peak bandwidth, one way", rate="gbytes_per_s"
+        ),
+        figures=(FIGURE,),
+    )
 
     def work(self, case: Case) -> Work:
         """One message."""
@@ -67,3 +96,6 @@ class _Window(PairOperation):
         if self.peer.leads:
             return self.check(seed, self._slots.buffer, None)
         return self.check(seed, None, self._slots.buffer)
+
+
+BENCHMARKS: tuple[Measurement, ...] = (Bandwidth(),)

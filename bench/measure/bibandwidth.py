@@ -1,9 +1,19 @@
 """Windows of messages both ways at once between two ranks, per pair of messages."""
 
-from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds
+from bench.contracts import (
+    AxisSpec,
+    Checked,
+    Context,
+    Headline,
+    Measurement,
+    Operation,
+    Profile,
+    Seconds,
+)
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule
 from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole, with_default
+from bench.measure.bandwidth import FIGURE
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
 
 
@@ -17,6 +27,17 @@ class Bibandwidth:
     tolerance = 0.01
     size_axis = "bytes"
     pairwise = True
+    profile = Profile(
+        family="point to point",
+        bound="both ways",
+        part="crossing",
+        headline=Headline(
+            pick="best of each curve",
+            what="Peak bandwidth, both ways together",
+            rate="gbytes_per_s",
+        ),
+        figures=(FIGURE,),
+    )
 
     def work(self, case: Case) -> Work:
         """One message each way; the rate is the sum of both directions."""
@@ -58,3 +79,6 @@ class _ExchangeWindow(PairOperation):
 
     def verify(self, seed: int) -> Checked:
         return self.check(seed, self._send.buffer, self._receive.buffer)
+
+
+BENCHMARKS: tuple[Measurement, ...] = (Bibandwidth(),)

@@ -24,6 +24,8 @@ class CollectiveKind(NamedTuple):
     """Which blocks a collective call moves."""
 
     name: str
+    operation: str
+    """The call, as models name it."""
     title: str
     reduces: bool = False
     """Blocks of all ranks are added up."""
@@ -37,6 +39,18 @@ class CollectiveKind(NamedTuple):
     """Only the root gets."""
     moves: bool = True
     """False where no data is moved."""
+    bus: tuple[int, int] = (1, 1)
+    """(a, b) of the factor a (n - b) / n of its bus bandwidth on n ranks (nccl-tests,
+    PERFORMANCE.md). All but a rank's own part crosses its link: twice in an allreduce, which
+    reduces and hands out again; a broadcast leaves the root whole."""
+
+    def bus_factor(self, ranks: int) -> float:
+        """Return the bytes that cross the busiest link at least, as a multiple of the total.
+
+        So bus bandwidth compares with the rate of a link, whatever the number of ranks.
+        """
+        times, own = self.bus
+        return times * (ranks - own) / ranks
 
     @property
     def rooted(self) -> bool:
@@ -51,26 +65,47 @@ class CollectiveKind(NamedTuple):
 
 KINDS = (
     CollectiveKind(
-        "allreduce", "the sum of a buffer over all ranks, given to all of them", reduces=True
+        "allreduce",
+        "all-reduce",
+        "the sum of a buffer over all ranks, given to all of them",
+        reduces=True,
+        bus=(2, 1),
     ),
     CollectiveKind(
         "reduce_scatter",
+        "reduce-scatter",
         "the sum of a buffer over all ranks, a block of it given to each",
         reduces=True,
         apart=True,
     ),
-    CollectiveKind("allgather", "a block of every rank, given to all of them", joined=True),
     CollectiveKind(
-        "alltoall", "a block from every rank to every other one", apart=True, joined=True
-    ),
-    CollectiveKind("broadcast", "a buffer of the root, given to all ranks", one_gives=True),
-    CollectiveKind(
-        "scatter", "a block of the root's buffer to every rank", apart=True, one_gives=True
+        "allgather", "all-gather", "a block of every rank, given to all of them", joined=True
     ),
     CollectiveKind(
-        "gather", "a block of every rank, given to the root", joined=True, one_gets=True
+        "alltoall",
+        "all-to-all",
+        "a block from every rank to every other one",
+        apart=True,
+        joined=True,
     ),
-    CollectiveKind("barrier", "no rank goes on before all have come", moves=False),
+    CollectiveKind(
+        "broadcast",
+        "broadcast",
+        "a buffer of the root, given to all ranks",
+        one_gives=True,
+        bus=(1, 0),
+    ),
+    CollectiveKind(
+        "scatter",
+        "scatter",
+        "a block of the root's buffer to every rank",
+        apart=True,
+        one_gives=True,
+    ),
+    CollectiveKind(
+        "gather", "gather", "a block of every rank, given to the root", joined=True, one_gets=True
+    ),
+    CollectiveKind("barrier", "barrier", "no rank goes on before all have come", moves=False),
 )
 
 

@@ -16,7 +16,11 @@ from bench.contracts import (
     Buffer,
     Checked,
     Context,
+    Figure,
+    Headline,
+    Measurement,
     Operation,
+    Profile,
     Seconds,
     one_sample,
 )
@@ -25,7 +29,6 @@ from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BYTES, DTYPES, MEMBERS, MEMORY, four_digits, whole, word
 from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, CollectiveKind
 from bench.measure.library import LIBRARY, by_nccl, library_facts, open_library, refuse_nccl
-from bench.measure.rates import bus_factor
 
 CALLS = 16
 """Calls between two looks at the clock of `coll_throughput`; in turns of all roots where they
@@ -55,6 +58,28 @@ DTYPE = AxisSpec(
     advice="type of the numbers",
 )
 
+TIMES = Figure(
+    name="collectives",
+    title="Collective calls against size",
+    draws="times",
+    x_label="block of one rank",
+    y_label="slowest rank",
+    see="One collective call: the ranks start together, and the slowest is the time; lower is "
+    "better. A block is what one rank gives, or what is its own of the result.",
+    numbers="ends",
+    subject="An allreduce",
+)
+RATES = Figure(
+    name="collective_rates",
+    title="Collective calls back to back",
+    draws="bus bandwidths",
+    x_label="block of one rank",
+    see="Collective calls that follow each other between two looks at the clock; higher is better. "
+    "Bus bandwidth is bytes / time with the factor of each call (busbw_factor in the rows), so "
+    "that it compares with the rate of a link.",
+    numbers="best case",
+)
+
 
 class Collective:
     """One kind of call."""
@@ -69,6 +94,7 @@ class Collective:
         self.title = kind.title
         self.size_axis = "bytes" if kind.moves else "ranks"
         self.axes = tuple(_axes(kind))
+        self.profile = _moving(kind) if kind.moves else _BARRIER
 
     def work(self, case: Case) -> Work:
         """Return the bytes of one rank's block, and of the blocks of all ranks side by side."""
@@ -81,7 +107,7 @@ class Collective:
             bytes_per_rank=block,
             bytes_total=total,
             rate_bytes=total,
-            bus_bytes=total * bus_factor(self.name, ranks),
+            bus_bytes=total * self.kind.bus_factor(ranks),
         )
 
     def columns(self, case: Case) -> dict[str, Axis]:
@@ -161,7 +187,7 @@ class _Calls:
         if throughput:
             self.params["calls"] = self._calls
         if kind.moves:
-            self.params["busbw_factor"] = round(bus_factor(kind.name, world.size), 4)
+            self.params["busbw_factor"] = round(kind.bus_factor(world.size), 4)
 
     def run(self, seconds: Seconds, loops: int) -> None:
         """Fill `seconds` with one time per call."""
@@ -215,14 +241,14 @@ class _Calls:
 
     def _call(self, schedule: Schedule, root: int) -> None:
         send, receive, count = self._send.address, self._receive.address, self._count
-        match self._kind.name:
-            case "allreduce":
+        match self._kind.operation:
+            case "all-reduce":
                 schedule.allreduce(send, receive, count, self._dtype)
-            case "reduce_scatter":
+            case "reduce-scatter":
                 schedule.reduce_scatter(send, receive, count, self._dtype)
-            case "allgather":
+            case "all-gather":
                 schedule.allgather(send, receive, count)
-            case "alltoall":
+            case "all-to-all":
                 schedule.alltoall(send, receive, count)
             case "broadcast":
                 schedule.broadcast(send, count, root)
@@ -232,6 +258,29 @@ class _Calls:
                 schedule.gather(send, receive, count, root)
             case _:
                 schedule.barrier()
+
+
+def _moving(kind: CollectiveKind) -> Profile:
+    """Return the profile of a call that moves data; those with a root are drawn below others."""
+    what = f"{kind.name.replace('_', ' ').capitalize()}, bus bandwidth"
+    return Profile(
+        family="collectives",
+        bound="collective",
+        operation=kind.operation,
+        composition="call",
+        headline=Headline(pick="best", what=what, rate="busbw_gbytes_per_s"),
+        figures=(TIMES, RATES),
+        panel=int(kind.rooted),
+    )
+
+
+_BARRIER = Profile(
+    family="barrier",
+    fit="rounds",
+    bound="no data",
+    operation="barrier",
+    headline=Headline(pick="most ranks", what="Barrier"),
+)
 
 
 def _axes(kind: CollectiveKind) -> Iterator[AxisSpec]:
@@ -267,4 +316,4 @@ def _block_bytes(kind: CollectiveKind, case: Case) -> int:
     return whole(case, "bytes") // size * size if kind.moves else 0
 
 
-COLLECTIVES = tuple(Collective(kind) for kind in KINDS)
+BENCHMARKS: tuple[Measurement, ...] = tuple(Collective(kind) for kind in KINDS)

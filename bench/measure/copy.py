@@ -14,7 +14,9 @@ from bench.contracts import (
     Checked,
     Context,
     CopiesAtOnce,
+    Measurement,
     Operation,
+    Profile,
     Seconds,
     TimedCopies,
     one_sample,
@@ -65,6 +67,7 @@ class Copy:
     tolerance = 0.01
     size_axis = "bytes"
     pairwise = False
+    profile = Profile(family="copy", bound="device copy", hands_memory_to_mpi=False)
 
     def work(self, case: Case) -> Work:
         """All bytes that are copied; both directions together."""
@@ -196,3 +199,6 @@ def _kinds(case: Case) -> tuple[str, str]:
 
 def _others(case: Case) -> int:
     return 1 if word(case, "pattern") == "pair" else whole(case, "others")
+
+
+BENCHMARKS: tuple[Measurement, ...] = (Copy(),)

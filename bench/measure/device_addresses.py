@@ -2,13 +2,10 @@
 
 from bench.contracts import Context, OnGpu
 from bench.core.records import Case
-from bench.measure.blocks import KINDS
 from bench.measure.pair import end_memories, pair_ranks
+from bench.measure.profiles import profile_of
 
 _DEVICE = "device"
-_ALONE = frozenset({"copy", "peer_copy", "memcpy", "stream", "matmul", "verbs"})
-"""Benchmarks that hand MPI none of their memory, wherever it lies."""
-_CALLS = frozenset(kind.name for kind in KINDS)
 _PAIRWISE = frozenset({"path", "src_rank", "dst_rank", "dst_memory"})
 
 
@@ -16,7 +13,7 @@ def hands_device(case: Case) -> bool:
     """Return whether MPI gets an address of a GPU from any rank."""
     axes = case.axes
     own = axes.get("path", "direct") == "direct" and axes.get("library", "mpi") == "mpi"
-    return own and case.benchmark not in _ALONE and _DEVICE in _memories(case)
+    return own and profile_of(case.benchmark).hands_memory_to_mpi and _DEVICE in _memories(case)
 
 
 def refuse_device(case: Case, context: Context) -> str | None:
@@ -47,7 +44,7 @@ def _memories(case: Case) -> set[str]:
 
 def _is_messages(case: Case) -> bool:
     """Return whether the case is made of messages alone, and not of collective calls."""
-    return case.benchmark not in _CALLS
+    return profile_of(case.benchmark).operation is None
 
 
 def _holds_device(case: Case, context: Context) -> bool:

@@ -1,10 +1,23 @@
 """Several ranks that send to one, and one that sends to several."""
 
-from bench.contracts import AxisSpec, Context
-from bench.core.records import Case
+from bench.contracts import (
+    AxisSpec,
+    Context,
+    Measurement,
+    Profile,
+)
+from bench.core.records import Axis, Case
 from bench.measure.axes import whole
 from bench.measure.library import LIBRARY
-from bench.measure.transfers import AXES, MOST_RANKS, Route, Transfers, ranks_axis
+from bench.measure.transfers import (
+    AT_ONCE,
+    AXES,
+    MOST_RANKS,
+    OpenRanks,
+    Route,
+    Transfers,
+    ranks_axis,
+)
 
 PEERS = AxisSpec(
     name="peers",
@@ -18,10 +31,15 @@ PEERS = AxisSpec(
 _RANKS = ranks_axis(0, 0, "world size; 0 is the peers and the one, and more than that sleep")
 
 
-class _Fan(Transfers):
+class _Fan(OpenRanks, Transfers):
     """One end of one rank, the other of several."""
 
     axes = (*AXES, LIBRARY, PEERS, _RANKS)
+    profile = Profile(family=AT_ONCE, bound="routes")
+
+    def taking_part(self, axes: dict[str, Axis]) -> int:
+        """The peers and the one."""
+        return 1 + int(axes["peers"])
 
     def unsupported(self, case: Case, context: Context) -> str | None:
         """Return why this rank cannot run the case, or None."""
@@ -53,3 +71,6 @@ class FanOut(_Fan):
         """Return rank 0 to the last ones."""
         ranks, peers = whole(case, "ranks"), whole(case, "peers")
         return [Route(0, ranks - 1 - peer) for peer in range(peers)]
+
+
+BENCHMARKS: tuple[Measurement, ...] = (FanIn(), FanOut())

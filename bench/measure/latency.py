@@ -1,6 +1,16 @@
 """Half a round trip of one message between two ranks (blocking send and receive)."""
 
-from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds
+from bench.contracts import (
+    AxisSpec,
+    Checked,
+    Context,
+    Figure,
+    Headline,
+    Measurement,
+    Operation,
+    Profile,
+    Seconds,
+)
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, whole
@@ -17,6 +27,23 @@ class Latency:
     tolerance = 0.02
     size_axis = "bytes"
     pairwise = True
+    profile = Profile(
+        family="point to point",
+        bound="ping-pong",
+        part="message",
+        headline=Headline(pick="small message", what="Small-message latency"),
+        figures=(
+            Figure(
+                name="latency",
+                title="Latency against message size",
+                draws="times",
+                y_label="latency",
+                see="Half a round trip of one message; lower is better.",
+                numbers="flat part",
+                ending="A step between two sizes is where the MPI library changes its protocol.",
+            ),
+        ),
+    )
 
     def work(self, case: Case) -> Work:
         """One message."""
@@ -62,3 +89,6 @@ class _Pingpong(PairOperation):
 
     def verify(self, seed: int) -> Checked:
         return self.check(seed, self._send.buffer, self._receive.buffer)
+
+
+BENCHMARKS: tuple[Measurement, ...] = (Latency(),)

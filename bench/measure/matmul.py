@@ -8,8 +8,12 @@ from bench.contracts import (
     AxisSpec,
     Checked,
     Context,
+    Figure,
+    Headline,
+    Measurement,
     Multiplies,
     Operation,
+    Profile,
     Seconds,
     one_sample,
 )
@@ -31,6 +35,25 @@ def _shape(name: str, default: int, advice: str) -> AxisSpec:
     return AxisSpec(
         name=name, kind=int, default=(default,), least=1, most=2**20, in_id=True, advice=advice
     )
+
+
+TIMES = Figure(
+    name="matmul_time",
+    title="Matrix product: time",
+    draws="product times",
+    see="Time of one product of a batch x K matrix with a K x N matrix; lower is better. Where the "
+    "curve is flat, more rows are free; where it doubles with the batch, every row costs.",
+    numbers="extremes",
+)
+RATES = Figure(
+    name="matmul_rate",
+    title="Matrix product: rate",
+    draws="product rates",
+    see="The same products as work per second; higher is better. The lower panel sets the batches "
+    "on both sides of a multiple of 32 side by side: a fall just beyond it is a new tile that is "
+    "mostly empty.",
+    numbers="step",
+)
 
 
 class Matmul:
@@ -65,6 +88,15 @@ class Matmul:
     tolerance = 0.01
     size_axis = "batch"
     pairwise = False
+    profile = Profile(
+        family="matmul",
+        fit="rows",
+        bound="product",
+        part="product",
+        hands_memory_to_mpi=False,
+        headline=Headline(pick="best of each dtype", what="Matrix product, best", rate="tflops"),
+        figures=(TIMES, RATES),
+    )
 
     def work(self, case: Case) -> Work:
         """2 m n k FLOP on every rank."""
@@ -186,3 +218,6 @@ def _too_small(case: Case, context: Context) -> str | None:
     if sets > MOST_SETS:
         return f"{sets} sets of such small matrices hold twice the cache; at most {MOST_SETS} do"
     return None
+
+
+BENCHMARKS: tuple[Measurement, ...] = (Matmul(),)

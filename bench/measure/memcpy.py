@@ -1,8 +1,31 @@
 """One copy of a buffer to another by the C library, inside one process."""
 
-from bench.contracts import Checked, Context, Operation, Seconds, one_sample
+from bench.contracts import (
+    Checked,
+    Context,
+    Figure,
+    Headline,
+    Measurement,
+    Operation,
+    Profile,
+    Seconds,
+    one_sample,
+)
 from bench.core.records import Axis, Case, Work
 from bench.measure.axes import BYTES, DEVICE_KINDS, EACH, MEMORY, whole, with_default, word
+
+FIGURE = Figure(
+    name="memory",
+    title="Memory bandwidth against size",
+    draws="rates",
+    y_label="bandwidth",
+    x_label="size of a buffer or array, each rank",
+    see="Bytes per second of memory copies and of the STREAM kernels; higher is better. A fall "
+    "towards the right is where the bytes no longer fit in a cache.",
+    numbers="best and last",
+    subject="A copy",
+)
+"""Shared with kernels over arrays."""
 
 
 class Memcpy:
@@ -15,6 +38,15 @@ class Memcpy:
     tolerance = 0.01
     size_axis = "bytes"
     pairwise = False
+    profile = Profile(
+        family="memory",
+        bound="host copy",
+        hands_memory_to_mpi=False,
+        headline=Headline(
+            pick="largest of each curve", what="Memory copy bandwidth", rate="gbytes_per_s"
+        ),
+        figures=(FIGURE,),
+    )
 
     def work(self, case: Case) -> Work:
         """The bytes that all ranks copy; read and written bytes count once."""
@@ -61,3 +93,6 @@ class _Copy:
         self._target.poison(seed)
         self.run(one_sample(), 1)
         return Checked(self._target.nbytes, self._target.count_wrong(seed))
+
+
+BENCHMARKS: tuple[Measurement, ...] = (Memcpy(),)

@@ -8,11 +8,25 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.contracts import AxisSpec, Context, Seconds
+from bench.contracts import (
+    AxisSpec,
+    Context,
+    Measurement,
+    Profile,
+    Seconds,
+)
 from bench.core.records import Axis, Case
 from bench.measure.axes import four_digits, whole, word
 from bench.measure.library import LIBRARY
-from bench.measure.transfers import AXES, MOST_RANKS, Route, Transfers, ranks_axis
+from bench.measure.transfers import (
+    AT_ONCE,
+    AXES,
+    MOST_RANKS,
+    OpenRanks,
+    Route,
+    Transfers,
+    ranks_axis,
+)
 
 MOST_LISTED = 8
 """Pairs up to which the moments at which they end stand in `completions`."""
@@ -20,7 +34,7 @@ QUARTER = 0.25
 """Of the way from fair to in turn: as far as measured ends may be from either and still count."""
 
 
-class MultiPair(Transfers):
+class MultiPair(OpenRanks, Transfers):
     """The windows of all pairs at once; the slowest sender is the time."""
 
     name = "multi_pair"
@@ -46,6 +60,12 @@ class MultiPair(Transfers):
         ),
         ranks_axis(0, 0, "world size; 0 is two ranks a pair, and more than that sleep"),
     )
+
+    profile = Profile(family=AT_ONCE, bound="routes", part="senders", composition="senders")
+
+    def taking_part(self, axes: dict[str, Axis]) -> int:
+        """Two ranks a pair."""
+        return 2 * int(axes["pairs"])
 
     def routes(self, case: Case) -> list[Route]:
         """Return the pairs, by the pattern over the whole world."""
@@ -108,3 +128,6 @@ def judge(ends: Sequence[float]) -> str:
     if all(abs(end - (i + 1) / pairs) <= leeway for i, end in enumerate(ends)):
         return "in_turn"
     return "between"
+
+
+BENCHMARKS: tuple[Measurement, ...] = (MultiPair(),)

@@ -13,7 +13,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.contracts import AxisSpec, Checked, Context, Operation, Peer, Seconds, one_sample
+from bench.contracts import (
+    AxisSpec,
+    Checked,
+    Context,
+    Measurement,
+    Operation,
+    Peer,
+    Profile,
+    Seconds,
+    one_sample,
+)
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BYTES, MEMORY, PAIR, four_digits, whole, with_default, word
@@ -63,6 +73,7 @@ class Overlap:
     tolerance = 0.02
     size_axis = "bytes"
     pairwise = True
+    profile = Profile(family="overlap", bound="both ways")
 
     def work(self, case: Case) -> Work:
         """One message each way; no rate, since the time holds the computation."""
@@ -277,3 +288,6 @@ class _Overlapped:
         }
         tests = -(-computation.count // computation.between_tests) if self._tests else 0
         return {"tests": tests, **{name: four_digits(value) for name, value in shares.items()}}
+
+
+BENCHMARKS: tuple[Measurement, ...] = (Overlap(),)

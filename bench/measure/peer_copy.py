@@ -4,6 +4,9 @@ Every copy has a stream of its own, and all begin together. The case belongs to 
 rank for each GPU, and messages between them, is what `pairs_bandwidth` in device memory measures.
 """
 
+import itertools
+from collections.abc import Iterator
+
 import msgspec
 
 from bench.contracts import (
@@ -12,7 +15,9 @@ from bench.contracts import (
     Context,
     DrivesGpus,
     KnowsSlot,
+    Measurement,
     Operation,
+    Profile,
     Seconds,
     one_sample,
 )
@@ -58,6 +63,17 @@ class PeerCopy:
     tolerance = 0.01
     size_axis = "bytes"
     pairwise = False
+    profile = Profile(family="peer_copy", bound="between GPUs", hands_memory_to_mpi=False)
+
+    def count_cases(self, ranks: int, gpus: int) -> int:
+        """Every ordered pair of GPUs, at most."""
+        del ranks
+        return gpus * (gpus - 1)
+
+    def each_case(self, axes: dict[str, Axis]) -> Iterator[dict[str, Axis]]:
+        """Add `src_gpu`, `dst_gpu` or both."""
+        for ends in _gpu_ends(axes):
+            yield dict(sorted({**axes, **ends}.items()))
 
     def work(self, case: Case) -> Work:
         """All bytes that are copied."""
@@ -107,6 +123,19 @@ def routes(case: Case) -> list[tuple[int, int]]:
         ways = [(other, one) for other in gpus if other != one]
     back = [(target, source) for source, target in ways]
     return ways + back if word(case, "direction") == "bi" else ways
+
+
+def _gpu_ends(axes: dict[str, Axis]) -> Iterator[dict[str, Axis]]:
+    """Return each pair, which both ways at once has no order, or each GPU that is the one."""
+    gpus = range(int(axes["gpus"]))
+    if axes["pattern"] == "pair":
+        choose = itertools.permutations if axes["direction"] == "uni" else itertools.combinations
+        for source, target in choose(gpus, 2):
+            yield {"src_gpu": source, "dst_gpu": target}
+    else:
+        end = "src_gpu" if axes["pattern"] == "one_to_all" else "dst_gpu"
+        for one in gpus:
+            yield {end: one}
 
 
 class _PeerCopies:
@@ -168,3 +197,6 @@ class _Asleep:
 
     def verify(self, seed: int) -> Checked:
         return Checked(0, 0)
+
+
+BENCHMARKS: tuple[Measurement, ...] = (PeerCopy(),)

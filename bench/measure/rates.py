@@ -2,30 +2,6 @@
 
 from bench.core.records import Work
 
-BUS_FACTORS: dict[str, tuple[int, int]] = {
-    "allreduce": (2, 1),
-    "reduce_scatter": (1, 1),
-    "allgather": (1, 1),
-    "alltoall": (1, 1),
-    "broadcast": (1, 0),
-    "scatter": (1, 1),
-    "gather": (1, 1),
-}
-"""(a, b) of a collective's factor a (n - b) / n on n ranks (nccl-tests, PERFORMANCE.md).
-
-All but a rank's own part crosses its link: twice in an allreduce, which reduces and hands out
-again. A broadcast leaves the root whole.
-"""
-
-
-def bus_factor(collective: str, ranks: int) -> float:
-    """Return the bytes that cross the busiest link at least, as a multiple of the total.
-
-    So bus bandwidth compares with the rate of a link, whatever the number of ranks.
-    """
-    times, own = BUS_FACTORS[collective]
-    return times * (ranks - own) / ranks
-
 
 def gbytes_per_s(work: Work, seconds: float) -> float | None:
     """Return 1e9 bytes per second, or None where the work moves none."""

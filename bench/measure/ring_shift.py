@@ -5,14 +5,18 @@ sends is timed where it arrives, since a sender that waits for an answer would w
 slow source as well.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from bench.contracts import Seconds
+from bench.contracts import (
+    Measurement,
+    Profile,
+    Seconds,
+)
 from bench.core.records import Axis, Case
 from bench.measure.axes import four_digits, whole
-from bench.measure.transfers import AXES, Route, Transfers, ranks_axis
+from bench.measure.transfers import AT_ONCE, AXES, Route, Transfers, ranks_axis
 
 MOST_RANKS = 1024
 
@@ -24,6 +28,17 @@ class RingShift(Transfers):
     title = "every rank to the one some ranks on, at once, for every distance"
     axes = (*AXES, ranks_axis(2, 2, "world size; every distance from 1 on is a case"))
     acknowledged = False
+    profile = Profile(family=AT_ONCE, bound="routes")
+
+    def count_cases(self, ranks: int, gpus: int) -> int:
+        """Every distance of the ring."""
+        del gpus
+        return ranks - 1
+
+    def each_case(self, axes: dict[str, Axis]) -> Iterator[dict[str, Axis]]:
+        """Add the `distance`."""
+        for distance in range(1, int(axes["ranks"])):
+            yield dict(sorted({**axes, "distance": distance}.items()))
 
     def routes(self, case: Case) -> list[Route]:
         """Return each rank and the one that is so far on, around the ring."""
@@ -46,3 +61,6 @@ class RingShift(Transfers):
             "rank_min_gbytes_per_s": four_digits(min(rates)),
             "slowest_route": f"{source}-{slowest}",
         }
+
+
+BENCHMARKS: tuple[Measurement, ...] = (RingShift(),)

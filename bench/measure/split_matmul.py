@@ -17,8 +17,10 @@ from bench.contracts import (
     AxisSpec,
     Checked,
     Context,
+    Measurement,
     MessageLoops,
     Operation,
+    Profile,
     Seconds,
     one_sample,
 )
@@ -77,6 +79,7 @@ class SplitMatmul:
     tolerance = 0.02
     size_axis = "batch"
     pairwise = False
+    profile = Profile(family="matmul", bound="split product")
 
     def work(self, case: Case) -> Work:
         """2 m n k FLOP, all ranks together."""
@@ -247,3 +250,6 @@ def _overhead_s(loops: MessageLoops) -> float:
         loops.follow(nothing, 1, empty)
         samples[i] = (time.perf_counter_ns() - begin) * 1e-9
     return call_overhead_s() + float(np.median(samples))
+
+
+BENCHMARKS: tuple[Measurement, ...] = (SplitMatmul(),)

@@ -16,12 +16,16 @@ from bench.contracts import (
     Buffer,
     Checked,
     Context,
+    Headline,
+    Measurement,
     Operation,
+    Profile,
     Seconds,
     one_sample,
 )
 from bench.core.records import Axis, Case, Work
 from bench.measure.axes import BYTES, EACH, whole, with_default, word
+from bench.measure.memcpy import FIGURE
 
 ARRAYS_MOVED = {"copy": 2, "scale": 2, "add": 3, "triad": 3}
 KERNEL = AxisSpec(
@@ -44,6 +48,19 @@ class Stream:
     tolerance = 0.01
     size_axis = "bytes"
     pairwise = False
+    profile = Profile(
+        family="memory",
+        bound="kernel",
+        hands_memory_to_mpi=False,
+        headline=Headline(
+            pick="largest of each curve",
+            what="Memory bandwidth",
+            rate="gbytes_per_s",
+            label="triad",
+        ),
+        figures=(FIGURE,),
+        panel=1,
+    )
 
     def work(self, case: Case) -> Work:
         """The arrays that the kernel reads and writes, on all ranks."""
@@ -106,3 +123,6 @@ class _Kernel:
         target.fill(np.nan)
         self.run(one_sample(), 1)
         return Checked(target.nbytes, int(np.count_nonzero(target != expected)) * 8)
+
+
+BENCHMARKS: tuple[Measurement, ...] = (Stream(),)

@@ -5,7 +5,7 @@ rank times itself, from the barrier to the acknowledgement of what it sent.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_sample
@@ -17,6 +17,8 @@ from bench.measure.pair import MOST_IN_FLIGHT
 
 AXES = (with_default(BYTES, 2**20), MEMORY, WINDOW)
 MOST_RANKS = 4096
+AT_ONCE = "several at once"
+"""Family of windows that share links and cores."""
 
 
 class Route(NamedTuple):
@@ -90,6 +92,23 @@ class Transfers:
     def prepare(self, case: Case, context: Context) -> Operation:
         """Allocate a slot of its own for every message in flight."""
         return _Windows(case, context, self.routes(case), self.window(case), self.acknowledged)
+
+
+class OpenRanks:
+    """Base of those whose world size a suite may leave open (0): then it is who takes part."""
+
+    def taking_part(self, axes: dict[str, Axis]) -> int:
+        """Return the ranks that send or receive."""
+        raise NotImplementedError
+
+    def count_cases(self, ranks: int, gpus: int) -> int:
+        """One, however many ranks."""
+        del ranks, gpus
+        return 1
+
+    def each_case(self, axes: dict[str, Axis]) -> Iterator[dict[str, Axis]]:
+        """Fill in the world size where it is open."""
+        yield {**axes, "ranks": axes["ranks"] or self.taking_part(axes)}
 
 
 class _Windows:

@@ -16,9 +16,11 @@ from bench.contracts import (
     Checked,
     Context,
     KnowsSlot,
+    Measurement,
     OnGpu,
     Operation,
     Peer,
+    Profile,
     Seconds,
     Verbs,
     VerbsError,
@@ -83,6 +85,7 @@ class VerbsMessages:
     tolerance = 0.02
     size_axis = "bytes"
     pairwise = True
+    profile = Profile(family="point to point", bound="between devices", hands_memory_to_mpi=False)
 
     def work(self, case: Case) -> Work:
         """One message."""
@@ -244,3 +247,6 @@ class _Ends:
         schedule.receive(self._inbox.address, TEXT_BYTES, self._peer.rank)
         self._loops.follow(np.empty(1), 1, schedule.cut())
         return msgspec.json.decode(self._inbox.read().tobytes().strip(), type=_Reply)
+
+
+BENCHMARKS: tuple[Measurement, ...] = (VerbsMessages(),)

@@ -9,7 +9,7 @@ import bisect
 import itertools
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -27,7 +27,8 @@ MOST_CASES = 1_000_000
 LEAST_CALIBRATION = 2
 MOST_CALIBRATION = 24
 """More sizes show three segments nothing new, and fitting them costs the fourth power of these."""
-MOST_MATMUL_CALIBRATION = 5
+MOST_ROWS_CALIBRATION = 5
+"""Of products, whose time is linear in their rows between few batches."""
 MOST_WARMUP_S = 2.0
 
 
@@ -63,9 +64,10 @@ def make_plan(suite: Suite, launches: int | None = None, seed: int | None = None
     launches = suite.launches if launches is None else launches
     seed = suite.seed if seed is None else seed
     _refuse_too_many(suite, launches)
-    cases = list({case.id: case for block in suite.blocks for case in expand(block)}.values())
-    calibration = _calibration(suite, cases)
-    proven = {case.id: case for block in suite.blocks if block.evidence for case in expand(block)}
+    expanded = [(block, tuple(expand(block))) for block in suite.blocks]
+    cases = list({case.id: case for _, each in expanded for case in each}.values())
+    calibration = _calibration(expanded, cases)
+    proven = {case.id: case for block, each in expanded if block.evidence for case in each}
     cases += controls(proven.values())
     jobs: list[Job] = []
     for stage in Stage:
@@ -116,15 +118,17 @@ def _case_id(benchmark: str, axes: dict[str, Axis], specs: dict[str, AxisSpec]) 
     return "/".join([benchmark, *named])
 
 
-def _calibration(suite: Suite, cases: Iterable[Case]) -> frozenset[str]:
+def _calibration(
+    expanded: Iterable[tuple[Block, tuple[Case, ...]]], cases: Sequence[Case]
+) -> frozenset[str]:
     """Return what is calibrated on: as blocks set it, and chosen where they leave it open."""
-    asked = {
-        wanted: {case.id for block in suite.blocks if block.calibrate is wanted
-                 for case in expand(block)}
-        for wanted in (True, False)
-    }  # fmt: skip
+    asked: dict[bool, set[str]] = {True: set(), False: set()}
+    for block, each in expanded:
+        if block.calibrate is not None:
+            asked[block.calibrate].update(case.id for case in each)
     _refuse_too_many_sizes(case for case in cases if case.id in asked[True])
-    open_cases = (case for case in cases if case.id not in asked[True] | asked[False])
+    settled = asked[True] | asked[False]
+    open_cases = (case for case in cases if case.id not in settled)
     return choose_calibration(open_cases) | asked[True]
 
 
@@ -140,16 +144,16 @@ def _refuse_too_many_sizes(cases: Iterable[Case]) -> None:
 def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:
     """Return the ids of the cases that models are fitted on.
 
-    Of the cases that differ in size alone: at most a third of the sizes and at most 24 (for
-    matmul, at most half of the batches and at most five), spread from the smallest to the
-    largest. Fewer than two show nothing about a curve, and then there is no
+    Of the cases that differ in size alone: at most a third of the sizes and at most 24 (of products
+    that are linear in their rows, at most half of the batches and at most five), spread from the
+    smallest to the largest. Fewer than two show nothing about a curve, and then there is no
     calibration.
     """
     chosen: set[str] = set()
     for (benchmark, *_), members in _by_size(cases).items():
         wanted = min(MOST_CALIBRATION, len(members) // 3)
-        if benchmark == "matmul":
-            wanted = min(MOST_MATMUL_CALIBRATION, len(members) // 2)
+        if MEASUREMENTS[str(benchmark)].profile.fit == "rows":
+            wanted = min(MOST_ROWS_CALIBRATION, len(members) // 2)
         if wanted >= LEAST_CALIBRATION:
             chosen.update(_spread(sorted(members), wanted))
     return frozenset(chosen)

@@ -9,9 +9,10 @@ import msgspec
 
 from bench.core.records import CONTROL, Axis, Case, Prediction, Row, Stage, Status
 from bench.measure import MEASUREMENTS
+from bench.measure.profiles import profile_of
 from bench.plan.plan import Plan
 from bench.predict.compose import COMPOSED, Composition, NotComposed, compose_case, fit_parts
-from bench.predict.model import family, fit_of
+from bench.predict.model import FITS
 from bench.predict.model.conformal import conformal_quantile, difficulty
 from bench.predict.model.curve import Curve
 
@@ -131,7 +132,8 @@ def _benchmark(group: Group) -> str:
 
 
 def _fit(benchmark: str, points: Sequence[CalibrationPoint]) -> Curve:
-    return fit_of(benchmark)([point.size for point in points], [point.seconds for point in points])
+    fit = FITS[profile_of(benchmark).fit]
+    return fit([point.size for point in points], [point.seconds for point in points])
 
 
 def _difficulty(points: Sequence[CalibrationPoint], size: float, left_out: bool = False) -> float:
@@ -147,7 +149,9 @@ def _widths(curves: dict[Group, Calibrated | str]) -> dict[str, float | None]:
     for group, calibrated in curves.items():
         if isinstance(calibrated, Calibrated):
             benchmark = _benchmark(group)
-            misses.setdefault(family(benchmark), []).extend(_misses(benchmark, calibrated.points))
+            misses.setdefault(profile_of(benchmark).family, []).extend(
+                _misses(benchmark, calibrated.points)
+            )
     return {name: conformal_quantile(found) for name, found in misses.items()}
 
 
@@ -205,7 +209,7 @@ def _predict(
 ) -> Prediction:
     size = _size(case)
     seconds = fitted.curve.seconds(size)
-    width = widths[family(case.benchmark)]
+    width = widths[profile_of(case.benchmark).family]
     factor = None if width is None else math.exp(min(width * fitted.difficulty(size), _WIDEST))
     return Prediction(
         case=case.id,

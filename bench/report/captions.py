@@ -3,152 +3,159 @@
 Where a figure holds several runs, only what holds for all of them is stated.
 """
 
+from collections.abc import Callable, Sequence
+
 import pandas as pd
 
+from bench.contracts import Figure
+from bench.contracts.profile import CaptionNumbers
 from bench.core.records import Stage
 from bench.core.units import format_bytes, format_rate, format_seconds
 from bench.judge.noise import aggregate
 from bench.judge.score import format_percent
 from bench.judge.statistics import summarise
 from bench.judge.table import is_back_to_back, is_standin
+from bench.measure.profiles import profile_of
 from bench.report.products import MOST_SHAPES
 from bench.report.residuals import BAND
 from bench.report.scatter import noisy_case
 
 
-def latency(table: pd.DataFrame) -> str:
-    """Return how long the smallest message takes, and up to which size that holds."""
-    text = "Half a round trip of one message; lower is better."
-    points = _points(table, "latency")
+def declared(figure: Figure, members: Sequence[str], table: pd.DataFrame) -> str:
+    """Return what to see in a figure, as declared, then the numbers that it asks for.
+
+    Args:
+        figure: as declared.
+        members: the benchmarks in it, the first of which most numbers are of.
+        table: of all runs.
+    """
+    text = figure.see
+    if figure.draws in ("product times", "product rates"):
+        text += _left_out(members, table)
+    numbers = NUMBERS[figure.numbers](figure, members, table) if figure.numbers else None
+    return text if numbers is None else f"{text} {numbers}"
+
+
+def _flat_part(figure: Figure, members: Sequence[str], table: pd.DataFrame) -> str | None:
+    """How long the smallest message takes, and up to which size that holds."""
+    points = _points(table, members[0])
     if points is None or len(points) < 2:
-        return text
+        return None
     first, last = points.iloc[0], points.iloc[-1]
     flat = points[points["t_s"] < 2 * first["t_s"]].iloc[-1]
     return (
-        f"{text} {format_bytes(first['size'])} takes {format_seconds(first['t_s'])}; up to "
+        f"{format_bytes(first['size'])} takes {format_seconds(first['t_s'])}; up to "
         f"{format_bytes(flat['size'])} the time stays below twice that, and at "
-        f"{format_bytes(last['size'])} it is {format_seconds(last['t_s'])}. A step between two "
-        "sizes is where the MPI library changes its protocol."
-    )
+        f"{format_bytes(last['size'])} it is {format_seconds(last['t_s'])}. {figure.ending}"
+    ).strip()
 
 
-def bandwidth(table: pd.DataFrame) -> str:
-    """Return what one way and both ways reach, and their ratio."""
-    text = "Bytes per second with a window of messages in flight; higher is better."
-    one, both = (
-        _best(table, "bandwidth", "gbytes_per_s"),
-        _best(table, "bibandwidth", "gbytes_per_s"),
-    )
+def _both_directions(figure: Figure, members: Sequence[str], table: pd.DataFrame) -> str | None:
+    """What one way and both ways reach, and their ratio."""
+    del figure
+    found = {profile_of(name).part: _best(table, name, "gbytes_per_s") for name in members}
+    one, both = found.get("window"), found.get("crossing")
+    parts = []
     if one is not None:
-        text += f" One way reaches {_rate(one)} at {format_bytes(one['size'])}."
+        parts.append(f"One way reaches {_rate(one)} at {format_bytes(one['size'])}.")
     if both is not None:
-        text += f" Both ways together reach {_rate(both)} at {format_bytes(both['size'])}"
+        text = f"Both ways together reach {_rate(both)} at {format_bytes(both['size'])}"
         if one is not None:
             ratio = both["gbytes_per_s"] / one["gbytes_per_s"]
             text += f": {ratio:.1f} times one way, where 2 would be two free directions"
-        text += "."
-    return text
+        parts.append(f"{text}.")
+    return " ".join(parts) or None
 
 
-def message_rate(table: pd.DataFrame) -> str:
-    """Return the best rate, and what a flat curve means."""
-    text = (
-        "Messages per second with a window in flight; higher is better. The curve is flat as long "
-        "as the cost of a message decides, and falls where its bytes do."
-    )
-    best = _best(table, "message_rate", "messages_per_s")
+def _best_point(figure: Figure, members: Sequence[str], table: pd.DataFrame) -> str | None:
+    """The best rate."""
+    del figure
+    best = _best(table, members[0], "messages_per_s")
     if best is None:
-        return text
+        return None
     rate = format_rate(best["messages_per_s"], " messages/s")
-    return f"{text} Best: {rate} at {format_bytes(best['size'])}."
+    return f"Best: {rate} at {format_bytes(best['size'])}."
 
 
-def collectives(table: pd.DataFrame) -> str:
-    """Return what a time is, and how long the smallest allreduce takes."""
-    text = (
-        "One collective call: the ranks start together, and the slowest is the time; lower is "
-        "better. A block is what one rank gives, or what is its own of the result."
-    )
-    points = _points(table[~is_back_to_back(table)], "allreduce")
+def _ends(figure: Figure, members: Sequence[str], table: pd.DataFrame) -> str | None:
+    """How long the smallest and the largest take."""
+    points = _points(table[~is_back_to_back(table)], members[0])
     if points is None:
-        return text
+        return None
     first, last = points.iloc[0], points.iloc[-1]
     return (
-        f"{text} An allreduce on {first['ranks']:.0f} ranks takes {format_seconds(first['t_s'])} "
+        f"{figure.subject} on {first['ranks']:.0f} ranks takes {format_seconds(first['t_s'])} "
         f"at {format_bytes(first['size'])} and {format_seconds(last['t_s'])} at "
         f"{format_bytes(last['size'])}."
     )
 
 
-def collective_rates(table: pd.DataFrame) -> str:
-    """Return what bus bandwidth is, and the best one."""
-    text = (
-        "Collective calls that follow each other between two looks at the clock; higher is better. "
-        "Bus bandwidth is bytes / time with the factor of each call (busbw_factor in the rows), so "
-        "that it compares with the rate of a link."
-    )
-    points = summarise(table[is_back_to_back(table)])
+def _best_case(figure: Figure, members: Sequence[str], table: pd.DataFrame) -> str | None:
+    """The best bus bandwidth of them all, and where."""
+    del figure
+    points = summarise(table[table["benchmark"].isin(members) & is_back_to_back(table)])
     rates = points["busbw_gbytes_per_s"]
     if points["run"].nunique() != 1 or rates.isna().all():
-        return text
+        return None
     best = points.iloc[int(rates.argmax())]
-    return f"{text} Best: {format_rate(rates.max() * 1e9, 'B/s')}, {best['name']}."
+    return f"Best: {format_rate(rates.max() * 1e9, 'B/s')}, {best['name']}."
 
 
-def memory(table: pd.DataFrame) -> str:
-    """Return what the fall from left to right is."""
-    text = (
-        "Bytes per second of memory copies and of the STREAM kernels; higher is better. A fall "
-        "towards the right is where the bytes no longer fit in a cache."
-    )
-    points = _points(table, "memcpy")
+def _best_and_last(figure: Figure, members: Sequence[str], table: pd.DataFrame) -> str | None:
+    """The best rate, and that of the largest size."""
+    points = _points(table, members[0])
     if points is None or points["gbytes_per_s"].isna().all():
-        return text
+        return None
     best, last = points.iloc[int(points["gbytes_per_s"].argmax())], points.iloc[-1]
     return (
-        f"{text} A copy reaches {_rate(best)} at {format_bytes(best['size'])} and "
+        f"{figure.subject} reaches {_rate(best)} at {format_bytes(best['size'])} and "
         f"{_rate(last)} at {format_bytes(last['size'])}."
     )
 
 
-def product_time(table: pd.DataFrame) -> str:
-    """Return what flat and rising parts mean, and what the smallest and largest batch cost."""
-    text = (
-        "Time of one product of a batch x K matrix with a K x N matrix; lower is better. Where "
-        "the curve is flat, more rows are free; where it doubles with the batch, every row costs."
-    )
-    text += _left_out(table)
-    points = _points(table, "matmul", several_series=True)
+def _extremes(figure: Figure, members: Sequence[str], table: pd.DataFrame) -> str | None:
+    """What the smallest and the largest cost."""
+    del figure
+    points = _points(table, members[0], several_series=True)
     if points is None:
-        return text
+        return None
     least, most = points.iloc[int(points["t_s"].argmin())], points.iloc[int(points["t_s"].argmax())]
     return (
-        f"{text} From {format_seconds(least['t_s'])} ({least['name']}) "
+        f"From {format_seconds(least['t_s'])} ({least['name']}) "
         f"to {format_seconds(most['t_s'])} ({most['name']})."
     )
 
 
-def product_rate(table: pd.DataFrame) -> str:
-    """Return how deep the deepest fall at the edge of a tile is."""
-    text = (
-        "The same products as work per second; higher is better. The lower panel sets the batches "
-        "on both sides of a multiple of 32 side by side: a fall just beyond it is a new tile that "
-        "is mostly empty."
-    ) + _left_out(table)
-    points = _points(table, "matmul", several_series=True)
+def _step(figure: Figure, members: Sequence[str], table: pd.DataFrame) -> str | None:
+    """How deep the deepest fall at the edge of a tile is."""
+    del figure
+    points = _points(table, members[0], several_series=True)
     if points is None:
-        return text
+        return None
     step = _deepest_step(points)
     if step is None:
-        return f"{text} Here no fall of more than 5 % stands clear of its intervals."
+        return "Here no fall of more than 5 % stands clear of its intervals."
     edge, beyond, change = step
     less = format_percent(-change)
-    return f"{text} Deepest here: {beyond['name']} reaches {less} less than {edge['name']}."
+    return f"Deepest here: {beyond['name']} reaches {less} less than {edge['name']}."
 
 
-def _left_out(table: pd.DataFrame) -> str:
+NUMBERS: dict[CaptionNumbers, Callable[[Figure, Sequence[str], pd.DataFrame], str | None]] = {
+    "flat part": _flat_part,
+    "both directions": _both_directions,
+    "best": _best_point,
+    "best case": _best_case,
+    "ends": _ends,
+    "best and last": _best_and_last,
+    "extremes": _extremes,
+    "step": _step,
+}
+"""By what a figure declares; None where one sentence cannot hold for all that is drawn."""
+
+
+def _left_out(members: Sequence[str], table: pd.DataFrame) -> str:
     """Return a sentence on the shapes that the figures of products leave out."""
-    shapes = table[table["benchmark"] == "matmul"][["k", "n"]].drop_duplicates()
+    shapes = table[table["benchmark"].isin(members)][["k", "n"]].drop_duplicates()
     if len(shapes) <= MOST_SHAPES:
         return ""
     return f" Of {len(shapes)} shapes the first {MOST_SHAPES} are drawn; the tables hold all."

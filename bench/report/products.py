@@ -1,4 +1,6 @@
-"""Figures of matrix products against batch; each takes the table and returns a figure or None."""
+"""Figures of matrix products against batch, or None where there are none."""
+
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -27,9 +29,9 @@ MOST_NAMED = 15
 """Batches that the lower panel can name side by side; beyond, the edges alone are named."""
 
 
-def product_time(table: pd.DataFrame) -> Figure | None:
+def product_time(members: Sequence[str], table: pd.DataFrame) -> Figure | None:
     """Draw the seconds of a product against its batch, one panel per K x N."""
-    shapes = _shapes(table)
+    shapes = _shapes(members, table)
     if not shapes:
         return None
     figure = new_figure(len(shapes))
@@ -47,13 +49,13 @@ def product_time(table: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def product_rate(table: pd.DataFrame) -> Figure | None:
+def product_rate(members: Sequence[str], table: pd.DataFrame) -> Figure | None:
     """Draw the rate of a product against its batch, and once more at the edges of tiles.
 
     Two panels per K x N: all batches with the tiles marked, and the neighbours of each tile's
     edge side by side, where a logarithmic axis would draw them on top of each other.
     """
-    shapes = _shapes(table)
+    shapes = _shapes(members, table)
     if not shapes:
         return None
     edges = {title: _edges(points["size"]) for title, points in shapes}
@@ -81,9 +83,9 @@ def product_rate(table: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _shapes(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def _shapes(members: Sequence[str], table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return the measured points of each K x N, titled, the first few of them."""
-    points = summarise(table[(table["benchmark"] == "matmul") & (table["size"] > 0)])
+    points = summarise(table[table["benchmark"].isin(members) & (table["size"] > 0)])
     points = points[points["tflops"].notna() & points["k"].notna() & points["n"].notna()]
     return [
         (f"K x N = {k:.0f} x {n:.0f}", group)

@@ -12,6 +12,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from bench.core.records import Stage
 from bench.judge.statistics import summarise
+from bench.measure import MEASUREMENTS
+from bench.measure.profiles import profile_of, size_axis_of
 from bench.report.axes import BATCH, set_count_axis, set_size_axis
 from bench.report.style import (
     GREY,
@@ -31,23 +33,14 @@ def residuals(table: pd.DataFrame) -> Figure | None:
     """Draw predicted / measured - 1 in per cent; calibration cases are not shown."""
     points = summarise(table[(table["stage"] != Stage.CALIBRATE) & (table["tier"] == "C")])
     points = points[points["predicted_s"].notna() & (points["size"] > 0)]
-    is_product, is_step, is_barrier = (
-        points["benchmark"] == name for name in ("matmul", "training_step", "barrier")
-    )
-    kinds = (
-        (points[~is_product & ~is_step & ~is_barrier], "benchmark", None),
-        (points[is_barrier], "benchmark", "ranks"),
-        (points[is_step], "benchmark", "batch"),
-        (points[is_product], "dtype", BATCH),
-    )
-    panels = [kind for kind in kinds if len(kind[0])]
+    panels = _panels(points)
     if not panels:
         return None
     figure = new_figure(len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     handles: list[Line2D] = []
-    for axes, (part, column, counted) in zip(grid, panels, strict=True):
-        handles += _draw(axes, part, column, first=len(handles))
+    for axes, (part, counted) in zip(grid, panels, strict=True):
+        handles += _draw(axes, part, first=len(handles))
         if counted is None:
             set_size_axis(axes, part["size"], "message or buffer size")
         else:
@@ -56,16 +49,35 @@ def residuals(table: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _draw(axes: Axes, points: pd.DataFrame, column: str, first: int) -> list[Line2D]:
-    """Draw one panel, a colour for each value of `column` (and run); return the keys."""
+def _panels(points: pd.DataFrame) -> list[tuple[pd.DataFrame, str | None]]:
+    """Return the points of each panel, and what is counted along it, None where it is bytes.
+
+    Messages and buffers come first, then other sizes as benchmarks have them; fits along the rows
+    of a product last, each type of number for itself.
+    """
+    names = points["benchmark"]
+    axis = names.map(size_axis_of).fillna("bytes")
+    is_product = names.map(lambda name: profile_of(name).fit == "rows").astype(bool)
+    points = points.assign(curve=names.where(~is_product, points["dtype"] + " " + names))
+    counted = [one.size_axis for one in MEASUREMENTS.values() if one.size_axis != "bytes"]
+    panels: list[tuple[pd.DataFrame, str | None]] = [
+        (points[(axis == "bytes") & ~is_product], None),
+        *((points[(axis == name) & ~is_product], name) for name in dict.fromkeys(counted)),
+        (points[is_product], BATCH),
+    ]
+    return [panel for panel in panels if len(panel[0])]
+
+
+def _draw(axes: Axes, points: pd.DataFrame, first: int) -> list[Line2D]:
+    """Draw one panel, a colour for each curve (and run); return the keys."""
     errors = 100 * (points["predicted_s"] / points["t_s"] - 1)
     axes.axhspan(-BAND, BAND, color=GREY, alpha=0.13, lw=0)
     axes.axhline(0, color=GREY, lw=0.9)
     handles: list[Line2D] = []
     several_runs = points["run"].nunique() > 1
-    for (run, value), group in points.groupby(["run", column], sort=False):
-        words = [str(value).replace("_", " ")] + (["matmul"] if column == "dtype" else [])
-        label = " ".join([str(run), *words] if several_runs else words)
+    for (run, value), group in points.groupby(["run", "curve"], sort=False):
+        words = str(value).replace("_", " ")
+        label = f"{run} {words}" if several_runs else words
         colour, marker = look(first + len(handles))
         axes.plot(group["size"], errors[group.index], marker, color=colour, ms=4.5, alpha=0.85)
         handles.append(Line2D([], [], color=colour, marker=marker, ls="", ms=5, label=plain(label)))

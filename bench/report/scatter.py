@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from bench.contracts import Seconds
 from bench.judge.noise import aggregate
 from bench.judge.table import measured
+from bench.measure.profiles import profile_of
 from bench.report.axes import set_log_axis
 from bench.report.style import GREY, INK, PALETTE, new_figure, plain
 
@@ -26,9 +27,14 @@ def noisy_case(table: pd.DataFrame) -> pd.DataFrame:
     """
     lines = measured(table)
     first = lines[lines["run"].isin(lines["run"].head(1))]
-    latencies = first[first["benchmark"] == "latency"]
-    order = latencies if len(latencies) else first.sort_values("t_median_s")
+    small = first[first["benchmark"].map(_quotes_a_small_message).astype(bool)]
+    order = small if len(small) else first.sort_values("t_median_s")
     return first[first["case"].isin(order["case"].head(1))]
+
+
+def _quotes_a_small_message(benchmark: str) -> bool:
+    declared = profile_of(benchmark).headline
+    return declared is not None and declared.pick == "small message"
 
 
 def samples_in_order(table: pd.DataFrame, samples: pd.DataFrame) -> Figure | None:

@@ -15,7 +15,9 @@ from bench.contracts import (
     AxisSpec,
     Checked,
     Context,
+    Measurement,
     Operation,
+    Profile,
     Seconds,
     one_sample,
 )
@@ -75,6 +77,7 @@ class Exchange:
     tolerance = 0.02
     size_axis = "bytes"
     pairwise = False
+    profile = Profile(family="exchange and steps", bound="gradient sum", composition="sum")
 
     def work(self, case: Case) -> Work:
         """One gradient; what crosses links is the strategy's and in the row's params."""
@@ -262,3 +265,6 @@ def ring_of_bytes(place: RankOnNode, address: int, bounds: list[int]) -> Steps:
     schedule = Schedule()
     ring.all_gather(schedule, range(place.ranks), place.rank, address, bounds, item=1)
     return schedule.cut()
+
+
+BENCHMARKS: tuple[Measurement, ...] = (Exchange(),)

@@ -5,7 +5,16 @@ import time
 import msgspec
 import numpy as np
 
-from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_sample
+from bench.contracts import (
+    AxisSpec,
+    Checked,
+    Context,
+    Measurement,
+    Operation,
+    Profile,
+    Seconds,
+    one_sample,
+)
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import MEMORY, THREADS, whole, word
@@ -67,6 +76,7 @@ class TrainingStep:
     tolerance = 0.02
     size_axis = "batch"
     pairwise = False
+    profile = Profile(family="exchange and steps", bound="training step", composition="step")
 
     def work(self, case: Case) -> Work:
         """Three products a layer: 2 m n k FLOP each, over all ranks together."""
@@ -199,3 +209,6 @@ def _traffic(nodes: tuple[int, ...], sends: list[StepsOf]) -> LinkTraffic:
 
 def _widths(case: Case) -> list[int]:
     return widths_of(*(whole(case, axis) for axis in ("d_in", "d_out", "layers")))
+
+
+BENCHMARKS: tuple[Measurement, ...] = (TrainingStep(),)

@@ -27,7 +27,7 @@ def pass_memory(asked: Situation, host: str, footprint: int, operations: int = 1
     return Bound(seconds, text, seconds)
 
 
-def copy(asked: Situation) -> Bound:
+def host_copy(asked: Situation) -> Bound:
     """Copies inside ranks: each byte read and written once."""
     case = asked.case
     if memory_kind(case) != "host":
@@ -35,9 +35,9 @@ def copy(asked: Situation) -> Bound:
     return _crowded(asked, 2 * whole(case, "bytes"))
 
 
-def stream(asked: Situation) -> Bound:
+def kernel(asked: Situation) -> Bound:
     """Kernels over arrays: what they move is their footprint."""
-    work = MEASUREMENTS["stream"].work(asked.case)
+    work = MEASUREMENTS[asked.case.benchmark].work(asked.case)
     return _crowded(asked, work.bytes_per_rank or 0)
 
 
@@ -68,7 +68,7 @@ def _value(rate: Rate) -> float:
     return rate.value
 
 
-def matmul(asked: Situation) -> Bound:
+def product(asked: Situation) -> Bound:
     """Arithmetic alone, at the highest rate of all cores or GPUs of the fullest host.
 
     On a GPU also what must pass its memory, so that the bound is the lower roof: the peak, or

@@ -1,4 +1,4 @@
-"""For each benchmark, the seconds that no run of it can beat, or why none is known.
+"""The seconds that no run of a case can beat, by the rule of its benchmark, or why none is known.
 
 Only what must happen is counted: bytes that must cross between nodes, arithmetic that must be done,
 data that no cache can hold. So a bound is low rather than wrong, and a measurement below it means a
@@ -8,54 +8,70 @@ wrong fact, a cache that was overlooked or work that was not done.
 from collections import Counter
 from collections.abc import Callable
 
+from bench.contracts.profile import BoundRule
 from bench.core.records import Case
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import STAGED_PATHS, whole, word
 from bench.measure.pair import pair_ranks, window_size
+from bench.measure.profiles import profile_of
 from bench.measure.transfers import Transfers
 from bench.predict.bounds.bound import NONE, Bound, Seats, Situation, memory_kind
 from bench.predict.bounds.hardware import Hardware, HostNetwork, Unbounded
 from bench.predict.bounds.inside import (
     arithmetic,
-    copy,
     device_copy,
     flop_of,
-    matmul,
+    host_copy,
+    kernel,
     pass_memory,
-    stream,
+    product,
 )
 from bench.predict.hardware import ELEMENT_BYTES
 from bench.predict.model.datasheet.cuts import crossing, crossing_s
 
+Rule = Callable[[Situation], Bound]
+"""Raises `Unbounded` with the reason where there is no bound."""
+
 
 def find_bound(case: Case, seats: Seats, hardware: Hardware) -> Bound:
     """Return the bound of a case, or the reason why there is none."""
-    rule = RULES.get(case.benchmark)
+    rule = profile_of(case.benchmark).bound
     if rule is None:
         return Bound(None, f"{NONE}no formula is known for {case.benchmark}")
     try:
-        return rule(Situation(case, seats, hardware))
+        return RULES[rule](Situation(case, seats, hardware))
     except Unbounded as reason:
         return Bound(None, f"{NONE}{reason}")
 
 
-def _pair(asked: Situation) -> Bound:
-    """Messages between two ranks: over the slower of their networks, or through memory."""
-    case, hosts = asked.case, asked.seats.hosts
-    first, last = pair_ranks(case, len(hosts))
-    window = window_size(case) if "window" in case.axes else 1
-    size = whole(case, "bytes")
-    if hosts[first] == hosts[last]:
-        return _within(asked, hosts[first], window * size, window)
-    slower = min((_way_out(asked, hosts[end]) for end in (first, last)), key=lambda way: way.rate)
-    return _through(slower, float(window * size), window, "bytes")
+def _pair(ways: int, in_turn: int | None = None) -> Rule:
+    """Return the rule of messages between two ranks: their slower network, or through memory.
+
+    Args:
+        ways: directions that buffers are used in; a ping-pong has one for each.
+        in_turn: messages one after the other; as many as a window has where None.
+    """
+
+    def rule(asked: Situation) -> Bound:
+        case, hosts = asked.case, asked.seats.hosts
+        first, last = pair_ranks(case, len(hosts))
+        window = window_size(case) if "window" in case.axes else 1
+        in_flight = window * whole(case, "bytes")
+        if hosts[first] == hosts[last]:
+            return _within(asked, hosts[first], in_flight, window, ways, in_turn or window)
+        slower = min(
+            (_way_out(asked, hosts[end]) for end in (first, last)), key=lambda way: way.rate
+        )
+        return _through(slower, float(in_flight), window, "bytes")
+
+    return rule
 
 
-def _verbs(asked: Situation) -> Bound:
+def _between_devices(asked: Situation) -> Bound:
     """Messages by verbs: over the slower network; a device that reaches itself has no such fact."""
     if len(set(asked.seats.hosts)) < 2:
         raise Unbounded("no fact states what an RDMA device does between ranks of its host")
-    return _pair(asked)
+    return _pair(ways=1)(asked)
 
 
 def _way_out(asked: Situation, host: str) -> HostNetwork:
@@ -67,7 +83,9 @@ def _way_out(asked: Situation, host: str) -> HostNetwork:
     return network if network.rate <= slot.value else HostNetwork(slot.value, slot.source)
 
 
-def _within(asked: Situation, host: str, in_flight: int, window: int) -> Bound:
+def _within(
+    asked: Situation, host: str, in_flight: int, window: int, ways: int, messages: int
+) -> Bound:
     """Messages inside a host: read and written once, as far as caches cannot hold them."""
     memory = memory_kind(asked.case)
     if memory == "device" and asked.case.axes.get("path") in STAGED_PATHS:
@@ -75,14 +93,7 @@ def _within(asked: Situation, host: str, in_flight: int, window: int) -> Bound:
         return _through(HostNetwork(slot.value, slot.source), float(in_flight), window, "bytes")
     if memory != "host":
         raise Unbounded(f"no fact states the rate between ranks of a host in {memory} memory")
-    # A ping-pong and an exchange use buffers both ways; the former is two messages.
-    ways = 1 if asked.case.benchmark in _ONE_WAY else 2
-    messages = 2 if asked.case.benchmark in _PING_PONG else window
     return pass_memory(asked, host, 2 * ways * in_flight, messages)
-
-
-_ONE_WAY = ("bandwidth", "message_rate", "pairs_bandwidth")
-_PING_PONG = ("latency", "pairs_latency")
 
 
 def _through(network: HostNetwork, size: float, operations: int, formula: str) -> Bound:
@@ -128,15 +139,12 @@ def _routes(asked: Situation) -> Bound:
 _INSIDE = "it stays inside a host, where no fact states the rate between ranks"
 
 
-def _collective(operation: str) -> Callable[[Situation], Bound]:
-    """Return the rule of a collective: the cut around each host."""
-
-    def rule(asked: Situation) -> Bound:
-        part = MEASUREMENTS[asked.case.benchmark].work(asked.case).bytes_per_rank or 0
-        rotating = asked.case.axes.get("root") == "rotating"
-        return _cut(asked, operation, part, rotating)
-
-    return rule
+def _collective(asked: Situation) -> Bound:
+    """A collective call: the cut around each host."""
+    measurement = MEASUREMENTS[asked.case.benchmark]
+    part = measurement.work(asked.case).bytes_per_rank or 0
+    rotating = asked.case.axes.get("root") == "rotating"
+    return _cut(asked, str(measurement.profile.operation), part, rotating)
 
 
 def _cut(asked: Situation, operation: str, part: float, rotating: bool = False) -> Bound:
@@ -166,7 +174,7 @@ def _between_gpus(asked: Situation) -> Bound:
     raise Unbounded(f"no fact states the rate of {asked.case.benchmark} between GPUs of a host")
 
 
-def _largest(*parts: Callable[[Situation], Bound]) -> Callable[[Situation], Bound]:
+def _largest(*parts: Rule) -> Rule:
     """Return the rule of what does several things: the largest bound that is known of them."""
 
     def rule(asked: Situation) -> Bound:
@@ -197,10 +205,10 @@ def _step_arithmetic(asked: Situation) -> Bound:
 
 def _parts_crossing(asked: Situation) -> Bound:
     case = asked.case
-    product = whole(case, "batch") * whole(case, "n") * ELEMENT_BYTES[word(case, "dtype")]
+    nbytes = whole(case, "batch") * whole(case, "n") * ELEMENT_BYTES[word(case, "dtype")]
     if word(case, "split") == "row":
-        return _cut(asked, "all-reduce", product)
-    return _cut(asked, "all-gather", product / len(asked.seats.hosts))
+        return _cut(asked, "all-reduce", nbytes)
+    return _cut(asked, "all-gather", nbytes / len(asked.seats.hosts))
 
 
 def _exchange(asked: Situation) -> Bound:
@@ -226,35 +234,21 @@ def _counted(asked: Situation) -> Bound:
     return _through(fastest, float(size), 1, "bytes counted on its schedule")
 
 
-RULES: dict[str, Callable[[Situation], Bound]] = {
-    "latency": _pair,
-    "bandwidth": _pair,
-    "bibandwidth": _pair,
-    "message_rate": _pair,
-    "pairs_latency": _pair,
-    "pairs_bandwidth": _pair,
-    "pairs_bibandwidth": _pair,
-    "verbs": _verbs,
-    "overlap": _pair,
-    "multi_pair": _routes,
-    "fan_in": _routes,
-    "fan_out": _routes,
-    "ring_shift": _routes,
-    "allreduce": _collective("all-reduce"),
-    "reduce_scatter": _collective("reduce-scatter"),
-    "allgather": _collective("all-gather"),
-    "alltoall": _collective("all-to-all"),
-    "broadcast": _collective("broadcast"),
-    "scatter": _collective("scatter"),
-    "gather": _collective("gather"),
-    "barrier": _no_bytes,
-    "memcpy": copy,
-    "copy": device_copy,
-    "peer_copy": _between_gpus,
-    "stream": stream,
-    "matmul": matmul,
-    "split_matmul": _largest(_shared_arithmetic, _parts_crossing),
-    "exchange": _exchange,
-    "training_step": _largest(_step_arithmetic, _counted),
+RULES: dict[BoundRule, Rule] = {
+    "ping-pong": _pair(ways=2, in_turn=2),
+    "one way": _pair(ways=1),
+    "both ways": _pair(ways=2),
+    "between devices": _between_devices,
+    "routes": _routes,
+    "collective": _collective,
+    "no data": _no_bytes,
+    "host copy": host_copy,
+    "device copy": device_copy,
+    "between GPUs": _between_gpus,
+    "kernel": kernel,
+    "product": product,
+    "split product": _largest(_shared_arithmetic, _parts_crossing),
+    "gradient sum": _exchange,
+    "training step": _largest(_step_arithmetic, _counted),
 }
-"""The rule of each benchmark."""
+"""By the name that a benchmark declares."""

@@ -6,6 +6,8 @@ import msgspec
 
 from bench.core.placement import place_ranks
 from bench.core.records import Case, Row
+from bench.measure import MEASUREMENTS
+from bench.measure.profiles import profile_of
 from bench.measure.training.network import split_layers, widths_of
 from bench.predict.compose.messages import (
     Fitted,
@@ -18,13 +20,12 @@ from bench.predict.compose.messages import (
     weave,
 )
 from bench.predict.compose.products import Crew, Products, fit_products
-from bench.predict.model.composed.algorithms import CANDIDATES
 from bench.predict.model.composed.exchange import Composed, compose, compose_library
 from bench.predict.model.composed.fabric import Fabric
 from bench.predict.model.composed.path import alarms
 from bench.predict.model.composed.training import STACK, exchanges, products
 
-COMPOSED = frozenset({"multi_pair", "exchange", "training_step", *CANDIDATES})
+COMPOSED = frozenset(name for name, one in MEASUREMENTS.items() if one.profile.composition)
 """Benchmarks whose times are composed."""
 
 MOST_RANKS = 1024
@@ -74,17 +75,18 @@ def compose_case(case: Case, parts: Parts, hosts: int | None) -> Composition:
     if case.axes.get("mode") == "throughput":
         raise NotComposed("calls back to back may overlap, and how far was not measured")
     nodes = _place(int(case.axes["ranks"]), hosts)
-    if case.benchmark == "multi_pair":
+    profile = profile_of(case.benchmark)
+    if profile.composition == "senders":
         return _compose_senders(case, nodes, parts.messages)
     fabric, used = weave(nodes, parts.messages)
     try:
-        if case.benchmark == "training_step":
+        if profile.composition == "step":
             return _compose_step(case, fabric, used, parts.products)
         size = float(case.axes["bytes"])
-        if case.benchmark == "exchange":
+        if profile.composition == "sum":
             found = _compose_sum(case, fabric, size)
         else:
-            found = compose_library(fabric, size, case.benchmark)
+            found = compose_library(fabric, size, str(profile.operation))
     except ValueError as error:
         raise NotComposed(str(error)) from error
     return _composition(found.seconds, found.formula, used)
@@ -113,7 +115,7 @@ def _compose_senders(case: Case, nodes: tuple[int, ...], messages: Messages) -> 
 def _compose_sum(case: Case, fabric: Fabric, size: float) -> Composed:
     strategy = str(case.axes["strategy"])
     if strategy == "library":
-        return compose_library(fabric, size, "allreduce")
+        return compose_library(fabric, size, "all-reduce")
     if strategy == "naive" and case.axes.get("posting") != "rounds":
         strategy = "naive-at-once"
     if strategy == "one-bit":

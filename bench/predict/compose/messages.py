@@ -8,11 +8,9 @@ import msgspec
 
 from bench.core.hostnames import host_of
 from bench.core.records import CONTROL, Case, Row, Status
+from bench.measure.profiles import first_with, profile_of
 from bench.predict.model.composed.fabric import Fabric
 from bench.predict.model.composed.path import MessagePath, SendersPoint, fit_path
-
-_MESSAGES = frozenset({"latency", "pairs_latency"})
-_WINDOWS = frozenset({"bandwidth", "pairs_bandwidth"})
 
 
 class MessageKind(NamedTuple):
@@ -60,7 +58,11 @@ class Messages(msgspec.Struct, frozen=True):
             return self.fitted[kind]
         if kind in self.refused:
             raise NotComposed(f"{kind.words}: {self.refused[kind]}")
-        how = "latency" if kind.window is None else f"bandwidth with window = {kind.window}"
+        how = (
+            first_with("message")
+            if kind.window is None
+            else f"{first_with('window')} with window = {kind.window}"
+        )
         where = "" if kind.across else ' with between = "neighbours" and that many ranks'
         raise NotComposed(
             f"no {kind.words} were calibrated on; add {how}{where}, of at least six sizes"
@@ -82,7 +84,7 @@ def fit_messages(cases: Mapping[str, Case], rows: Iterable[Row]) -> Messages:
         if case is None or row.status is not Status.OK or not row.t_median_s or not row.bytes:
             continue
         if (
-            row.benchmark == "multi_pair"
+            profile_of(case.benchmark).part == "senders"
             and moves_host_memory(case)
             and shares_a_link(case, row.nodes)
         ):
@@ -132,11 +134,12 @@ def _kind(row: Row, case: Case) -> MessageKind | None:
     if axes.get("at_once") == "round":  # other pairs may share the link
         return None
     across = host_of(row.src) != host_of(row.dst)
-    if row.benchmark in _MESSAGES:
+    part = profile_of(case.benchmark).part
+    if part == "message":
         return MessageKind(across)
-    if row.benchmark in _WINDOWS:
+    if part == "window":
         return MessageKind(across, int(axes["window"]))
-    if row.benchmark == "bibandwidth" and axes["window"] == 1:
+    if part == "crossing" and axes["window"] == 1:
         return MessageKind(across, crossing=True)
     return None
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench.core.records import Case, Row, Status
+from bench.measure.profiles import first_with, profile_of
 from bench.predict.compose.messages import NotComposed
 from bench.predict.model.shapes import Shapes, fit_shapes
 
@@ -46,7 +47,7 @@ class Products(msgspec.Struct, frozen=True):
             raise NotComposed("threads = 0 is another count for other ranks; name the threads")
         raise NotComposed(
             f"no products of {crew.ranks_per_node} ranks a node with threads = {crew.threads} were "
-            "calibrated on; add matmul of a few batches"
+            f"calibrated on; add {first_with('product')} of a few batches"
         )
 
 
@@ -85,7 +86,7 @@ def fit_products(cases: Mapping[str, Case], rows: Iterable[Row]) -> Products:
 def _counts(case: Case) -> bool:
     axes = case.axes
     return (
-        case.benchmark == "matmul"
+        profile_of(case.benchmark).part == "product"
         and axes["dtype"] == "fp32"
         and axes["threads"] != 0
         and axes.get("memory", "host") == "host"

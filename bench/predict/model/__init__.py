@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from bench.contracts.profile import FitKind
 from bench.predict.model.curve import Curve
 from bench.predict.model.gemm import fit_rows
 from bench.predict.model.interpolation import join_sizes
@@ -13,41 +14,5 @@ Fit = Callable[[list[float], list[float]], Curve]
 Raises ValueError where the points admit no curve of this kind.
 """
 
-_BY_SIZE: Fit = join_sizes
-_OTHERS: dict[str, Fit] = {"matmul": fit_rows, "barrier": fit_rounds}
-
-
-def fit_of(benchmark: str) -> Fit:
-    """Return the fit of a benchmark: along message sizes where nothing else is said."""
-    return _OTHERS.get(benchmark, _BY_SIZE)
-
-
-_FAMILIES: dict[str, str] = {
-    "latency": "point to point",
-    "bandwidth": "point to point",
-    "bibandwidth": "point to point",
-    "message_rate": "point to point",
-    "pairs_latency": "point to point",
-    "pairs_bandwidth": "point to point",
-    "allreduce": "collectives",
-    "reduce_scatter": "collectives",
-    "allgather": "collectives",
-    "alltoall": "collectives",
-    "broadcast": "collectives",
-    "scatter": "collectives",
-    "gather": "collectives",
-    "exchange": "exchange and steps",
-    "training_step": "exchange and steps",
-    "matmul": "matmul",
-    "split_matmul": "matmul",
-    "memcpy": "memory",
-    "stream": "memory",
-}
-
-
-def family(benchmark: str) -> str:
-    """Return the name of the benchmarks whose curves miss alike, and share a headline.
-
-    One that is in no family is its own.
-    """
-    return _FAMILIES.get(benchmark, benchmark)
+FITS: dict[FitKind, Fit] = {"sizes": join_sizes, "rows": fit_rows, "rounds": fit_rounds}
+"""By the kind that a benchmark declares."""

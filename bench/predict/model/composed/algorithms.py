@@ -210,10 +210,10 @@ ALGORITHMS: dict[str, Algorithm] = {
 """By name, as phases; the first of them are all-reduces."""
 
 CANDIDATES: dict[str, tuple[str, ...]] = {
-    "allreduce": ("ring", "recursive-doubling", "rabenseifner", "binomial", "hierarchical"),
-    "reduce_scatter": ("reduce-scatter ring", "reduce and scatter"),
-    "allgather": ("allgather ring", "allgather by node"),
-    "alltoall": ("pairwise", "all at once"),
+    "all-reduce": ("ring", "recursive-doubling", "rabenseifner", "binomial", "hierarchical"),
+    "reduce-scatter": ("reduce-scatter ring", "reduce and scatter"),
+    "all-gather": ("allgather ring", "allgather by node"),
+    "all-to-all": ("pairwise", "all at once"),
     "broadcast": ("broadcast tree", "scatter and allgather", "broadcast by node"),
     "scatter": ("from the root",),
     "gather": ("to the root",),
