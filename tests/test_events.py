@@ -280,3 +280,50 @@ def test_a_case_told_twice_has_one_row(tmp_path):
     everything = [line for case in CASES for line in told(case)]
     rows = play(tmp_path, [*everything, *told(CASES[0]), encode(Done("j"))])
     assert len(rows) == 3
+
+
+FACTS = Facts((RankFacts("a", 1, (0,)), RankFacts("a", 2, (1,))), None, None, None, None, nodes={})
+
+
+def counted(case: str) -> list[bytes]:
+    """Return what a rank 0 sends of a case of two ranks, with how many sent samples."""
+    lines = told(case, 0, 1)
+    ended = CaseEnded(case=case, status=Status.OK, loops=1, sampled_ranks=2)
+    return [*lines[:-1], encode(ended)]
+
+
+def tear(line: bytes) -> bytes:
+    """Return a line with other output inside its marker, so that it is log."""
+    torn = line[:7] + b"x WARN" + line[7:]
+    assert decode(torn) is None
+    return torn
+
+
+@pytest.mark.parametrize("torn", [1, 2])
+def test_a_rank_whose_line_became_log_is_missed(torn, tmp_path):
+    first = counted(CASES[0])
+    first[torn] = tear(first[torn])
+    others = [*counted(CASES[1]), *counted(CASES[2]), encode(Done("j"))]
+    rows = play(tmp_path, [encode(FACTS), *first, *others])
+    assert rows[CASES[0]].status is Status.FAILED
+    assert "arrive whole" in rows[CASES[0]].reason
+    assert rows[CASES[0]].t_median_s is None
+    assert rows[CASES[1]].status is rows[CASES[2]].status is Status.OK
+
+
+def test_rows_of_a_job_whose_facts_became_log_fail(tmp_path):
+    lines = [line for case in CASES for line in counted(case)]
+    rows = play(tmp_path, [tear(encode(FACTS)), *lines, encode(Done("j"))])
+    assert {row.status for row in rows.values()} == {Status.FAILED}
+    assert all("facts" in row.reason for row in rows.values())
+
+
+@pytest.mark.parametrize("spoil", [tear, lambda line: line[:30] + b"\n"])
+def test_a_job_whose_every_case_ended_needs_no_last_word(spoil, tmp_path, monkeypatch):
+    troubles: list[str] = []
+    monkeypatch.setattr(Silent, "show", lambda _self, line: troubles.append(line))
+    lines = [line for case in CASES for line in counted(case)]
+    rows = play(tmp_path, [encode(FACTS), *lines, spoil(encode(Done("j")))])
+    assert {row.status for row in rows.values()} == {Status.OK}
+    assert troubles == []
+    assert len(list(tmp_path.glob("attempt-*"))) == 1

@@ -6,15 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from meeting import Meeting, World
+from test_measure import make_case
 
 from bench.contracts import Context, Seconds
+from bench.core.orderstats import relative_half_width
 from bench.core.records import Sampling
+from bench.measure import MEASUREMENTS
 from bench.rank import case as cases
 from bench.rank import context as contexts
 from bench.rank.context import open_context
 from bench.rank.core_probe import open_wake
+from bench.rank.outcome import Pass
+from bench.rank.timing.sampling import CHECKPOINTS, Run
 
 UNLIKE = (0, 0, 1)
 """Nodes of three ranks: two share one node, the third has the other to itself."""
@@ -46,6 +52,37 @@ def test_whether_ranks_have_cores_of_their_own_is_one_answer_for_all():
     assert together((0, 1, 2), lambda world: open_context(world, 2).own_cores) == [False] * 3
 
 
+def sample_undisturbed(run: Run, rule: Sampling, world: World, context: Context) -> Pass:
+    case = make_case("allreduce", ranks=world.size)
+    watch = cases._Watch(counters=False, gpus=False, clocks=False)
+    task = cases._Task(case, MEASUREMENTS["allreduce"], rule, watch)
+    return cases._sample_undisturbed(run, task, world, context, busy=True)
+
+
+@pytest.mark.parametrize("wide", [0, 1])
+def test_sampling_goes_on_until_the_times_of_the_slowest_rank_are_known(wide):
+    """Rank 0 has steady times; those of rank 1 are longer, and steady or not."""
+
+    def work(world: World) -> Pass:
+        random = np.random.default_rng(1)
+
+        def run(seconds: Seconds, _loops: int) -> None:
+            noise = random.uniform(-0.5, 0.5, len(seconds)) * wide
+            seconds[:] = 1e-3 if world.rank == 0 else 2e-3 * (1 + noise)
+
+        context = open_context(world, 1)
+        rule = Sampling(cap_s=1e6, warmup_s=0.0, warmup_cap_s=0.0)
+        return sample_undisturbed(run, rule, world, context)
+
+    one, other = together((0, 1), work)
+    assert one.sampled.converged == other.sampled.converged
+    assert len(one.sampled.seconds) == len(other.sampled.seconds)
+    slowest = np.maximum(one.sampled.seconds, other.sampled.seconds)
+    tolerance = MEASUREMENTS["allreduce"].tolerance
+    assert one.sampled.converged == (relative_half_width(slowest) <= tolerance)
+    assert len(slowest) == (CHECKPOINTS[-1] if wide else CHECKPOINTS[0])
+
+
 @pytest.mark.usefixtures("short", "one_core")
 def test_disturbed_ranks_of_unlike_nodes_take_equally_many_passes(monkeypatch):
     monkeypatch.setattr(cases, "PAUSE_S", 0.0)
@@ -58,7 +95,7 @@ def test_disturbed_ranks_of_unlike_nodes_take_equally_many_passes(monkeypatch):
     def work(world: World) -> int:
         context: Context = open_context(world, 1)
         rule = Sampling(cap_s=0.0, warmup_s=0.0, warmup_cap_s=0.0)
-        return cases._sample_undisturbed(run, 0.02, rule, world, context, busy=True).passes
+        return sample_undisturbed(run, rule, world, context).passes
 
     assert len(set(together(UNLIKE, work))) == 1
 

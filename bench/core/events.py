@@ -113,6 +113,8 @@ class CaseEnded(msgspec.Struct, frozen=True, kw_only=True, tag="row"):
     bytes_wrong: int | None = None
     timing_layer: str | None = None
     params: dict[str, Axis] = {}
+    sampled_ranks: int | None = None
+    """Ranks whose samples were sent before this event; None in older journals."""
     operations: int | None = None
     """Run between the two readings of the counters; None where they were not read."""
     traffic: tuple[Traffic, ...] = ()

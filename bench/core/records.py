@@ -3,6 +3,7 @@
 A measurement yields `Work` and seconds; rates are views of the two (`bench.measure.rates`).
 """
 
+import re
 from enum import StrEnum
 from typing import Literal
 
@@ -223,11 +224,29 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     advice: str | None = None
 
 
+_MEANINGS = {"%3B": ";", "%25": "%"}
+_ESCAPED = re.compile("|".join(_MEANINGS))
+_LIKE_ESCAPED = re.compile("%(?=3B|25)")
+
+
 def params_text(params: dict[str, Axis]) -> str | None:
-    """Return the `params` column: sorted `axis=value` pairs separated by semicolons."""
-    return ";".join(f"{name}={value}" for name, value in sorted(params.items())) or None
+    """Return the `params` column: sorted `axis=value` pairs separated by semicolons.
+
+    A semicolon in a value is escaped as in URLs, and a percent sign where it would look like an
+    escape; the first equals sign ends the name.
+    """
+    return ";".join(f"{name}={_escape(str(v))}" for name, v in sorted(params.items())) or None
 
 
 def parse_params(text: str | None) -> dict[str, str]:
     """Return the pairs of a `params` column; what is no pair there is none here."""
-    return dict(pair.split("=", 1) for pair in (text or "").split(";") if "=" in pair)
+    pairs = (pair.split("=", 1) for pair in (text or "").split(";") if "=" in pair)
+    return {name: _unescape(value) for name, value in pairs}
+
+
+def _escape(text: str) -> str:
+    return _LIKE_ESCAPED.sub("%25", text).replace(";", "%3B")
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPED.sub(lambda match: _MEANINGS[match[0]], text)

@@ -5,8 +5,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from bench.contracts import (
     Checked,
+    ComparesRanks,
     Context,
     KnowsSlot,
     Measurement,
@@ -27,11 +30,20 @@ from bench.measure.payload import HOG, HOG_SHARED
 from bench.rank.gpu_clocks import ClockWatch, GpuLoad
 from bench.rank.hog import HogPlacement, close_cores, hogging, place_hog
 from bench.rank.outcome import MOST_PREEMPTED, Outcome, Pass, RankResult, report_case
-from bench.rank.timing.sampling import Run, sample
+from bench.rank.timing.sampling import Reported, Run, own_times, sample
 from bench.rank.traffic_meter import TrafficMeter
 from bench.rank.world import World
 
 PAUSE_S = 0.25
+
+
+class _Task(NamedTuple):
+    """A case, and how it is to be measured."""
+
+    case: Case
+    measurement: Measurement
+    rule: Sampling
+    watch: "_Watch"
 
 
 class _Watch(NamedTuple):
@@ -71,10 +83,10 @@ def execute_at_once(
     if reason is not None or operation is None:
         return [_ended(case, Status.FAILED, reason) for case in cases]
     index = len(cases) if operation.idle else own
-    watch = _what_to_watch(cases, world)
+    task = _Task(cases[own], measurement, rule, _what_to_watch(cases, world))
     placement, crowded = _place_hog(cases[0], world)
     with hogging(placement):
-        outcome = _measure(operation, index, measurement, rule, world, context, watch)
+        outcome = _measure(operation, index, task, world, context)
     outcomes = world.gather(outcome)
     shared: dict[str, Axis] = {"cases_at_once": len(cases)} if len(cases) > 1 else {}
     if idle := sum(each.case_index == len(cases) for each in outcomes):
@@ -138,13 +150,7 @@ def _prepare(
 
 
 def _measure(
-    operation: Operation,
-    index: int,
-    measurement: Measurement,
-    rule: Sampling,
-    world: World,
-    context: Context,
-    watch: _Watch,
+    operation: Operation, index: int, task: _Task, world: World, context: Context
 ) -> Outcome:
     """Verify, sample and verify with another pattern; ranks that take no part sleep."""
     colors = world.gather(index)
@@ -152,7 +158,7 @@ def _measure(
     active = world.split(colors) if apart else world
     result = RankResult()
     if not operation.idle:
-        result = _measure_among(active, operation, measurement, rule, context, watch)
+        result = _measure_among(active, operation, task, context)
     world.sleep_until_all_arrive()
     if apart:
         active.free()
@@ -163,14 +169,10 @@ def _measure(
 
 
 def _measure_among(
-    active: World,
-    operation: Operation,
-    measurement: Measurement,
-    rule: Sampling,
-    context: Context,
-    watch: _Watch,
+    active: World, operation: Operation, task: _Task, context: Context
 ) -> RankResult:
     """Verify, sample and verify with another pattern, on ranks that all take part."""
+    watch = task.watch
     before = operation.verify(seed=1)
     context.alive()
     measured = metered = None
@@ -185,9 +187,8 @@ def _measure_among(
         run = meter.run if meter else operation.run
         clocks = _open_clocks(operation, context) if watch.clocks else []
         busy = not (isinstance(operation, Sleeps) and operation.sleeps)
-        measured = _sample_undisturbed(
-            _with_sign_of_life(run, context), measurement.tolerance, rule, active, context, busy
-        )
+        with_signs = _with_sign_of_life(run, context)
+        measured = _sample_undisturbed(with_signs, task, active, context, busy)
         loads = [clock.close() for clock in clocks]
         metered = meter.close() if meter else None
     after = operation.verify(seed=2)
@@ -215,19 +216,30 @@ def _with_sign_of_life(run: Run, context: Context) -> Run:
     return run_and_signal
 
 
-def _sample_undisturbed(
-    run: Run, tolerance: float, rule: Sampling, active: World, context: Context, busy: bool
-) -> Pass:
+def _reported_by(task: _Task, active: World, context: Context) -> Reported:
+    """Return what yields the times that the row reports, from those of every rank."""
+    if task.measurement.rank_agg == "rank0":
+        return own_times
+    measurement = task.measurement
+    if not isinstance(measurement, ComparesRanks):
+        return active.slowest
+    counts = context.communicator.rank in measurement.timekeepers(task.case)
+    return lambda seconds: active.slowest(seconds if counts else np.zeros_like(seconds))
+
+
+def _sample_undisturbed(run: Run, task: _Task, active: World, context: Context, busy: bool) -> Pass:
     """Sample, and sample again while others run on our cores; keep the least disturbed pass.
 
     The scheduler shows which pass that is, not the times: choosing by those would flatter them.
     """
+    reported = _reported_by(task, active, context)
+    tolerance = task.measurement.tolerance
     best: Pass | None = None
     for count in range(1, MOST_PASSES + 1):
         if best is not None:
             time.sleep(PAUSE_S)
         begin_s, begin_running_s = time.perf_counter(), time.thread_time()
-        sampled = sample(run, active.broadcast, rule, tolerance, context.clock)
+        sampled = sample(run, active.broadcast, task.rule, tolerance, context.clock, reported)
         running_s = time.thread_time() - begin_running_s
         away = 1 - running_s / (time.perf_counter() - begin_s)
         preempted = max(active.gather(away if busy else 0.0))

@@ -5,6 +5,7 @@ case's own result. Calibration cases wait for the end of their round, since only
 is known; a model fitted across two states predicts neither.
 """
 
+import gc
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -23,6 +24,11 @@ MOST_ROUNDS = 4
 MOST_AGAIN_S = 10.0
 """Time for measuring again in a job, and no more than its first round took: a quick look must stay
 quick."""
+
+
+COLLECTED_S = 1.0
+"""A case that took as long is followed by a collection of what it left behind: ranks run with the
+collector off, and a collection takes 40 ms at most."""
 
 
 class _MeasuredCase(NamedTuple):
@@ -56,6 +62,7 @@ def _at_once(cases: tuple[Case, ...], job: Job, world: World, context: Context) 
     begin_s = time.perf_counter()
     yield CaseStarted(cases[0].id)
     outcomes = execute_at_once(cases, job.sampling, world, context)
+    _collect_after(begin_s)
     for case, events in zip(cases, outcomes, strict=True):
         if case is not cases[0]:
             yield CaseStarted(case.id, time.perf_counter() - begin_s)
@@ -92,7 +99,15 @@ def _measure(case: Case, job: Job, world: World, context: Context, probe: Probe)
     begin_s = time.perf_counter()
     before = probe.settle()
     events = list(execute_case(case, job.sampling, world, context))
-    return _MeasuredCase(case, events, begin_s, max(before, probe.measure()))
+    state = max(before, probe.measure())
+    _collect_after(begin_s)
+    return _MeasuredCase(case, events, begin_s, state)
+
+
+def _collect_after(begin_s: float) -> None:
+    """Collect garbage where a case that began then was a long one."""
+    if time.perf_counter() - begin_s >= COLLECTED_S:
+        gc.collect()
 
 
 def _release(measured: _MeasuredCase, probe: Probe) -> Iterator[Event]:

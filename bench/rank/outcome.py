@@ -1,9 +1,12 @@
 """What ranks found out about a case that ran, and the events that come of it."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.contracts import Checked, ComparesRanks, Measurement
+import numpy as np
+
+from bench.contracts import Checked, ComparesRanks, Measurement, Seconds
 from bench.core.events import CaseEnded, Event, Samples
 from bench.core.records import Axis, Case, Status
 from bench.rank.gpu_clocks import GpuLoad, load_params
@@ -71,27 +74,46 @@ def report_case(
     if samples and isinstance(measurement, ComparesRanks):
         timekeepers = measurement.timekeepers(case)
         samples = {rank: seconds for rank, seconds in samples.items() if rank in timekeepers}
+    no_time = _find_no_time(samples)
+    if no_time is not None:  # JSON has no such number, and no statistics either
+        samples = {}
+    if samples and isinstance(measurement, ComparesRanks):
         params |= measurement.compare_ranks(case, samples)
     metered = [each.result.metered for each in ours.values() if each.result.metered]
-    total = sum(wrong.values())
+    reason = _wrong_answer(wrong, checked) if sum(wrong.values()) else no_time
     sampled = measured.sampled if measured else None
     return [
         *(Samples(case.id, rank, tuple(seconds.tolist())) for rank, seconds in samples.items()),
         CaseEnded(
             case=case.id,
-            status=Status.FAILED if total else Status.OK,
-            reason=_wrong_answer(wrong, checked) if total else None,
+            status=Status.OK if reason is None else Status.FAILED,
+            reason=reason,
             loops=sampled.loops if sampled else None,
             warmups=sampled.warmups if sampled else None,
             converged=sampled.converged if sampled else None,
             bytes_checked=checked,
-            bytes_wrong=total,
+            bytes_wrong=sum(wrong.values()),
             timing_layer=first.timing_layer,
-            params=params,
+            params={name: _in_json(value) for name, value in params.items()},
+            sampled_ranks=len(samples),
             operations=next((one.operations for one in metered), None),
             traffic=tuple(one.traffic for one in metered if one.traffic is not None),
         ),
     ]
+
+
+def _find_no_time(samples: dict[int, Seconds]) -> str | None:
+    """Return which rank timed what cannot be, or None."""
+    for rank, seconds in samples.items():
+        bad = np.flatnonzero(~((seconds > 0) & np.isfinite(seconds)))
+        if bad.size:
+            return f"rank {rank} took {seconds[bad[0]]} s for sample {bad[0]}, which is no time"
+    return None
+
+
+def _in_json(value: Axis) -> Axis:
+    """Return a value that JSON can hold: one that is no finite number as the word for it."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _wrong_answer(wrong: dict[int, int], checked: int) -> str:

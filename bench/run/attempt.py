@@ -166,6 +166,8 @@ class Attempt:
             case CaseEnded() if self.current is not None and event.case == self.current.id:
                 case, self.current = self.current, None
                 del self._cases[case.id]
+                # Nothing is missed where the job's own word for it is lost.
+                self._done = self._done or not self._cases
                 self._listener.case_ended(self, case, self._trusted(case, event))
             case Done():
                 self._done = True
@@ -180,10 +182,15 @@ class Attempt:
         # Of more than a pair, rank 0 may sleep; whoever sends first has measured in any case.
         first, _ = pair_ranks(case, self.job.ranks)
         whole = not self._torn and first in self.samples and _complete(self.samples)
-        if ended.status is not Status.OK or whole:
+        # A line that was torn inside its marker is log: it is missed by its number alone.
+        sampled = ended.sampled_ranks
+        whole = whole and sampled in (None, len(self.samples))
+        facts_lost = sampled is not None and self.facts is None
+        if ended.status is not Status.OK or (whole and not facts_lost):
             return ended
         self.samples = {}
-        why = "its samples did not arrive whole: other output was mixed into them (see the journal)"
+        what = "its samples" if not whole else "the facts of its ranks"
+        why = f"{what} did not arrive whole: other output was mixed into them (see the journal)"
         return msgspec.structs.replace(ended, status=Status.FAILED, reason=why)
 
     def left(self) -> tuple[Case, ...]:

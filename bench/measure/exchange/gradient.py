@@ -16,6 +16,7 @@ from bench.contracts import (
     Checked,
     Context,
     Measurement,
+    Memory,
     Operation,
     Profile,
     Seconds,
@@ -198,6 +199,30 @@ def _bare(strategy: str, posting: str, place: RankOnNode, count: int) -> Steps:
     return schedule.cut()
 
 
+class _Messages:
+    """One bit of each number of every rank's gradient, and the sum of what they mean."""
+
+    def __init__(self, memory: Memory, place: RankOnNode, count: int) -> None:
+        self._place, self._count = place, count
+        self.nbytes = one_bit.wire_bytes(count)
+        """Of one rank's message."""
+        self.buffer = memory.allocate(self.nbytes * place.ranks)
+        self.total = memory.allocate(count * ITEM)
+        self.gradient = terms(0, place.rank, count)
+        self.feedback = one_bit.Feedback(count)
+
+    def encode(self) -> None:
+        """Write this rank's message."""
+        self.feedback.encode(self.gradient, self._rows()[self._place.rank])
+
+    def add_up(self) -> None:
+        """Add up all messages."""
+        one_bit.add_up(self._rows(), self._count, self.total.read().view(np.float32))
+
+    def _rows(self) -> NDArray[np.uint8]:
+        return self.buffer.read().reshape(self._place.ranks, -1)
+
+
 class _OneBit:
     """Every rank encodes its gradient, a ring hands all messages round, every rank adds them up."""
 
@@ -207,24 +232,15 @@ class _OneBit:
         loops, world = context.need_message_loops(), context.communicator
         self._count = count_of(case)
         self._place = RankOnNode(world.rank, world.nodes)
-        memory = context.memories[word(case, "memory")]
-        size = one_bit.wire_bytes(self._count)
-        self._messages = memory.allocate(size * world.size)
-        self._total = memory.allocate(self._count * ITEM)
-        self._gradient = terms(0, world.rank, self._count)
-        self._feedback = one_bit.Feedback(self._count)
+        # Apart from the phases that hold its methods: a cycle would outlive the case.
+        self._messages = _Messages(context.memories[word(case, "memory")], self._place, self._count)
+        size = self._messages.nbytes
         meet = Schedule()
         meet.meet(world.rank, world.size)
         bounds = spread([size] * world.size)
-        self._phases = Phases(
-            loops,
-            (
-                self._encode,
-                ring_of_bytes(self._place, self._messages.address, bounds),
-                self._add_up,
-            ),
-            meet.cut(),
-        )
+        ring_steps = ring_of_bytes(self._place, self._messages.buffer.address, bounds)
+        phases = (self._messages.encode, ring_steps, self._messages.add_up)
+        self._phases = Phases(loops, phases, meet.cut())
         self.timing_layer, self.overhead_s = f"numpy+{loops.name}", self._phases.overhead_s
         traffic = count_traffic(self._place.nodes, lambda place: ring_of_bytes(place, 0, bounds))
         self.params: dict[str, Axis] = {**traffic.params(), "message_bytes": size}
@@ -235,10 +251,10 @@ class _OneBit:
         self.params["compute_percent"] = round(100 * float(share))
 
     def verify(self, seed: int) -> Checked:
-        ranks = self._place.ranks
-        self._gradient = terms(seed, self._place.rank, self._count)
-        self._feedback.kept[:] = 0
-        for buffer in (self._messages, self._total):
+        ranks, messages = self._place.ranks, self._messages
+        messages.gradient = terms(seed, self._place.rank, self._count)
+        messages.feedback.kept[:] = 0
+        for buffer in (messages.buffer, messages.total):
             buffer.write(np.full(buffer.nbytes, 0xFF, np.uint8))
         self._phases.run(one_sample(), 1)
         expected = np.zeros(self._count, np.float32)
@@ -246,18 +262,8 @@ class _OneBit:
         for rank in range(ranks):
             one_bit.Feedback(self._count).encode(terms(seed, rank, self._count), message)
             expected += one_bit.decode(message, self._count)
-        wrong = np.count_nonzero(self._total.read().view(np.float32) != expected)
-        return Checked(self._total.nbytes, (int(wrong) + self._feedback.lost) * ITEM)
-
-    def _encode(self) -> None:
-        self._feedback.encode(self._gradient, self._rows()[self._place.rank])
-
-    def _add_up(self) -> None:
-        total = self._total.read().view(np.float32)
-        one_bit.add_up(self._rows(), self._count, total)
-
-    def _rows(self) -> NDArray[np.uint8]:
-        return self._messages.read().reshape(self._place.ranks, -1)
+        wrong = np.count_nonzero(messages.total.read().view(np.float32) != expected)
+        return Checked(messages.total.nbytes, (int(wrong) + messages.feedback.lost) * ITEM)
 
 
 def ring_of_bytes(place: RankOnNode, address: int, bounds: list[int]) -> Steps:

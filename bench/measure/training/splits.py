@@ -97,8 +97,12 @@ class OneBitSum:
         self.total = share(site.memory, *own.numbers.shape)
         self.feedback = one_bit.Feedback(self._count)
         self.bare: StepsOf = lambda place: ring_of_bytes(place, 0, bounds)
-        steps = ring_of_bytes(place, self._buffer.address, bounds)
-        self.phases: list[Phase] = [self._encode, steps, self._add_up]
+        self._steps = ring_of_bytes(place, self._buffer.address, bounds)
+
+    @property
+    def phases(self) -> list[Phase]:
+        """What is done in order."""
+        return [self._encode, self._steps, self._add_up]
 
     def _encode(self) -> None:
         self.feedback.encode(self._own.reshape(-1), self._messages()[self._rank])
@@ -130,8 +134,12 @@ class Stack:
         """This rank's columns."""
         bounds = self._bounds
         self.bare: StepsOf = lambda place: _gather_steps(place, 0, bounds)
-        gather = _gather_steps(site.place, self._flat.buffer.address, bounds)
-        self.phases: list[Phase] = [gather, self._assemble]
+        self._gather = _gather_steps(site.place, self._flat.buffer.address, bounds)
+
+    @property
+    def phases(self) -> list[Phase]:
+        """What is done in order."""
+        return [self._gather, self._assemble]
 
     def _block(self, rank: int) -> Matrix:
         first, last = self._bounds[rank], self._bounds[rank + 1]
@@ -152,7 +160,10 @@ def _gather_steps(place: RankOnNode, address: int, bounds: list[int]) -> Steps:
 
 
 class SplitLayer:
-    """What all splits have; each fills in its phases.
+    """What all splits have; each names its phases.
+
+    Phases are made when they are asked for: a layer that held its own methods would hold itself,
+    and stay when its case is over.
 
     Args:
         source: the input, of this rank's rows in a data-parallel layer, of all rows elsewhere.
@@ -167,14 +178,23 @@ class SplitLayer:
     input_gradient: Matrix
     gradient: Matrix
     """Of this rank's weights, as the optimiser takes it."""
-    forward: list[Phase]
-    backward: list[Phase]
-    exchange: list[Phase]
-    """What adds up weight gradients; other work can go on meanwhile."""
     bare: list[StepsOf]
     """All that is sent in a step."""
-    buffers: tuple[object, ...]
-    """Steps hold addresses, which nothing else keeps alive."""
+
+    @property
+    def forward(self) -> list[Phase]:
+        """From the input to the output."""
+        raise NotImplementedError
+
+    @property
+    def backward(self) -> list[Phase]:
+        """From the output's gradient to those of the weights and of the input."""
+        raise NotImplementedError
+
+    @property
+    def exchange(self) -> list[Phase]:
+        """What adds up weight gradients; other work can go on meanwhile."""
+        return []
 
     def part_of(self, weights: Whole) -> Whole:
         """Return this rank's part of all weights, or of all of their gradients."""
@@ -227,13 +247,29 @@ class DataLayer(SplitLayer):
         one = site.way.strategy == "one-bit" and site.place.ranks > 1
         self.sum = OneBitSum(site, self.own) if one else Sum(site, self.own)
         self.gradient = self.sum.total.numbers
-        self.forward, self.backward = [self._forward], [self._backward]
-        self.exchange, self.bare = self.sum.phases, [self.sum.bare]
-        self.buffers = (all_rows,)
+        self.bare = [self.sum.bare]
+        # Steps hold addresses, which nothing else keeps alive.
+        self._all_rows = all_rows
+        self._gather: list[Phase] = []
         if gathers:
             numbers = [bound * d_out for bound in bounds]
-            self.forward.append(_gather_steps(site.place, all_rows.buffer.address, numbers))
+            self._gather.append(_gather_steps(site.place, all_rows.buffer.address, numbers))
             self.bare.append(lambda place: _gather_steps(place, 0, numbers))
+
+    @property
+    def forward(self) -> list[Phase]:
+        """From this rank's rows of the input to its rows of the output, or to all of them."""
+        return [self._forward, *self._gather]
+
+    @property
+    def backward(self) -> list[Phase]:
+        """Two products."""
+        return [self._backward]
+
+    @property
+    def exchange(self) -> list[Phase]:
+        """The sum of the weights' gradients."""
+        return self.sum.phases
 
     def rows_of(self, output: Whole) -> Whole:
         """Return what this rank has of the output."""
@@ -283,13 +319,21 @@ class RowLayer(SplitLayer):
         self.weights = np.empty((self.mine.stop - self.mine.start, d_out), np.float32)
         self.gradient = np.empty_like(self.weights)
         self._partial = share(site.memory, rows, d_out)
-        total, stack = Sum(site, self._partial), Stack(site, rows, d_in)
-        self.buffers = (total, stack)
+        self._total, self._stack = Sum(site, self._partial), Stack(site, rows, d_in)
+        total, stack = self._total, self._stack
         self.output, self.input_gradient = total.total.numbers, stack.whole
         self._block = stack.block
-        self.forward = [self._forward, *total.phases]
-        self.backward = [self._backward, *stack.phases]
-        self.exchange, self.bare = [], [total.bare, stack.bare]
+        self.bare = [total.bare, stack.bare]
+
+    @property
+    def forward(self) -> list[Phase]:
+        """A product, and the sum of all ranks' products."""
+        return [self._forward, *self._total.phases]
+
+    @property
+    def backward(self) -> list[Phase]:
+        """Two products, and the input's gradient put together."""
+        return [self._backward, *self._stack.phases]
 
     def part_of(self, weights: Whole) -> Whole:
         """Return this rank's rows."""
@@ -314,13 +358,21 @@ class ColumnLayer(SplitLayer):
         self.weights = np.empty((d_in, self.mine.stop - self.mine.start), np.float32)
         self.gradient = np.empty_like(self.weights)
         self._partial = share(site.memory, rows, d_in)
-        total, stack = Sum(site, self._partial), Stack(site, rows, d_out)
-        self.buffers = (total, stack)
+        self._total, self._stack = Sum(site, self._partial), Stack(site, rows, d_out)
+        total, stack = self._total, self._stack
         self.output, self.input_gradient = stack.whole, total.total.numbers
         self._block = stack.block
-        self.forward = [self._forward, *stack.phases]
-        self.backward = [self._backward, *total.phases]
-        self.exchange, self.bare = [], [stack.bare, total.bare]
+        self.bare = [stack.bare, total.bare]
+
+    @property
+    def forward(self) -> list[Phase]:
+        """A product, and the output put together."""
+        return [self._forward, *self._stack.phases]
+
+    @property
+    def backward(self) -> list[Phase]:
+        """Two products, and the sum of all ranks' gradients of the input."""
+        return [self._backward, *self._total.phases]
 
     def part_of(self, weights: Whole) -> Whole:
         """Return this rank's columns."""

@@ -1,7 +1,8 @@
 """Warm-up, calibration of loops, and the stopping rule, over an injected clock.
 
-Rank 0 decides and broadcasts between timed regions, so that all ranks run equal counts. Sampling
-may stop only at geometric checkpoints: testing after every sample would stop on lucky streaks.
+Rank 0 decides and broadcasts between timed regions, so that all ranks run equal counts. Whether the
+median is known well enough is judged on the times that the row will report. Sampling may stop only
+at geometric checkpoints: testing after every sample would stop on lucky streaks.
 """
 
 import math
@@ -32,6 +33,8 @@ MOST_LOOPS = 2**20
 Run = Callable[[Seconds, int], None]
 """Fills the array with one time per operation for each sample of so many loops."""
 Broadcast = Callable[[Any], Any]
+Reported = Callable[[Seconds], Seconds]
+"""From this rank's times to those that a row reports; all ranks ask together."""
 
 
 class Sampled(msgspec.Struct, frozen=True):
@@ -44,14 +47,24 @@ class Sampled(msgspec.Struct, frozen=True):
     converged: bool
 
 
+def own_times(seconds: Seconds) -> Seconds:
+    """Return the times of this rank, where a row reports those of rank 0."""
+    return seconds
+
+
 def sample(
-    run: Run, broadcast: Broadcast, rule: Sampling, tolerance: float, clock: Clock
+    run: Run,
+    broadcast: Broadcast,
+    rule: Sampling,
+    tolerance: float,
+    clock: Clock,
+    reported: Reported = own_times,
 ) -> Sampled:
     """Warm up, choose the loops of a sample, and sample until the median is known well enough."""
     warmups, per_operation = _warm_up(run, broadcast, rule, clock)
     loops = _choose_loops(per_operation)
     first = 1 if per_operation * loops >= SLOW_SAMPLE_S else LEAST_SAMPLES
-    seconds, converged = _collect(run, broadcast, rule, tolerance, clock, loops, first)
+    seconds, converged = _collect(run, broadcast, rule, tolerance, clock, loops, first, reported)
     return Sampled(seconds, loops, warmups, converged)
 
 
@@ -107,6 +120,7 @@ def _collect(
     clock: Clock,
     loops: int,
     first: int,
+    reported: Reported,
 ) -> tuple[Seconds, bool]:
     begin = clock()
     seconds = np.empty(CHECKPOINTS[-1])
@@ -115,20 +129,20 @@ def _collect(
     while block:
         run(seconds[taken : taken + block], loops)
         taken += block
-        block, converged = broadcast(
-            _next_block(seconds[:taken], clock() - begin, loops, rule, tolerance)
-        )
+        so_far = seconds[:taken]
+        known = taken in CHECKPOINTS and relative_half_width(reported(so_far)) <= tolerance
+        block, converged = broadcast(_next_block(so_far, clock() - begin, loops, rule, known))
     return seconds[:taken].copy(), converged
 
 
 def _next_block(
-    seconds: Seconds, elapsed_s: float, loops: int, rule: Sampling, tolerance: float
+    seconds: Seconds, elapsed_s: float, loops: int, rule: Sampling, known: bool
 ) -> tuple[int, bool]:
     """Return the samples to take before looking again (0 ends), and whether it converged."""
     taken = len(seconds)
     if taken < LEAST_SAMPLES:
         return 1, False
-    if taken in CHECKPOINTS and relative_half_width(seconds) <= tolerance:
+    if known:
         return 0, True
     checkpoint = next((c for c in CHECKPOINTS if c > taken), None)
     left_s = rule.cap_s - elapsed_s
