@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.contracts import Context, Measurement, Operation, Seconds
 from bench.core.records import Case
 from bench.core.schedule import TYPES, Code, Steps
-from bench.rank.world import SoloWorld
+from bench.rank.world import SoloWorld, number_as_they_appear
 
 TIMEOUT_S = 120
 """A guard against ranks that wait for ever, and no claim."""
@@ -62,6 +62,14 @@ class World(Rank):
 
     def sleep_until_all_arrive(self) -> None:
         self.gather(None)
+
+    def split(self, colors: Sequence[int]) -> "World":
+        own = colors[self.rank]
+        members = [rank for rank, color in enumerate(colors) if color == own]
+        # The first member has the room where they meet.
+        rooms = self.gather(Meeting(len(members)) if members[0] == self.rank else None)
+        nodes = number_as_they_appear(self.nodes[rank] for rank in members)
+        return World(rooms[members[0]], members.index(self.rank), nodes)
 
 
 class Meeting:

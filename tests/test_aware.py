@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from meeting import Rank
 from test_mpi import by_case, run
 
 from bench.contracts import Context, Memory, TakesDevice
@@ -183,8 +184,6 @@ def cases_of(block: str) -> list[Case]:
 
 
 def context_of(rank: int, ranks: int, answers: tuple[bool | None, bool | None]) -> Context:
-    world = SoloWorld()
-    world.rank, world.size, world.nodes = rank, ranks, (0,) * ranks
     memories: dict[str, Memory] = {"device": _OnGpu()}
 
     def say(maker: Maker, collective: bool) -> TakesDevice:
@@ -192,7 +191,11 @@ def context_of(rank: int, ranks: int, answers: tuple[bool | None, bool | None]) 
         return TakesDevice(answers[collective], "it says so")
 
     return msgspec.structs.replace(
-        open_context(world, 1), memories=memories, takes_device=say, died_in=None
+        open_context(SoloWorld(), 1),
+        communicator=Rank(rank, ranks),
+        memories=memories,
+        takes_device=say,
+        died_in=None,
     )
 
 

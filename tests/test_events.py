@@ -62,7 +62,7 @@ events = (
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_an_event_is_one_line_and_arrives_as_it_was_said(event):
+def test_an_event_is_one_line_and_arrives_as_it_was_sent(event):
     line = encode(event)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -177,7 +177,7 @@ class Printer:
 
 
 class Silent:
-    """Tells nobody how far the run is."""
+    """Shows nobody how far the run is."""
 
     def started(self, case: Case) -> None: ...
     def ended(self, row: Row) -> None: ...
@@ -189,8 +189,8 @@ SUITE = '[suite]\nname = "mine"\n[[benchmark]]\nname = "memcpy"\nbytes = [8, 16,
 CASES = ["memcpy/bytes=8", "memcpy/bytes=16", "memcpy/bytes=32"]
 
 
-def told(case: str, *ranks: int) -> list[bytes]:
-    """Return what a rank 0 says of a case that goes well."""
+def lines_of(case: str, *ranks: int) -> list[bytes]:
+    """Return what a rank 0 sends of a case that goes well."""
     samples = [Samples(case, rank, (1e-6, 2e-6, 3e-6)) for rank in ranks or (0,)]
     ended = CaseEnded(case=case, status=Status.OK, loops=1)
     return [encode(event) for event in (CaseStarted(case), *samples, ended)]
@@ -223,8 +223,8 @@ def play(folder: Path, *attempts: list[bytes]) -> dict[str, Row]:
 
 
 def test_what_is_printed_between_events_is_kept_and_spoils_nothing(tmp_path):
-    lines = [b"hello\n", *told(CASES[0]), b"\xff\n", *told(CASES[1]), b"no newline "]
-    rows = play(tmp_path, [*lines, *told(CASES[2]), encode(Done("j"))])
+    lines = [b"hello\n", *lines_of(CASES[0]), b"\xff\n", *lines_of(CASES[1]), b"no newline "]
+    rows = play(tmp_path, [*lines, *lines_of(CASES[2]), encode(Done("j"))])
     assert {row.status for row in rows.values()} == {Status.OK}
     assert rows[CASES[0]].t_median_s == 2e-6
     assert rows[CASES[0]].attempt == 0
@@ -232,9 +232,9 @@ def test_what_is_printed_between_events_is_kept_and_spoils_nothing(tmp_path):
 
 @pytest.mark.parametrize("torn", [0, 1, 2])
 def test_a_case_of_which_an_event_was_torn_never_passes(torn, tmp_path):
-    first = told(CASES[0])
+    first = lines_of(CASES[0])
     first[torn] = first[torn][:40] + b"[node-1] WARNING: link down\n"
-    again = [*told(CASES[1]), *told(CASES[2]), encode(Done("j"))]
+    again = [*lines_of(CASES[1]), *lines_of(CASES[2]), encode(Done("j"))]
     rows = play(tmp_path, [*first, *again])
     assert rows[CASES[0]].status is Status.FAILED
     assert rows[CASES[0]].reason
@@ -243,28 +243,28 @@ def test_a_case_of_which_an_event_was_torn_never_passes(torn, tmp_path):
 
 
 def test_a_torn_event_of_one_rank_of_two_fails_the_case(tmp_path):
-    first = told(CASES[0], 0, 1)
+    first = lines_of(CASES[0], 0, 1)
     first[1] = b"mixed " + first[1][:30] + b"\n"
-    rows = play(tmp_path, [*first, *told(CASES[1]), *told(CASES[2]), encode(Done("j"))])
+    rows = play(tmp_path, [*first, *lines_of(CASES[1]), *lines_of(CASES[2]), encode(Done("j"))])
     assert rows[CASES[0]].status is Status.FAILED
 
 
 def test_a_case_that_passed_without_samples_never_passes(tmp_path):
     silent = [encode(CaseStarted(CASES[0])), encode(CaseEnded(case=CASES[0], status=Status.OK))]
-    rows = play(tmp_path, [*silent, *told(CASES[1]), *told(CASES[2]), encode(Done("j"))])
+    rows = play(tmp_path, [*silent, *lines_of(CASES[1]), *lines_of(CASES[2]), encode(Done("j"))])
     assert rows[CASES[0]].status is Status.FAILED
     assert rows[CASES[0]].reason
 
 
-def test_cases_of_which_a_job_said_nothing_are_tried_again(tmp_path):
-    short = [*told(CASES[0]), encode(Done("j"))]
-    rows = play(tmp_path, short, [*told(CASES[1]), *told(CASES[2]), encode(Done("j"))])
+def test_cases_of_which_a_job_sent_nothing_are_tried_again(tmp_path):
+    short = [*lines_of(CASES[0]), encode(Done("j"))]
+    rows = play(tmp_path, short, [*lines_of(CASES[1]), *lines_of(CASES[2]), encode(Done("j"))])
     assert [rows[case].attempt for case in CASES] == [0, 1, 1]
     assert {row.status for row in rows.values()} == {Status.OK}
 
 
-def test_cases_of_which_no_job_says_anything_end_as_failed_rows(tmp_path):
-    rows = play(tmp_path, [*told(CASES[0]), encode(Done("j"))])
+def test_cases_of_which_no_job_sends_anything_end_as_failed_rows(tmp_path):
+    rows = play(tmp_path, [*lines_of(CASES[0]), encode(Done("j"))])
     assert rows[CASES[0]].status is Status.OK
     assert rows[CASES[1]].status is rows[CASES[2]].status is Status.FAILED
     assert "not measured" in rows[CASES[1]].reason
@@ -272,13 +272,13 @@ def test_cases_of_which_no_job_says_anything_end_as_failed_rows(tmp_path):
 
 
 def test_events_of_cases_that_nobody_planned_are_no_rows(tmp_path):
-    everything = [line for case in CASES for line in told(case)]
-    play(tmp_path, [*told("memcpy/bytes=64"), *everything, encode(Done("j"))])
+    everything = [line for case in CASES for line in lines_of(case)]
+    play(tmp_path, [*lines_of("memcpy/bytes=64"), *everything, encode(Done("j"))])
 
 
-def test_a_case_told_twice_has_one_row(tmp_path):
-    everything = [line for case in CASES for line in told(case)]
-    rows = play(tmp_path, [*everything, *told(CASES[0]), encode(Done("j"))])
+def test_a_case_sent_twice_has_one_row(tmp_path):
+    everything = [line for case in CASES for line in lines_of(case)]
+    rows = play(tmp_path, [*everything, *lines_of(CASES[0]), encode(Done("j"))])
     assert len(rows) == 3
 
 
@@ -287,7 +287,7 @@ FACTS = Facts((RankFacts("a", 1, (0,)), RankFacts("a", 2, (1,))), None, None, No
 
 def counted(case: str) -> list[bytes]:
     """Return what a rank 0 sends of a case of two ranks, with how many sent samples."""
-    lines = told(case, 0, 1)
+    lines = lines_of(case, 0, 1)
     ended = CaseEnded(case=case, status=Status.OK, loops=1, sampled_ranks=2)
     return [*lines[:-1], encode(ended)]
 

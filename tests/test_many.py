@@ -4,7 +4,6 @@ import itertools
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meeting import TIMEOUT_S, Loops, Meeting
+from meeting import Loops, Meeting, World
 from test_measure import OPEN, make_case
 from test_mpi import by_case, run
 
@@ -264,39 +263,6 @@ def test_the_map_of_hosts_keeps_rounds_and_single_pairs_apart() -> None:
 # Ranks as threads: whose bytes were wrong.
 
 
-class Group:
-    """Threads that wait for each other."""
-
-    def __init__(self, size: int) -> None:
-        self.barrier = threading.Barrier(size, timeout=TIMEOUT_S)
-        self.given: list[Any] = [None] * size
-
-
-class ThreadWorld(SoloWorld):
-    """The world as one of several threads sees it."""
-
-    def __init__(self, group: Group, rank: int) -> None:
-        self.rank, self.size, self._group = rank, len(group.given), group
-
-    def gather(self, value: Any) -> list[Any]:
-        self._group.given[self.rank] = value
-        self._group.barrier.wait()
-        values = list(self._group.given)
-        self._group.barrier.wait()
-        return values
-
-    def broadcast(self, value: Any) -> Any:
-        return self.gather(value)[0]
-
-    def sleep_until_all_arrive(self) -> None:
-        self._group.barrier.wait()
-
-    def split(self, color: int) -> "ThreadWorld":
-        members = [rank for rank, other in enumerate(self.gather(color)) if other == color]
-        groups = self.gather(Group(len(members)) if members[0] == self.rank else None)
-        return ThreadWorld(groups[members[0]], members.index(self.rank))
-
-
 class PairLoops(Loops):
     """The loops between two ranks, as schedules."""
 
@@ -331,11 +297,11 @@ def carry_out(
         if rank == bad:
             elements[-1] ^= 1
 
-    meeting, group = Meeting(ranks, spoil), Group(ranks)
+    meeting, words = Meeting(ranks, spoil), Meeting(ranks)
     rule = Sampling(cap_s=0.001, warmup_s=0.0, warmup_cap_s=0.001)
 
     def work(rank: int) -> list[list[Event]]:
-        world = ThreadWorld(group, rank)
+        world = World(words, rank, (0,) * ranks)
         here = msgspec.structs.replace(
             context, communicator=world, message_loops=PairLoops(meeting, rank)
         )

@@ -224,11 +224,11 @@ def test_bytes_handed_out_do_not_change_with_the_device(queue: CopyQueue) -> Non
 
 
 def node_pages(address: int) -> dict[str, str]:
-    """Return what the kernel tells of the mapping that an address lies in."""
+    """Return what the kernel shows of the mapping that an address lies in."""
     for line in Path("/proc/self/numa_maps").read_text().splitlines():
-        start, *told = line.split()
+        start, *fields = line.split()
         if int(start, 16) == address:
-            return dict(word.split("=") for word in told if "=" in word)
+            return dict(word.split("=") for word in fields if "=" in word)
     return {}
 
 
@@ -238,9 +238,9 @@ def test_pages_lie_on_the_numa_node_that_was_asked_for() -> None:
     buffer = memory.allocate(64 * 4096)
     assert os.sched_getaffinity(0) == set(cpus)
     if not Path("/proc/self/numa_maps").exists():
-        pytest.skip("the kernel does not tell where pages lie")
-    told = node_pages(buffer.address)
-    assert [name for name in told if name.startswith("N")] in (["N0"], [])
+        pytest.skip("the kernel does not show where pages lie")
+    fields = node_pages(buffer.address)
+    assert [name for name in fields if name.startswith("N")] in (["N0"], [])
 
 
 def test_the_first_touch_comes_from_a_thread_bound_to_the_node() -> None:

@@ -311,7 +311,7 @@ class Nothing:
 
 
 def reasons_of(binding: Binding, case: Case, context: Context, gpus: dict[int, Any]) -> list[Any]:
-    """Return what each rank says of a case, where some have another GPU."""
+    """Return the reason of each rank for a case, where some have another GPU."""
     here = [
         context_of(binding, rank, context, gpus.get(rank)) for rank in range(binding.meeting.ranks)
     ]
@@ -328,9 +328,9 @@ def no_gpu() -> Any:
     "case", [coll_case("allreduce", 4), pair_case("bandwidth", 4), MANY[0]], ids=lambda c: c.id
 )
 def test_a_rank_without_a_gpu_is_named_on_every_rank(case: Case, context: Context) -> None:
-    told = reasons_of(Binding(4), case, context, {2: no_gpu})
+    found = reasons_of(Binding(4), case, context, {2: no_gpu})
     why = "no NCCL or RCCL here: on rank 2 it needs a GPU and CuPy (ImportError)"
-    assert told == [why] * 4
+    assert found == [why] * 4
 
 
 def test_two_ranks_with_one_gpu_are_named_on_every_rank(
@@ -339,11 +339,11 @@ def test_two_ranks_with_one_gpu_are_named_on_every_rank(
     monkeypatch.delenv(SHARING_VARIABLE, raising=False)
     binding = Binding(3)
     same = {rank: lambda r=rank: binding.gpu(r, "0000:3b:00.0") for rank in (0, 2)}
-    told = reasons_of(binding, coll_case("allreduce"), context, same)
-    assert len(set(told)) == 1
-    assert "ranks 0 and 2 have the same one (0000:3b:00.0)" in told[0]
-    assert "as many ranks on a node as it has GPUs" in told[0]
-    # NCCL from 2.30 on can be told to take them; then it decides, and the row says so.
+    found = reasons_of(binding, coll_case("allreduce"), context, same)
+    assert len(set(found)) == 1
+    assert "ranks 0 and 2 have the same one (0000:3b:00.0)" in found[0]
+    assert "as many ranks on a node as it has GPUs" in found[0]
+    # NCCL from 2.30 on can be set to take them; then it decides, and the row shows it.
     monkeypatch.setenv(SHARING_VARIABLE, "1")
     assert reasons_of(binding, coll_case("allreduce"), context, same) == [None] * 3
     here = [context_of(binding, rank, context, same.get(rank)) for rank in range(3)]
@@ -381,9 +381,9 @@ def test_what_follows_from_the_case_alone_is_said_first(context: Context) -> Non
 def test_a_binding_without_its_library_says_what_to_install(context: Context) -> None:
     binding = Binding(2)
     binding.available = False
-    (told, _) = reasons_of(binding, coll_case("allreduce", 2), context, {})
-    assert "on rank 0 it needs its library" in told
-    assert "nvidia-nccl" in told
+    (found, _) = reasons_of(binding, coll_case("allreduce", 2), context, {})
+    assert "on rank 0 it needs its library" in found
+    assert "nvidia-nccl" in found
 
     def broken() -> Any:
         raise ImportError("no binding")
@@ -412,9 +412,9 @@ def test_ranks_that_cannot_be_joined_all_say_why_and_try_once(
                 MEASUREMENTS["allreduce"].prepare(coll_case("allreduce"), here[rank])
         return str(raised.value)
 
-    told = binding.meeting.all_do(fails)
-    assert len(set(told)) == 1
-    assert told[0].startswith(f"NCCL or RCCL could not join the ranks: rank {bad}: NCCL_ERROR_SYS")
+    found = binding.meeting.all_do(fails)
+    assert len(set(found)) == 1
+    assert found[0].startswith(f"NCCL or RCCL could not join the ranks: rank {bad}: NCCL_ERROR_SYS")
     # Those that had succeeded wait for nobody.
     assert sorted(binding.aborted) == ([] if refuses == {0: "id"} else [0, 2])
     assert sorted(binding.made) == sorted(binding.aborted)
@@ -644,12 +644,12 @@ def test_a_real_job_measures_every_call_and_tells_its_library(
         assert row.status is Status.OK, (name, row.reason)
         assert row.bytes_checked
         assert row.bytes_wrong == 0
-        told = parse_params(row.params)
+        params = parse_params(row.params)
         by_library = "nccl" in name
-        assert told.get("nccl") == ("2.27.7" if by_library else None)
+        assert params.get("nccl") == ("2.27.7" if by_library else None)
         assert (row.timing_layer == "cupy") == by_library
         if by_library:
-            assert int(told["overhead_ns"]) > 0
+            assert int(params["overhead_ns"]) > 0
             assert row.src_memory == "device"
     assert len(rows) == 2 + 6 + 4 + 2 + 1
     (one,) = (one for one in done.evidence() if one.case.startswith("latency"))
@@ -673,21 +673,21 @@ def test_three_ranks_of_which_some_sleep(tmp_path: Path, played: dict[str, str])
 
 @pytest.mark.mpi
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "reason"),
     [
         ("wrong", "on rank 1"),
         ("refuses", "could not join the ranks: rank 0: NCCL_ERROR_SYSTEM_ERROR: no interface"),
     ],
 )
 def test_faults_of_a_real_job_fail_the_rows_of_nccl_alone(
-    fault: str, says: str, tmp_path: Path, played: dict[str, str]
+    fault: str, reason: str, tmp_path: Path, played: dict[str, str]
 ) -> None:
     rows = by_case(run(tmp_path, suite=FEW_PLAYED, env={**played, "PLAYED": fault}, code=4))
     for name, row in rows.items():
         # A gather gives rank 1 nothing.
         spared = "nccl" not in name or (fault == "wrong" and name.startswith("gather"))
         assert row.status is (Status.OK if spared else Status.FAILED), name
-        assert spared or says in (row.reason or "")
+        assert spared or reason in (row.reason or "")
 
 
 # The names and arguments are CuPy's.
@@ -697,8 +697,8 @@ def arguments(text: str) -> list[str]:
     """Return the names of the arguments in a signature."""
     inside = re.search(r"\(([^)]*)\)", text)
     assert inside is not None, text
-    told = (part.split("=")[0].split(":")[0].split() for part in inside[1].split(","))
-    return [part[-1] for part in told if part and part[-1] != "self"]
+    found = (part.split("=")[0].split(":")[0].split() for part in inside[1].split(","))
+    return [part[-1] for part in found if part and part[-1] != "self"]
 
 
 @pytest.fixture
@@ -716,9 +716,9 @@ def real() -> Any:
 def test_the_calls_have_the_arguments_that_cupy_gives_them(real: Any) -> None:
     names = ("send", "recv", "allReduce", "reduceScatter", "allGather", "broadcast")
     for name in names:
-        told = (getattr(real.NcclCommunicator, name).__doc__ or "").partition("\n")[0]
+        found = (getattr(real.NcclCommunicator, name).__doc__ or "").partition("\n")[0]
         own = str(inspect.signature(getattr(Communicator, name)))
-        assert arguments(told) == arguments(own), name
+        assert arguments(found) == arguments(own), name
     for name in ("destroy", "abort", "check_async_error"):
         assert callable(getattr(real.NcclCommunicator, name))
     for name in ("get_unique_id", "get_version", "groupStart", "groupEnd"):

@@ -1,4 +1,4 @@
-"""Rounds: a case that met a slow state is measured again, and its row says which state it met."""
+"""Rounds: a case that met a slow state is measured again, and its row names that state."""
 
 from collections.abc import Iterator
 

@@ -237,14 +237,14 @@ def test_a_case_cut_off_by_the_cap_has_not_converged_even_where_it_is_narrow():
 
 def test_every_sample_is_kept_as_it_was_measured():
     spikes = World(lambda operations, _now: 1e-3 if operations % 50 == 0 else 1e-4)
-    told: list[float] = []
+    given: list[float] = []
 
     def run(seconds: Seconds, loops: int) -> None:
         spikes.run(seconds, loops)
-        told.extend(seconds.tolist())
+        given.extend(seconds.tolist())
 
     taken = sample(run, alone, RULE, 1e-9, spikes.clock)
-    assert taken.seconds.tolist() == told[-len(taken.seconds) :]
+    assert taken.seconds.tolist() == given[-len(taken.seconds) :]
     assert taken.seconds.max() == 1e-3
 
 

@@ -77,7 +77,7 @@ class Job(msgspec.Struct, frozen=True):
     first_order: int = 0
     """Place of the first case in the order of its launch."""
     reference_s: float | None = None
-    """Best state of the machine that earlier jobs saw, as their probe told it."""
+    """Best state of the machine that earlier jobs saw, as their probe measured it."""
     env: dict[str, str] = {}
     """What is added to the environment of every rank."""
     died_in: str | None = None
@@ -176,7 +176,7 @@ COLUMNS: tuple[str, ...] = Row.__struct_fields__
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of `predictions.csv`; without `seconds`, `formula` says why no model could speak."""
+    """One row of `predictions.csv`; without `seconds`, `formula` says why no model answers."""
 
     case: str
     launch: int

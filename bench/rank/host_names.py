@@ -1,7 +1,7 @@
 """What the nodes of a job are called: by the names they were asked for, where those are known.
 
 A host may call itself something else than the name that reaches it, and two hosts may call
-themselves the same (`localhost`, or copies of one image). MPI says which ranks share a node.
+themselves the same (`localhost`, or copies of one image). MPI knows which ranks share a node.
 """
 
 import os
