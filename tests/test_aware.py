@@ -184,6 +184,7 @@ def cases_of(block: str) -> list[Case]:
 
 def context_of(rank: int, ranks: int, answers: tuple[bool | None, bool | None]) -> Context:
     world = SoloWorld()
+    context = open_context(world, 1)
     world.rank, world.size, world.nodes = rank, ranks, (0,) * ranks
     memories: dict[str, Memory] = {"device": _OnGpu()}
 
@@ -191,9 +192,7 @@ def context_of(rank: int, ranks: int, answers: tuple[bool | None, bool | None]) 
         assert maker == "cuda"
         return TakesDevice(answers[collective], "it says so")
 
-    return msgspec.structs.replace(
-        open_context(world, 1), memories=memories, takes_device=say, died_in=None
-    )
+    return msgspec.structs.replace(context, memories=memories, takes_device=say, died_in=None)
 
 
 REFUSED = [
