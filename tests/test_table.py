@@ -1,15 +1,21 @@
 """The table of a run: every planned case is in it, once per launch, and says how it ended."""
 
+import msgspec
 import numpy as np
 import pytest
 from synthetic import cases, true_seconds, write_run
+from test_measure import make_case
+from test_pairs import write_rows
+from test_rows import row_of
 
 from bench.core.errors import RequestError
-from bench.core.records import Origin
+from bench.core.records import Case, Origin
 from bench.judge.headline import headlines
 from bench.judge.statistics import BETWEEN, WITHIN, summarise, wilson_bounds
 from bench.judge.table import NOT_MEASURED, load, load_samples, measured
-from bench.store.folder import RESULTS_FILE
+from bench.measure import MEASUREMENTS
+from bench.measure.profiles import place_of, profile_of
+from bench.store.folder import RESULTS_FILE, open_run
 
 
 def test_every_planned_case_has_one_line_per_launch(tmp_path):
@@ -55,6 +61,35 @@ def test_names_tell_products_apart(tmp_path):
     table = load(write_run(tmp_path / "r", benchmarks=["matmul"]))
     assert table["name"].is_unique
     assert "matmul 33 x 1000 x 1000 fp32" in set(table["name"])
+
+
+@pytest.mark.parametrize(
+    ("measured_by", "name"),
+    [
+        ("split_matmul", "split_matmul 128 x 1000 x 1000 fp32"),
+        ("training_step", "training_step batch 128"),
+        ("barrier", "barrier 2 ranks"),
+        ("ring_shift", "ring_shift 1 MiB"),
+    ],
+)
+def test_a_size_is_named_as_what_it_is(tmp_path, measured_by, name):
+    case = make_case(measured_by)
+    rows = [row_of(case, {0: (1e-3,) * 6, 1: (1e-3,) * 6})]
+    (found,) = load(open_run(write_rows(tmp_path / "run", [case], rows)))["name"]
+    assert found == name
+
+
+def test_rows_of_a_benchmark_that_is_not_known_come_last_and_are_named(tmp_path):
+    known, new = make_case("latency"), Case("sendrecv", "sendrecv", {"bytes": 8, "ranks": 2})
+    row = row_of(known, {0: (1e-3,) * 6})
+    rows = [msgspec.structs.replace(row, case=new.id, benchmark=new.benchmark), row]
+    table = load(open_run(write_rows(tmp_path / "run", [new, known], rows)))
+    assert list(table["name"]) == ["latency 8 B", "sendrecv 8 B"]
+    assert profile_of("sendrecv").family == "sendrecv"
+
+
+def test_tables_have_the_order_of_list():
+    assert [place_of(name) for name in MEASUREMENTS] == list(range(len(MEASUREMENTS)))
 
 
 def test_names_tell_gpus_of_one_process_apart(tmp_path):
