@@ -10,7 +10,7 @@ from trees import DOWN_PORT, NARROW_NIC, gpu_node, laptop, vm, write_tree
 
 from bench.core.records import Finding
 from bench.machine.cpu import CpuFacts
-from bench.machine.doctor import Diagnosis, diagnose, examine
+from bench.machine.doctor import Diagnosis, by_gravity, diagnose, diagnose_process, examine
 from bench.machine.doctor.gpu_mpi import SETTINGS, check_gpu_mpi
 from bench.machine.doctor.host import (
     check_load,
@@ -94,13 +94,18 @@ def port(state: str | None) -> NodeFacts:
     return msgspec.structs.replace(SOUND, rdma=(device,))
 
 
+def everything(facts: NodeFacts) -> tuple[Finding, ...]:
+    """Return what the facts of this machine show."""
+    return by_gravity((*diagnose(facts), *diagnose_process(facts)))
+
+
 def named(findings: tuple[Finding, ...] | list[Finding]) -> list[tuple[str, str]]:
     return [(finding.level, finding.name) for finding in findings]
 
 
 def test_a_sound_node_has_no_finding() -> None:
-    assert diagnose(SOUND) == ()
-    assert diagnose(gpus({}, {})) == ()
+    assert everything(SOUND) == ()
+    assert everything(gpus({}, {})) == ()
 
 
 @pytest.mark.parametrize(
@@ -125,7 +130,7 @@ def test_a_sound_node_has_no_finding() -> None:
     ],
 )
 def test_what_is_at_its_limit_or_unknown_is_no_fault(facts: NodeFacts) -> None:
-    assert diagnose(facts) == ()
+    assert everything(facts) == ()
 
 
 @pytest.mark.parametrize(
@@ -217,7 +222,7 @@ def test_what_is_at_its_limit_or_unknown_is_no_fault(facts: NodeFacts) -> None:
 def test_a_fault_is_named_with_its_advice(
     facts: NodeFacts, level: str, name: str, words: list[str]
 ) -> None:
-    (finding,) = diagnose(facts)
+    (finding,) = everything(facts)
     assert (finding.level, finding.name) == (level, name)
     said = f"{finding.text} {finding.advice}"
     assert [word for word in words if word not in said] == []
@@ -227,7 +232,7 @@ def test_the_gravest_comes_first() -> None:
     facts = msgspec.structs.replace(
         cpu(usable_cores=1, governors=()), system=HostFacts(hypervisor="QEMU")
     )
-    levels = [finding.level for finding in diagnose(facts)]
+    levels = [finding.level for finding in everything(facts)]
     assert levels == ["warning", "note", "note"]
 
 
@@ -244,7 +249,7 @@ def test_names_from_the_machine_are_escaped() -> None:
         environment={"OMP_NUM_THREADS": evil},
     )
     mpi = msgspec.structs.replace(OPEN_MPI, mpirun=evil, library=evil, library_path=evil)
-    found = [*diagnose(facts), *check_mpi(mpi), *check_platform(evil)]
+    found = [*everything(facts), *check_mpi(mpi), *check_platform(evil)]
     assert len(found) >= 9
     assert all(finding.text.isprintable() for finding in found)
 

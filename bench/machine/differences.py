@@ -104,7 +104,7 @@ def find_odd(views: Mapping[str, View]) -> dict[Place, Odd]:
 
 
 def find_majority(leaf: Leaf, values: Collection[Value]) -> tuple[Callable[[Value], bool], str]:
-    """Return what tells whether a value is that of most nodes, and that value as text."""
+    """Return a check whether a value is that of most nodes, and that value as text."""
     numbers = [value for value in values if isinstance(value, int | float)]
     if numbers:
         middle = median_low(numbers)

@@ -19,7 +19,7 @@ from bench.core.records import Finding, Job, Origin, Status
 from bench.judge.findings import row_findings
 from bench.judge.path.collect import collect_evidence
 from bench.machine.busy import check_busy, foreign_busy
-from bench.machine.doctor import by_gravity, examine
+from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import load_suite, override_ranks
@@ -100,7 +100,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
     meta = _meta(plan, resolved, launcher, folder.name)
     if diagnosis is not None:
         # What its facts show is added with its name, as of every node, once ranks run there.
-        meta.findings += by_gravity(diagnosis.here)
+        meta.findings += diagnosis.here
         # Before ranks report: one that is bound to a core sees no other.
         store_facts(meta, {socket.gethostname(): msgspec.to_builtins(diagnosis.facts)})
     with lock_run(folder):

@@ -1,7 +1,7 @@
 """The catalogue: what vendors and standards state of links, adapters, GPUs and nodes, with sources.
 
 The rows are the TOML files of the folder of the same name. Every number is text with its unit and
-becomes base units here: bytes, bytes per second and direction, FLOP/s, Hz. A basis tells rates
+becomes base units here: bytes, bytes per second and direction, FLOP/s, Hz. A basis parts rates
 apart: line (as the wire toggles), payload (after line coding), effective (as somebody measured
 it). Rows that contradict themselves are refused when they are read: public catalogues are full of
 them.

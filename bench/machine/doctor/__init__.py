@@ -15,7 +15,15 @@ from bench.machine.facts import NodeFacts, gather_facts
 from bench.machine.mpi import MpiInstall, find_mpi, two_mpi_wheels
 from bench.machine.ucx import find_ucx_wheel
 
-__all__ = ["BusyProcess", "Diagnosis", "by_gravity", "diagnose", "examine", "foreign_busy"]
+__all__ = [
+    "BusyProcess",
+    "Diagnosis",
+    "by_gravity",
+    "diagnose",
+    "diagnose_process",
+    "examine",
+    "foreign_busy",
+]
 
 _ORDER = ("stop", "warning", "note")
 
@@ -47,15 +55,13 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
     facts: NodeFacts
     mpi: MpiInstall | None
-    here: tuple[Finding, ...] = ()
-    """Of this process, its MPI and what runs beside it: what no rank can see of its node."""
-    node: tuple[Finding, ...] = ()
-    """What the facts of the node show."""
+    findings: tuple[Finding, ...]
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
-        """All of them."""
-        return by_gravity((*self.here, *self.node))
+    def here(self) -> tuple[Finding, ...]:
+        """Those of this process, its MPI and what runs beside it, which no facts show."""
+        of_node = diagnose(self.facts)
+        return tuple(finding for finding in self.findings if finding not in of_node)
 
     @property
     def stopped(self) -> bool:
@@ -67,25 +73,31 @@ def examine(root: Path = Path("/")) -> Diagnosis:
     """Look at the node below `root` and at what runs on it now; takes about a second."""
     wrong_platform = host.check_platform(platform.system())
     if wrong_platform:
-        return Diagnosis(facts=NodeFacts(), mpi=None, here=tuple(wrong_platform))
+        return Diagnosis(facts=NodeFacts(), mpi=None, findings=tuple(wrong_platform))
     # Others' processes first: gathering and probing load this machine themselves.
     busy = foreign_busy(root=root)
     facts, mpi = gather_facts(root), find_mpi()
-    here = [
+    findings = [
         *check_mpi(mpi),
         *check_wheels(two_mpi_wheels()),
         *gpu_mpi.check_gpu_mpi(facts, mpi, find_ucx_wheel(), os.environ),
         *check_busy(busy),
         *host.check_load(facts, host.read_load(root)),
         *host.check_shm(host.read_shm(root)),
-        *(finding for check in _PROCESS_CHECKS for finding in check(facts)),
+        *diagnose_process(facts),
+        *diagnose(facts),
     ]
-    return Diagnosis(facts=facts, mpi=mpi, here=tuple(here), node=diagnose(facts))
+    return Diagnosis(facts=facts, mpi=mpi, findings=by_gravity(findings))
 
 
 def diagnose(facts: NodeFacts) -> tuple[Finding, ...]:
     """Return what the facts of a node show, gravest first; a rank may have gathered them."""
     return by_gravity(finding for check in _NODE_CHECKS for finding in check(facts))
+
+
+def diagnose_process(facts: NodeFacts) -> tuple[Finding, ...]:
+    """Return what this process may not use of its node, and which threads it was given."""
+    return by_gravity(finding for check in _PROCESS_CHECKS for finding in check(facts))
 
 
 def by_gravity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
