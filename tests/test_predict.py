@@ -13,10 +13,10 @@ from bench.cli import run_command
 from bench.cli.predict import ALGORITHMS
 from bench.core.units import format_seconds, parse_seconds
 from bench.predict.model.datasheet.collectives import ALGORITHMS as MODELS
-from bench.predict.step_files import load_layers, load_machine
+from bench.predict.step_files import load_cluster, load_layers
 
 ROOT = Path(__file__).parent.parent
-MACHINE = """[machine]
+CLUSTER = """[cluster]
 gpu = "gtx-titan"
 nodes = 2
 gpus_per_node = 3
@@ -42,7 +42,7 @@ MATMUL = ["matmul", "--k", "1000", "--n", "1000", "--gpu", "gtx-titan", "--dtype
 
 @pytest.fixture
 def files(tmp_path):
-    (tmp_path / "machine.toml").write_text(MACHINE, encoding="utf-8")
+    (tmp_path / "cluster.toml").write_text(CLUSTER, encoding="utf-8")
     (tmp_path / "layers.toml").write_text(LAYERS, encoding="utf-8")
     return tmp_path
 
@@ -174,7 +174,7 @@ def test_a_link_trained_to_half_its_lanes_is_a_hop(predict):
 
 @pytest.mark.parametrize("parallel", ["data", "model", "hybrid", "best"])
 def test_a_step(predict, files, parallel):
-    told = predict("step", "--machine", files / "machine.toml", "--layers", files / "layers.toml",
+    told = predict("step", "--cluster", files / "cluster.toml", "--layers", files / "layers.toml",
                    "--batch", 128, "--parallel", parallel)  # fmt: skip
     assert told["low_s"] <= told["seconds"] <= told["high_s"]
     assert told["parallel"] == ("hybrid" if parallel == "best" else parallel)
@@ -187,7 +187,7 @@ def test_what_does_not_fit_is_said(predict, files):
     (files / "layers.toml").write_text(
         '[[layer]]\nname = "huge"\nd_in = 100000\nd_out = 100000\n', encoding="utf-8"
     )
-    asked = ["step", "--machine", files / "machine.toml", "--layers", files / "layers.toml",
+    asked = ["step", "--cluster", files / "cluster.toml", "--layers", files / "layers.toml",
              "--batch", 6]  # fmt: skip
     assert predict(*asked, "--parallel", "data")["fits"] is False
     # A sixth of the weights and gradients is more than 6 GB too.
@@ -197,32 +197,32 @@ def test_what_does_not_fit_is_said(predict, files):
 def test_the_documented_files_are_valid(tmp_path, predict):
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     blocks = [b.split("```")[0] for b in text.split("```toml\n")[1:]]
-    machine = next(b for b in blocks if b.startswith("[machine]"))
+    cluster = next(b for b in blocks if b.startswith("[cluster]"))
     layers = next(b for b in blocks if b.startswith("[[layer]]"))
-    (tmp_path / "m.toml").write_text(machine, encoding="utf-8")
+    (tmp_path / "m.toml").write_text(cluster, encoding="utf-8")
     (tmp_path / "l.toml").write_text(layers, encoding="utf-8")
-    assert load_machine(tmp_path / "m.toml").gpu == "gtx-titan"
+    assert load_cluster(tmp_path / "m.toml").gpu == "gtx-titan"
     assert len(load_layers(tmp_path / "l.toml")) > 1
-    predict("step", "--machine", tmp_path / "m.toml", "--layers", tmp_path / "l.toml",
+    predict("step", "--cluster", tmp_path / "m.toml", "--layers", tmp_path / "l.toml",
             "--batch", 128)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [
-        ("machine", "nodes = 2", "node = 2", "machine.node: unknown key; did you mean 'nodes'?"),
-        ("machine", "nodes = 2", "nodes = 0", "machine.nodes: 0 is outside"),
-        ("machine", "nodes = 2", 'nodes = "2"', "machine.nodes: must be a whole number"),
-        ("machine", '"gtx-titan"', '"gtx-titn"', "did you mean 'gtx-titan'?"),
-        ("machine", '"qdr"', '"qdrr"', "did you mean 'qdr'?"),
-        ("machine", '"qdr"', '"5 GB"', "machine.network: '5 GB' is no rate"),
-        ("machine", '"qdr"', '"0 GB/s"', "machine.network: 0 carries nothing"),
-        ("machine", 'network = "qdr"', "", "machine.network: missing"),
-        ("machine", 'intra = "pcie3-x16"', "", "machine.intra: missing"),
-        ("machine", '"hierarchical"', '"tree"', "machine.algorithm: 'tree' is not valid"),
-        ("machine", '"2 us"', '"-2 us"', "machine.latency: "),
-        ("machine", "[machine]", "[machin]", "machin: unknown key; did you mean 'machine'?"),
-        ("machine", "[machine]", "[machine", "not valid TOML"),
+        ("cluster", "nodes = 2", "node = 2", "cluster.node: unknown key; did you mean 'nodes'?"),
+        ("cluster", "nodes = 2", "nodes = 0", "cluster.nodes: 0 is outside"),
+        ("cluster", "nodes = 2", 'nodes = "2"', "cluster.nodes: must be a whole number"),
+        ("cluster", '"gtx-titan"', '"gtx-titn"', "did you mean 'gtx-titan'?"),
+        ("cluster", '"qdr"', '"qdrr"', "did you mean 'qdr'?"),
+        ("cluster", '"qdr"', '"5 GB"', "cluster.network: '5 GB' is no rate"),
+        ("cluster", '"qdr"', '"0 GB/s"', "cluster.network: 0 carries nothing"),
+        ("cluster", 'network = "qdr"', "", "cluster.network: missing"),
+        ("cluster", 'intra = "pcie3-x16"', "", "cluster.intra: missing"),
+        ("cluster", '"hierarchical"', '"tree"', "cluster.algorithm: 'tree' is not valid"),
+        ("cluster", '"2 us"', '"-2 us"', "cluster.latency: "),
+        ("cluster", "[cluster]", "[clustr]", "clustr: unknown key; did you mean 'cluster'?"),
+        ("cluster", "[cluster]", "[cluster", "not valid TOML"),
         ("layers", "rows = 729", "row = 729", "layer[0].row: unknown key; did you mean 'rows'?"),
         ("layers", "d_in = 9216", "d_in = -1", "layer[1].d_in: -1 is outside"),
         ("layers", "d_in = 9216\n", "", "layer[1].d_in: missing"),
@@ -236,14 +236,25 @@ def test_a_wrong_file_is_refused_by_key(refused, files, file, old, new, said):
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
-    line = refused("step", "--machine", files / "machine.toml", "--layers", files / "layers.toml",
+    line = refused("step", "--cluster", files / "cluster.toml", "--layers", files / "layers.toml",
                    "--batch", 8)  # fmt: skip
     assert said in line
 
 
+def test_the_file_of_another_flag_is_named(refused, files, monkeypatch, capsys):
+    """What a seller states of a machine is one file, a cluster to predict a step for another."""
+    nominal = files / "machine.toml"
+    nominal.write_text('hosts = ["h1"]\nlink = "hdr"\n', encoding="utf-8")
+    line = refused("step", "--cluster", nominal, "--layers", files / "layers.toml", "--batch", 8)
+    assert "this is a machine file, of `run --machine`" in line
+    flags = ["plan", "quick", "--launcher", "local", "--machine", str(files / "cluster.toml")]
+    assert run_command(flags) == 2
+    assert "this is a cluster file, of `predict step --cluster`" in capsys.readouterr().err
+
+
 def test_a_hybrid_of_one_layer_is_refused(refused, files):
     (files / "layers.toml").write_text("[[layer]]\nd_in = 8\nd_out = 8\n", encoding="utf-8")
-    line = refused("step", "--machine", files / "machine.toml", "--layers", files / "layers.toml",
+    line = refused("step", "--cluster", files / "cluster.toml", "--layers", files / "layers.toml",
                    "--batch", 8, "--parallel", "hybrid")  # fmt: skip
     assert "two layers" in line
 

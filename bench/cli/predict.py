@@ -245,11 +245,11 @@ def split(as_json: bool, **asked: Any) -> Outcome:
 
 @predict.command()
 @click.option(
-    "--machine",
+    "--cluster",
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help="A [machine] table: GPUs, links, method.",
+    help="A [cluster] table: GPUs, links, method.",
 )
 @click.option(
     "--layers",
@@ -272,13 +272,13 @@ def split(as_json: bool, **asked: Any) -> Outcome:
     help="How the work is shared out.",
 )
 @_as_json
-def step(machine: Path, layers: Path, batch: int, parallel: str, as_json: bool) -> Outcome:
+def step(cluster: Path, layers: Path, batch: int, parallel: str, as_json: bool) -> Outcome:
     """One training step of a network of dense layers."""
     from bench.predict.step import predict_step
-    from bench.predict.step_files import load_layers, load_machine
+    from bench.predict.step_files import load_cluster, load_layers
 
     return _answer(
-        predict_step(load_machine(machine), load_layers(layers), batch, parallel), as_json
+        predict_step(load_cluster(cluster), load_layers(layers), batch, parallel), as_json
     )
 
 

@@ -55,6 +55,9 @@ class Nominal(msgspec.Struct, frozen=True, kw_only=True):
         return not self.hosts or host.partition(".")[0] in short
 
 
+MACHINE_KEYS = frozenset((*Nominal.__struct_fields__, *_PASSED_OVER))
+
+
 def read_nominal(path: Path) -> str:
     """Return the text of a machine file, checked.
 
@@ -76,7 +79,12 @@ def parse_nominal(text: str) -> Nominal:
         RequestError: where it is not valid; the message begins with the key's path.
     """
     document = parse_toml(text)
-    refuse_unknown(document, "", (*Nominal.__struct_fields__, *_PASSED_OVER))
+    if "cluster" in document:
+        raise RequestError(
+            "this is a cluster file, of `predict step --cluster`; a machine file has no tables "
+            "(docs/models.md)"
+        )
+    refuse_unknown(document, "", sorted(MACHINE_KEYS))
     rates = {
         key: _positive(document[key], key)
         for key in ("payload_bytes_per_s", "burst_bytes", "memory_bytes_per_s", "cpu_hz")

@@ -1,4 +1,4 @@
-"""One training step predicted for a machine of the catalogue and the layers of a network."""
+"""One training step predicted for GPUs and links of the catalogue and the layers of a network."""
 
 from collections.abc import Callable, Sequence
 from math import inf
@@ -18,14 +18,16 @@ from bench.predict.model.datasheet.step import (
     hybrid_step,
     model_step,
 )
-from bench.predict.step_files import Machine
+from bench.predict.step_files import TrainingCluster
 
 
-def predict_step(machine: Machine, layers: Sequence[Layer], batch: int, parallel: str) -> Answer:
+def predict_step(
+    cluster: TrainingCluster, layers: Sequence[Layer], batch: int, parallel: str
+) -> Answer:
     """Predict one training step.
 
     Args:
-        machine: GPUs, links and method.
+        cluster: GPUs, links and method.
         layers: in forward order.
         batch: examples of all GPUs together.
         parallel: data, model, hybrid or best; best is the fastest that fits into memory.
@@ -34,8 +36,8 @@ def predict_step(machine: Machine, layers: Sequence[Layer], batch: int, parallel
         RequestError: where hardware is unknown, or a hybrid of one layer is asked for.
     """
     catalogue = load()
-    gpu = find(catalogue.gpus, machine.gpu, "GPU")
-    training = _training(machine, catalogue)
+    gpu = find(catalogue.gpus, cluster.gpu, "GPU")
+    training = _training(cluster, catalogue)
     memory = gpu.memory.nbytes // gpu.dies
     asked = [parallel] if parallel != "best" else [w for w in STEPS if _possible(w, layers)]
     if not all(_possible(way, layers) for way in asked):
@@ -51,7 +53,7 @@ def predict_step(machine: Machine, layers: Sequence[Layer], batch: int, parallel
         "from everything at once to one after the other",
         _step_limit(step),
         {
-            "machine": msgspec.structs.asdict(machine),
+            "cluster": msgspec.structs.asdict(cluster),
             "layers": [msgspec.structs.asdict(layer) for layer in layers],
             "batch": batch,
             "parallel": parallel,
@@ -77,34 +79,34 @@ STEPS: dict[str, Callable[[Sequence[Layer], int, Training], Step]] = {
 }
 
 
-def _training(machine: Machine, catalogue: Catalogue) -> Training:
+def _training(cluster: TrainingCluster, catalogue: Catalogue) -> Training:
     def rate(text: str | float | None) -> float | None:
         return payload_rate(text, catalogue) if isinstance(text, str) else text
 
-    network, intra = rate(machine.network), rate(machine.intra)
-    if network is None and machine.nodes > 1:
-        raise RequestError("machine.network: missing; several nodes need one, such as 'qdr'")
-    if intra is None and machine.gpus_per_node > 1:
+    network, intra = rate(cluster.network), rate(cluster.intra)
+    if network is None and cluster.nodes > 1:
+        raise RequestError("cluster.network: missing; several nodes need one, such as 'qdr'")
+    if intra is None and cluster.gpus_per_node > 1:
         raise RequestError(
-            "machine.intra: missing; several GPUs of a node need one, such as 'pcie3-x16'"
+            "cluster.intra: missing; several GPUs of a node need one, such as 'pcie3-x16'"
         )
-    cluster = Cluster(
-        machine.nodes,
-        machine.gpus_per_node,
+    shape = Cluster(
+        cluster.nodes,
+        cluster.gpus_per_node,
         inf if network is None else network,
         intra,
-        machine.latency_s,
+        cluster.latency_s,
     )
-    if cluster.ranks > MOST_RANKS:
-        raise RequestError(f"{cluster.ranks} GPUs; at most {MOST_RANKS} are predicted")
-    gpu = find(catalogue.gpus, machine.gpu, "GPU")
+    if shape.ranks > MOST_RANKS:
+        raise RequestError(f"{shape.ranks} GPUs; at most {MOST_RANKS} are predicted")
+    gpu = find(catalogue.gpus, cluster.gpu, "GPU")
     return Training(
-        cluster,
-        processor(gpu, machine.dtype),
-        ELEMENT_BYTES[machine.dtype],
-        machine.algorithm,
-        machine.optimiser,
-        machine.bucket,
+        shape,
+        processor(gpu, cluster.dtype),
+        ELEMENT_BYTES[cluster.dtype],
+        cluster.algorithm,
+        cluster.optimiser,
+        cluster.bucket,
     )
 
 

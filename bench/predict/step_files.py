@@ -1,6 +1,6 @@
-"""The two files of `predict step`: a machine with its method, and the layers of a network.
+"""The two files of `predict step`: a cluster with its method, and the layers of a network.
 
-[machine]
+[cluster]
 gpu = "gtx-titan"
 nodes = 2
 gpus_per_node = 3
@@ -31,6 +31,7 @@ from bench.core.toml import (
     refuse_unknown,
 )
 from bench.core.units import parse_bytes, parse_rate, parse_seconds
+from bench.machine.nominal import MACHINE_KEYS
 from bench.predict.model.datasheet.collectives import GATHERS
 from bench.predict.model.datasheet.step import STATES, Layer
 
@@ -47,7 +48,7 @@ _KEYS = (
 Value = TypeVar("Value")
 
 
-class Machine(msgspec.Struct, frozen=True):
+class TrainingCluster(msgspec.Struct, frozen=True):
     """GPUs, links between them by name or in bytes per second, and the method of the step."""
 
     gpu: str
@@ -62,13 +63,13 @@ class Machine(msgspec.Struct, frozen=True):
     bucket: int
 
 
-def load_machine(path: Path) -> Machine:
-    """Read a machine file.
+def load_cluster(path: Path) -> TrainingCluster:
+    """Read a cluster file.
 
     Raises:
         RequestError: where it is not valid; the message has the path of the key.
     """
-    return _load(path, "machine", _machine)
+    return _load(path, "cluster", _cluster)
 
 
 def load_layers(path: Path) -> tuple[Layer, ...]:
@@ -88,22 +89,27 @@ def _load(path: Path, what: str, read: Callable[[dict[str, Any]], Value]) -> Val
         raise RequestError(f"{shown}: {error}") from error
 
 
-def _machine(document: dict[str, Any]) -> Machine:
-    refuse_unknown(document, "", ("machine",))
-    table = as_table(_needed(document, "machine", ""), "machine")
-    refuse_unknown(table, "machine", _KEYS)
-    return Machine(
-        gpu=as_text(_needed(table, "gpu", "machine."), "machine.gpu"),
-        nodes=as_integer(table.get("nodes", 1), "machine.nodes", 1, _MOST_NODES),
+def _cluster(document: dict[str, Any]) -> TrainingCluster:
+    if "cluster" not in document and document.keys() & MACHINE_KEYS:
+        raise RequestError(
+            "this is a machine file, of `run --machine` and `report --machine`; a cluster file has "
+            "a [cluster] table with gpu, nodes and network (docs/models.md)"
+        )
+    refuse_unknown(document, "", ("cluster",))
+    table = as_table(_needed(document, "cluster", ""), "cluster")
+    refuse_unknown(table, "cluster", _KEYS)
+    return TrainingCluster(
+        gpu=as_text(_needed(table, "gpu", "cluster."), "cluster.gpu"),
+        nodes=as_integer(table.get("nodes", 1), "cluster.nodes", 1, _MOST_NODES),
         gpus_per_node=as_integer(
-            table.get("gpus_per_node", 1), "machine.gpus_per_node", 1, _MOST_GPUS
+            table.get("gpus_per_node", 1), "cluster.gpus_per_node", 1, _MOST_GPUS
         ),
         network=_rate(table, "network"),
         intra=_rate(table, "intra"),
         latency_s=_measure(table, "latency", "0 s", parse_seconds),
-        dtype=as_word(table.get("dtype", "fp32"), "machine.dtype", ("fp32", "fp16", "bf16")),
-        algorithm=as_word(table.get("algorithm", "ring"), "machine.algorithm", GATHERS),
-        optimiser=as_word(table.get("optimiser", "sgd"), "machine.optimiser", STATES),
+        dtype=as_word(table.get("dtype", "fp32"), "cluster.dtype", ("fp32", "fp16", "bf16")),
+        algorithm=as_word(table.get("algorithm", "ring"), "cluster.algorithm", GATHERS),
+        optimiser=as_word(table.get("optimiser", "sgd"), "cluster.optimiser", STATES),
         bucket=_measure(table, "bucket", "0 B", parse_bytes),
     )
 
@@ -142,18 +148,18 @@ def _rate(table: dict[str, Any], key: str) -> str | float | None:
     """Return bytes per second where the text begins with a digit, else the name of a link."""
     if key not in table:
         return None
-    text = as_text(table[key], f"machine.{key}")
+    text = as_text(table[key], f"cluster.{key}")
     if not text[:1].isdigit() or text.endswith("gbe"):
         return text
     rate = _measure(table, key, "", parse_rate)
     if rate == 0:
-        raise RequestError(f"machine.{key}: 0 carries nothing; give a rate above 0")
+        raise RequestError(f"cluster.{key}: 0 carries nothing; give a rate above 0")
     return rate
 
 
 def _measure(table: dict[str, Any], key: str, default: str, parse: Callable[[str], Value]) -> Value:
-    text = as_text(table.get(key, default), f"machine.{key}")
+    text = as_text(table.get(key, default), f"cluster.{key}")
     try:
         return parse(text)
     except ValueError as error:
-        raise RequestError(f"machine.{key}: {printable(error, 200)}") from error
+        raise RequestError(f"cluster.{key}: {printable(error, 200)}") from error
