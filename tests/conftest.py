@@ -5,6 +5,7 @@ import functools
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -86,3 +87,11 @@ def lab_alone() -> Iterator[None]:
                     pytest.skip(f"another run of the tests has had the lab for {LAB_WAIT_S} s")
                 time.sleep(0.1)
         yield
+
+
+@pytest.fixture(scope="session")
+def mpich() -> Path:
+    """Return the Python of an environment with the mpich wheel."""
+    root = Path(__file__).parent.parent
+    subprocess.run([root / "scripts" / "make-env", ".venv-mpich", "mpich"], check=True)
+    return root / ".venv-mpich" / "bin" / "python"

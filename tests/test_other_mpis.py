@@ -38,13 +38,6 @@ bytes = ["8 B", "1 MiB"]
 
 
 @pytest.fixture(scope="session")
-def mpich() -> Path:
-    """Return the Python of an environment with the mpich wheel."""
-    subprocess.run([ROOT / "scripts" / "make-env", ".venv-mpich", "mpich"], check=True)
-    return ROOT / ".venv-mpich" / "bin" / "python"
-
-
-@pytest.fixture(scope="session")
 def standard_abi(mpich: Path) -> Path:
     """Return the Python of an environment whose mpi4py was built for the standard ABI."""
     if COMPILER is None:

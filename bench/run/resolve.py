@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from bench.core.errors import LaunchError
 from bench.launch import LauncherKind, Opening, find_launcher
 from bench.launch.mpirun import refuse_same_names
 from bench.launch.site import Site, check_line, load_site
-from bench.launch.ssh import Host, examine_hosts
+from bench.launch.ssh import Host, examine_hosts, is_here
 from bench.machine.cpu import read_cpu
 from bench.machine.mpi import MpiInstall, find_mpi, probe_library
 from bench.machine.nominal import read_nominal
@@ -57,6 +58,19 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
                 replay=self.request.replay,
             )
         )
+
+    def name_here(self) -> str | None:
+        """Return the name of this machine in the run; None where no rank runs here, or who knows.
+
+        Of two hosts that call themselves as this one does, either may be it.
+        """
+        hostname = socket.gethostname()
+        if not self.hosts:
+            return None if self.kind.program else hostname
+        here = [host.asked for host in self.hosts if is_here(host.asked)]
+        same = [host.asked for host in self.hosts if host.hostname == hostname]
+        found = here or same
+        return found[0] if len(found) == 1 else None
 
     def _batch_folder(self, run: Path | None) -> Path:
         work = self.request.work

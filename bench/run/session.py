@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -101,8 +100,9 @@ def carry_out(request: Request, parent: Path) -> Ended:
     if diagnosis is not None:
         # What its facts show is added with its name, as of every node, once ranks run there.
         meta.findings += diagnosis.here
-        # Before ranks report: one that is bound to a core sees no other.
-        store_facts(meta, {socket.gethostname(): msgspec.to_builtins(diagnosis.facts)})
+        if (name := resolved.name_here()) is not None:
+            # Before ranks report: one that is bound to a core sees no other.
+            store_facts(meta, {name: msgspec.to_builtins(diagnosis.facts)})
     with lock_run(folder):
         recorder = Recorder(folder, meta)
         _freeze_datasheet(recorder, plan, launcher)

@@ -1,0 +1,111 @@
+"""Real runs over hosts of the lab: what reaches each of them, and by which names they go."""
+
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from test_lab import STATE, lab, lab_possible, lab_up
+
+from bench.core.records import Status
+from bench.store.folder import RESULTS_FILE, RunFolder, open_run
+
+__all__ = ["lab_possible"]  # fixture
+
+pytestmark = [pytest.mark.lab, pytest.mark.mpi, pytest.mark.timeout(600)]
+
+SUITE = """
+[suite]
+name = "two"
+cap_s = 0.05
+[[benchmark]]
+name = "latency"
+bytes = [8]
+"""
+UNLIKE = """
+[suite]
+name = "unlike"
+cap_s = 0.05
+launches = 4
+[[benchmark]]
+name = "barrier"
+ranks = [2, 3]
+"""
+LONGEST_S = 300.0
+
+
+def run(folder: Path, *flags: object, python: object = sys.executable, code: int = 0) -> RunFolder:
+    """Run a suite from the first host; return its folder."""
+    (folder / "two.toml").write_text(SUITE)
+    command = (python, "-m", "bench", "run", folder / "two.toml", "-o", folder, "--no-report")
+    env = {**os.environ, "OMPI_MCA_btl": "self,tcp", "UCX_NET_DEVICES": "eth1"}
+    answer = lab("exec", "h1", *command, "--bind", "none", *flags, env=env, timeout_s=LONGEST_S)
+    assert answer.returncode == code, answer.stderr
+    return open_run(Path(answer.stdout.splitlines()[-1]))
+
+
+def test_a_variable_that_steers_ucx_arrives_on_every_host(tmp_path):
+    with lab_up("--hosts", "2", "--rate", "400mbit"):
+        measured = run(tmp_path, "--hosts", "h[1-2]")
+    (row,) = measured.rows()
+    assert (row.status, row.nodes, row.src, row.dst) == (Status.OK, 2, "h1:rank0", "h2:rank1")
+    assert list(measured.meta.nodes) == ["h1", "h2"]
+    for key in measured.meta.nodes.values():
+        assert measured.meta.facts[key]["environment"]["UCX_NET_DEVICES"] == "eth1"
+
+
+def test_hosts_given_by_address_are_called_by_it_and_asked_at_it(tmp_path):
+    with lab_up("--hosts", "2", "--rate", "400mbit"):
+        measured = run(tmp_path, "--hostfile", STATE / "addresses")
+    (row,) = measured.rows()
+    assert (row.status, row.nodes) == (Status.OK, 2)
+    assert (row.src, row.dst) == ("10.78.1.1:rank0", "10.78.1.2:rank1")
+    assert measured.meta.hosts == {"10.78.1.1": "h1", "10.78.1.2": "h2"}
+
+
+def test_hosts_of_one_name_are_refused_where_open_mpi_would_take_them_for_one(tmp_path):
+    (tmp_path / "two.toml").write_text(SUITE)
+    command = (sys.executable, "-m", "bench", "run", tmp_path / "two.toml", "-o", tmp_path)
+    with lab_up("--hosts", "2", "--rate", "400mbit", "--hostname", "same"):
+        answer = lab("exec", "h1", *command, "--hosts", "h1,h2", timeout_s=LONGEST_S)
+    assert answer.returncode == 4
+    (line,) = answer.stderr.splitlines()
+    assert "h[1-2] as 'same'" in line
+    assert "hostnamectl" in line
+    assert not (tmp_path / "latest").exists()
+
+
+@pytest.mark.slow
+def test_hosts_of_one_name_stay_two(tmp_path, mpich):
+    with lab_up("--hosts", "2", "--rate", "400mbit", "--hostname", "same"):
+        measured = run(tmp_path, "--hosts", "h1,h2", python=mpich)
+    (row,) = measured.rows()
+    assert (row.status, row.nodes, row.src, row.dst) == (Status.OK, 2, "h1:rank0", "h2:rank1")
+    assert measured.meta.hosts == {"h1": "same", "h2": "same"}
+    assert list(measured.meta.nodes) == ["h1", "h2"]
+
+
+@pytest.mark.slow
+def test_one_host_taken_away_costs_only_the_jobs_that_need_it(tmp_path):
+    (tmp_path / "unlike.toml").write_text(UNLIKE)
+    command = (sys.executable, "-m", "bench", "run", tmp_path / "unlike.toml", "-o", tmp_path)
+    env = {**os.environ, "OMPI_MCA_btl": "self,tcp"}
+    flags = ("--hosts", "h[1-3]", "--bind", "none", "--no-report")
+    with lab_up("--hosts", "3", "--rate", "400mbit"), ThreadPoolExecutor(1) as pool:
+        running = pool.submit(lab, "exec", "h1", *command, *flags, env=env, timeout_s=LONGEST_S)
+        while not (tmp_path / "latest" / RESULTS_FILE).exists() or not any(
+            row.ranks == 3 for row in open_run(tmp_path / "latest").rows()
+        ):
+            assert not running.done(), running.result().stderr
+            time.sleep(0.1)
+        lab("set", "h3", "down")
+        answer = running.result()
+    assert answer.returncode == 4, answer.stderr
+    rows = open_run(Path(answer.stdout.splitlines()[-1])).rows()
+    assert len(rows) == 8
+    assert {row.status for row in rows if row.ranks == 2} == {Status.OK}
+    lost = [row for row in rows if row.status is not Status.OK]
+    assert lost
+    assert all(row.ranks == 3 and "h3" in (row.reason or "") for row in lost)
