@@ -32,7 +32,7 @@ def clusterbench(
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -113,7 +113,7 @@ def test_nobody_reads_complaints_either(folder):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=write,
         stderr=write,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     os.close(write)

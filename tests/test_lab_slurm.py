@@ -59,7 +59,18 @@ def running() -> dict[int, tuple[str, str]]:
 
 
 def daemons() -> set[int]:
-    return {pid for pid, (program, _) in running().items() if program.startswith(PROGRAMS)}
+    """Return the processes of Slurm that were started for this lab: their environment names it."""
+    found = {pid for pid, (program, _) in running().items() if program.startswith(PROGRAMS)}
+    return {pid for pid in found if is_ours(pid)}
+
+
+def is_ours(pid: int) -> bool:
+    try:
+        return f"CLUSTERBENCH_LAB={STATE}".encode() in Path(
+            f"/proc/{pid}/environ"
+        ).read_bytes().split(b"\0")
+    except OSError:
+        return False  # it has ended
 
 
 def sleepers(seconds: int) -> list[int]:
@@ -72,12 +83,14 @@ def sleepers(seconds: int) -> list[int]:
 
 
 def files_of_slurm() -> set[str]:
-    """Return everything on the machine whose name is of Slurm or munge."""
+    """Return everything on the machine whose name is of Slurm or munge, but for other labs."""
     paths = [Path("/tmp", name) for name in os.listdir("/tmp")]  # noqa: PTH208, S108
     for top in ANYWHERE:
         for folder, folders, files in os.walk(top):
             paths += [Path(folder, name) for name in (*folders, *files)]
-    return {str(path) for path in paths if any(trace in path.name for trace in TRACES)}
+    named = {str(path) for path in paths if any(trace in path.name for trace in TRACES)}
+    others = {path for path in named if path.startswith("/run/clusterbench-lab")}
+    return named - {path for path in others if not path.startswith(f"{STATE}/")}
 
 
 def mounts() -> list[str]:

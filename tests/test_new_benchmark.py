@@ -145,7 +145,7 @@ def command(tree: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=240,
+        timeout=600,
     ).stdout
 
 

@@ -1,9 +1,11 @@
 """One started job: handed over without waiting for its reader, read line by line, always ended."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +19,12 @@ from bench.core.events import Done, encode
 from bench.core.lines import Lines
 from bench.core.records import Case, Job, Origin, Stage
 from bench.run import attempt as attempt_module
+from bench.run import process as process_module
 from bench.run.attempt import Attempt
 from bench.store.folder import LOGS_FOLDER, RunMeta
 from bench.store.recorder import Recorder
 
-NEVER_READS = "import time; print('here', flush=True); time.sleep(60)"
+NEVER_READS = "import time; print('here', flush=True); time.sleep(600)"
 READS_ALL = (
     "import sys; line = sys.stdin.buffer.readline();print(len(line), line[-2:], file=sys.stderr)"
 )
@@ -105,7 +108,7 @@ def assert_ended(processes: list["subprocess.Popen[bytes]"]) -> None:
 # The job is handed over.
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_launcher_that_never_reads_its_job_meets_the_deadline_of_a_start(
     started, tmp_path, monkeypatch
 ):
@@ -115,7 +118,7 @@ def test_a_launcher_that_never_reads_its_job_meets_the_deadline_of_a_start(
     assert_ended(started)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_job_that_is_longer_than_a_pipe_arrives_whole(started, tmp_path):
     job = big_job()
     reason = make_attempt(tmp_path, job).execute(python(READS_ALL))
@@ -126,7 +129,7 @@ def test_a_job_that_is_longer_than_a_pipe_arrives_whole(started, tmp_path):
     assert_ended(started)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_launcher_that_prints_much_before_it_reads_its_job_is_no_deadlock(tmp_path):
     done = encode(Done("j")).decode()
     program = (
@@ -138,7 +141,7 @@ def test_a_launcher_that_prints_much_before_it_reads_its_job_is_no_deadlock(tmp_
     assert reason == f"the job did not report how {len(job.cases)} cases ended"
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_launcher_that_closes_its_input_ends_with_its_own_reason(tmp_path):
     program = "import os, sys; os.close(0); print('no license', file=sys.stderr); sys.exit(5)"
     reason = make_attempt(tmp_path, big_job()).execute(python(program))
@@ -148,7 +151,7 @@ def test_a_launcher_that_closes_its_input_ends_with_its_own_reason(tmp_path):
 # Whatever happens, the job is ended.
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_an_interruption_while_the_job_is_handed_over_leaves_no_child(started, tmp_path):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -164,7 +167,7 @@ def test_an_interruption_while_the_job_is_handed_over_leaves_no_child(started, t
     assert_ended(started)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_moment_of_the_start_leaves_no_child(
     number, started, tmp_path, monkeypatch
@@ -190,11 +193,12 @@ def test_a_signal_in_the_moment_of_the_start_leaves_no_child(
     assert_ended(started)
 
 
-@pytest.mark.timeout(60)
-def test_a_second_interruption_while_a_job_is_ended_ends_it_at_once(started, tmp_path):
+@pytest.mark.timeout(180)
+def test_a_second_interruption_while_a_job_is_ended_ends_it_at_once(started, tmp_path, monkeypatch):
+    monkeypatch.setattr(process_module, "TERMINATE_S", 200.0)
     stubborn = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "print('here', flush=True); time.sleep(60)"
+        "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('here', file=sys.stderr, flush=True); time.sleep(600)"
     )
     interruptions = []
 
@@ -202,16 +206,26 @@ def test_a_second_interruption_while_a_job_is_ended_ends_it_at_once(started, tmp
         interruptions.append(time.monotonic())
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
+    def interrupt_twice() -> None:
+        """Once when the job is deaf to SIGTERM, and again while it is being ended."""
+        files = tmp_path / LOGS_FOLDER
+        while not any("here" in file.read_text() for file in files.glob("*")):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        while not interruptions:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    previous = signal.signal(signal.SIGUSR1, interrupt)
     try:
+        threading.Thread(target=interrupt_twice, daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
             make_attempt(tmp_path, big_job(1)).execute(python(stubborn))
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        signal.signal(signal.SIGUSR1, previous)
     assert len(interruptions) == 2
-    started[0].wait(10)
+    started[0].wait(60)
     assert_ended(started)
 
 
