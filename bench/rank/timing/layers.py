@@ -1,6 +1,7 @@
 """Choice of the timing layer: native where numba can compile, interpreted where it cannot."""
 
 import ctypes
+import hashlib
 import os
 import re
 import tempfile
@@ -48,7 +49,19 @@ def _is_private(folder: Path) -> bool:
 def prepare_cache() -> None:
     """Set where numba keeps compiled loops, before it is imported."""
     if CACHE_VARIABLE not in os.environ:
-        os.environ[CACHE_VARIABLE] = str(cache_folder())
+        os.environ[CACHE_VARIABLE] = str(cache_folder() / name_loops(Path(__file__).parent))
+
+
+def name_loops(folder: Path) -> str:
+    """Return a name that changes with the code of the loops.
+
+    Numba's index of a cache names modules: after an upgrade that has renamed one it could not be
+    read, and no rank would start.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def open_memory_loops() -> MemoryLoops:

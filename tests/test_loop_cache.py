@@ -1,0 +1,30 @@
+"""Compiled loops are kept for the code that they were compiled from, and for no other."""
+
+import shutil
+from pathlib import Path
+
+import bench.rank.timing.layers as layers
+
+
+def test_an_upgrade_reads_no_cache_of_the_loops_before(tmp_path):
+    folder = Path(layers.__file__).parent
+    copy = tmp_path / "timing"
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    assert layers.name_loops(copy) == layers.name_loops(folder)
+    (copy / "mpi_calls.py").rename(copy / "calls.py")
+    renamed = layers.name_loops(copy)
+    assert renamed != layers.name_loops(folder)
+    with (copy / "calls.py").open("a") as file:
+        file.write("# changed\n")
+    assert layers.name_loops(copy) not in (renamed, layers.name_loops(folder))
+
+
+def test_the_cache_of_each_code_is_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.delenv(layers.CACHE_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    chosen = []
+    for name in ("one", "other"):
+        monkeypatch.setattr(layers, "name_loops", lambda _folder, name=name: name)
+        layers.prepare_cache()
+        chosen.append(layers.os.environ.pop(layers.CACHE_VARIABLE))
+    assert chosen == [str(tmp_path / "clusterbench" / name) for name in ("one", "other")]

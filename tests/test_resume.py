@@ -1,0 +1,135 @@
+"""A run is resumed with its hosts, from anywhere; what a crash tore off is predicted again."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from bench.cli import run_command
+from bench.core.records import Origin, Prediction, Status
+from bench.plan.plan import make_plan
+from bench.plan.suite import parse_suite
+from bench.predict.fit import predict_targets
+from bench.run.resume import predict_rest
+from bench.store.folder import (
+    PREDICTIONS_FILE,
+    RESULTS_FILE,
+    RunFolder,
+    RunMeta,
+    csv_header,
+    csv_lines,
+    csv_text,
+    open_run,
+    write_meta,
+)
+
+COPIES = """
+[suite]
+name = "mine"
+cap_s = 0.02
+[[benchmark]]
+name = "memcpy"
+bytes = [8, 16]
+ranks = 1
+"""
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a run over the host of a file, its last row lost; we are elsewhere."""
+    asked_from, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    asked_from.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(asked_from)
+    Path("mine.toml").write_text(COPIES)
+    Path("hosts").write_text("localhost\n")
+    arguments = ["run", "./mine.toml", "--hostfile", "hosts", "--bind", "none", "--no-report"]
+    assert run_command([*arguments, "-o", str(tmp_path)]) == 0
+    folder = (tmp_path / "latest").resolve()
+    lines = (folder / RESULTS_FILE).read_text().splitlines(keepends=True)
+    (folder / RESULTS_FILE).write_text("".join(lines[:-1]))
+    monkeypatch.chdir(elsewhere)
+    return folder
+
+
+def resume(folder: Path, *flags: str) -> int:
+    return run_command(["resume", str(folder), "--no-report", *flags])
+
+
+def check_whole(folder: Path) -> None:
+    run = open_run(folder)
+    assert not run.missing()
+    assert {row.status for row in run.rows()} == {Status.OK}
+
+
+@pytest.mark.mpi
+def test_a_run_is_resumed_from_another_folder(measured):
+    assert resume(measured) == 0
+    check_whole(measured)
+    assert list(open_run(measured).meta.hosts) == ["localhost"]
+
+
+@pytest.mark.mpi
+def test_a_host_file_that_has_gone_is_not_needed_again(measured):
+    (measured.parent / "here" / "hosts").unlink()
+    assert resume(measured) == 0
+    check_whole(measured)
+
+
+@pytest.mark.mpi
+def test_a_host_file_that_names_other_hosts_is_a_difference(measured, capsys):
+    (measured.parent / "here" / "hosts").write_text("elsewhere\n")
+    before = (measured / RESULTS_FILE).read_bytes()
+    capsys.readouterr()
+    assert resume(measured) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the list of hosts was localhost and is elsewhere" in line
+    assert "--force" in line
+    assert (measured / RESULTS_FILE).read_bytes() == before
+
+
+@pytest.mark.mpi
+def test_other_hosts_that_are_forced_are_recorded(measured):
+    (measured.parent / "here" / "hosts").write_text(f"{socket.gethostname()}\n")
+    assert resume(measured, "--force") == 0
+    check_whole(measured)
+    run = open_run(measured)
+    assert list(run.meta.hosts) == [socket.gethostname()]
+    (finding,) = [f for f in run.meta.findings if f.name == "changed-on-resume"]
+    assert "the list of hosts was localhost" in finding.text
+
+
+LATENCY = """
+[suite]
+name = "mine"
+[[benchmark]]
+name = "latency"
+bytes = { from = "8 B", to = "1 MiB", per_octave = 1 }
+"""
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 3])
+def test_predictions_that_a_crash_tore_off_are_made_again_and_the_others_are_not(frozen, tmp_path):
+    plan = make_plan(parse_suite(LATENCY, "mine"))
+    every = predict_targets(plan, [], "before", 1)
+    assert len(every) > 3
+    meta = RunMeta(
+        run="r",
+        origin=Origin.MEASURED,
+        version="0",
+        suite_name="mine",
+        suite_text=LATENCY,
+        flags={},
+        seed=0,
+        launches=1,
+        launcher="mpirun",
+        plan=plan.jobs,
+        mpi={},
+        started_utc="",
+    )
+    write_meta(tmp_path, meta)
+    text = csv_text([csv_header(Prediction)]) + csv_lines(every[:frozen])
+    (tmp_path / PREDICTIONS_FILE).write_text(text)
+    made = predict_rest(RunFolder(tmp_path), [], 1)(plan, [], "after")
+    assert [p.case for p in made] == [p.case for p in every[frozen:]]
+    assert {p.frozen_at for p in made} == {"after"}
