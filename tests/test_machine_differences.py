@@ -31,9 +31,8 @@ def pci(address: str, numa: int) -> Facts:
     }
 
 
-def gpu_node(number: int) -> Facts:
-    """Return the facts of a sound node with 8 GPUs and 4 cards: an own identity in each."""
-    gpus = [
+def gpus_of_node(number: int) -> list[Facts]:
+    return [
         {
             "vendor": "nvidia",
             "index": i,
@@ -56,25 +55,11 @@ def gpu_node(number: int) -> Facts:
         }
         for i in range(8)
     ]
+
+
+def cards_of_node() -> Facts:
     cards = [pci(f"0000:{16 * i + 0x20:02x}:00.0", i // 2) for i in range(4)]
     return {
-        "host": f"n{number}",
-        "system": {"os": "Ubuntu 24.04", "kernel": "6.8.0-45", "container": None},
-        "cpu": {
-            "model": "Xeon 8480C",
-            "sockets": 2,
-            "cores": 112,
-            "logical": 112,
-            "usable": 1,  # a rank looked that was bound to one core
-            "usable_cores": 1,
-            "usable_list": str(number),
-            "smt": "off",
-            "governors": ["performance"],
-            "mhz_max": 3800.0 + number % 3,
-        },
-        "memory": {"total": 2015 * 2**30 + 2**20 * number, "available": 10**12 + number},
-        "numa": [{"node": n, "cpus": f"{56 * n}-{56 * n + 55}"} for n in range(2)],
-        "gpus": gpus,
         "nics": [
             {
                 "name": f"ibp{i}",
@@ -104,6 +89,30 @@ def gpu_node(number: int) -> Facts:
             }
             for i, card in enumerate(cards)
         ],
+    }
+
+
+def gpu_node(number: int) -> Facts:
+    """Return the facts of a sound node with 8 GPUs and 4 cards: an own identity in each."""
+    return {
+        "host": f"n{number}",
+        "system": {"os": "Ubuntu 24.04", "kernel": "6.8.0-45", "container": None},
+        "cpu": {
+            "model": "Xeon 8480C",
+            "sockets": 2,
+            "cores": 112,
+            "logical": 112,
+            "usable": 1,  # a rank looked that was bound to one core
+            "usable_cores": 1,
+            "usable_list": str(number),
+            "smt": "off",
+            "governors": ["performance"],
+            "mhz_max": 3800.0 + number % 3,
+        },
+        "memory": {"total": 2015 * 2**30 + 2**20 * number, "available": 10**12 + number},
+        "numa": [{"node": n, "cpus": f"{56 * n}-{56 * n + 55}"} for n in range(2)],
+        "gpus": gpus_of_node(number),
+        **cards_of_node(),
         "blas": {"name": "openblas", "version": "0.3.29", "threads": 1, "architecture": "SPR"},
         "packages": {"numpy": "2.2.0", "numba": "0.61.0", "cupy-cuda12x": "13.4.0"},
         "libraries": {"ucx": "1.18.0", "libfabric": None, "nccl": "2.25.1"},
