@@ -559,7 +559,7 @@ def test_a_job_that_has_told_everything_and_stays_is_ended(tmp_path, monkeypatch
     monkeypatch.setattr("bench.run.attempt.END_DEADLINE_S", 1.0)
     one = FEW_COPIES.replace('{ from = "64 B", to = "1 MiB", per_octave = 1 }', "[64]")
     (row,) = run_here(tmp_path / "r", one, Talker(encode(Done("j"))))
-    assert "did not tell" in (row.reason or "")
+    assert "did not report" in (row.reason or "")
 
 
 # Who is silent.

@@ -61,7 +61,7 @@ def request_options(command: Command) -> Command:
         click.option("--hostfile", type=click.Path(path_type=Path), metavar="FILE",
                      help="A file with one host on each line."),
         click.option("--bind", type=click.Choice(["auto", "core", "none"]), default="auto",
-                     show_default=True, help="Bind ranks to cores; none where hosts share them."),
+                     show_default=True, help="Bind ranks to cores; auto: none where they outnumber cores."),
         click.option("--nodes", type=click.IntRange(1, 100_000), metavar="N",
                      help="Nodes to ask a scheduler for."),
         click.option("--site", type=click.Path(path_type=Path), metavar="FILE",

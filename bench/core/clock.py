@@ -31,7 +31,7 @@ class RunClock:
     """The time of day when the run began, counted on by the monotonic clock.
 
     NTP, an administrator or the host of a virtual machine may set the time of day while a run goes
-    on. Times that followed it could say that a case began before its prediction was frozen.
+    on. Times that followed it could show a case that began before its prediction was frozen.
 
     Args:
         wall: the machine's time of day, in seconds since 1970, which may be set.
@@ -52,7 +52,7 @@ class RunClock:
         return self._begin_s + self._monotonic()
 
     def go_on_after(self, moment_s: float) -> None:
-        """Never tell a time before this one: a resumed run goes on where it stopped, or later."""
+        """Return no time before this one: a resumed run goes on where it stopped, or later."""
         self._begin_s = max(self._begin_s, moment_s - self._monotonic())
 
     def machine_ahead_s(self) -> float:

@@ -105,7 +105,7 @@ def format_bytes(size: float) -> str:
 
 
 def format_seconds(seconds: float, digits: int = 3) -> str:
-    """Return a duration with three significant digits, or as many as said, and a fitting unit."""
+    """Return a duration with three significant digits, or as many as given, and a fitting unit."""
     return f"{_prefixed(seconds, _SI_DOWN, digits)}s"
 
 

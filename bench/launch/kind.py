@@ -29,7 +29,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     host_cores: Mapping[str, int] = {}
     """Cores that ranks may use on each of them, as far as they have answered."""
     nodes: int | None = None
-    """How many a scheduler is asked for, where hosts do not tell."""
+    """How many a scheduler is asked for, where hosts are not named."""
     bind: str = "auto"
     """`core`, `none`, or `auto` for a core each where that can be."""
     site: Site = Site()

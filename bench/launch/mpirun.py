@@ -134,7 +134,7 @@ def _open_mpi_options(
 
 
 def exported(variables: Mapping[str, str]) -> list[str]:
-    """Return the variables that Open MPI has to be told to hand to ranks on other hosts.
+    """Return the variables that `-x` names, for Open MPI to hand to ranks on other hosts.
 
     Args:
         variables: of the job, beside those of this environment that steer what is measured.

@@ -69,8 +69,8 @@ def stored_events(journal: Path, job: str, attempt: int) -> list[Event]:
     lines = text[: text.rfind(b"\n") + 1].splitlines()
     entries = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines]
     wanted = {"kind": "event", "job": job, "attempt": attempt}
-    told = [entry.get("event") for entry in entries if wanted.items() <= entry.items()]
-    return [msgspec.convert(event, Event) for event in told]
+    stored = [entry.get("event") for entry in entries if wanted.items() <= entry.items()]
+    return [msgspec.convert(event, Event) for event in stored]
 
 
 def main(journal: str, job: str, attempt: str) -> None:

@@ -36,7 +36,7 @@ def make_row(
 
     Args:
         samples: seconds for one operation, of every rank that measured.
-        facts: of the job; None where it never told them.
+        facts: of the job; None where it never sent them.
     """
     measurement = MEASUREMENTS[case.benchmark]
     values = _axis_columns(case, measurement)
@@ -99,7 +99,7 @@ def _axis_columns(case: Case, measurement: Measurement) -> dict[str, object]:
 
 
 def _rare_axes(case: Case) -> dict[str, Axis]:
-    """Return the axes that have no column of their own; threads are told by the rank instead."""
+    """Return the axes that have no column of their own; threads are reported by ranks."""
     known = (*COLUMNS, "memory", "threads")
     return {name: value for name, value in case.axes.items() if name not in known}
 

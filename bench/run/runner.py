@@ -62,7 +62,7 @@ class Runner:
         plan: what to run.
         launcher: how to start a job.
         recorder: where everything goes.
-        progress: told of every case.
+        progress: shown every case.
         predict: called once, after the calibration jobs and before the others.
         left: the jobs to run, where a run is resumed; all of the plan if not given.
         rows: of a resumed run, that stay.

@@ -24,7 +24,7 @@ _STATES = {
     "D": "waits in the kernel",
 }
 _REFUSALS = ("Permission denied", "Host key verification failed", "Connection refused")
-"""Words of an ssh that reached a host which lets nobody in: that says nothing of the ranks."""
+"""Words of an ssh that reached a host which lets nobody in: nothing is known of the ranks."""
 
 
 class _States(NamedTuple):
@@ -41,7 +41,7 @@ def ask_ranks(ranks: Sequence[RankFacts]) -> list[str]:
     It takes some 10 s where hosts do not answer, and less than one where they do.
 
     Args:
-        ranks: of a running job, as they told where they run.
+        ranks: of a running job, as they reported where they run.
     """
     by_host: dict[str, list[int]] = {}
     for number, rank in enumerate(ranks):

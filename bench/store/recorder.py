@@ -103,7 +103,7 @@ class Recorder:
 
     Args:
         folder: of the run, created.
-        meta: what `run.json` says at first.
+        meta: what `run.json` holds at first.
         clock: the time of day.
 
     Raises:
