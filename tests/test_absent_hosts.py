@@ -13,7 +13,7 @@ from bench.core.records import Case, Job, Origin, Row, Status
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_suite
 from bench.run.runner import Runner
-from bench.store.folder import LOGS_FOLDER, RunMeta, open_run
+from bench.store.folder import LOGS_FOLDER, RunFolder, RunMeta, open_run
 from bench.store.recorder import Recorder
 
 HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4")
@@ -36,10 +36,11 @@ class Cluster:
     reaches_hosts = True
     nodes = len(HOSTS)
 
-    def __init__(self, folder: Path, tells_facts: bool) -> None:
+    def __init__(self, folder: Path, sends_facts: bool) -> None:
         self.folder = folder
-        self.tells_facts = tells_facts
+        self.sends_facts = sends_facts
         self.started: list[Job] = []
+        self.nodes_facts: dict[str, dict[str, object]] = {}
 
     def place(self, ranks: int) -> Placement:
         return place_ranks(ranks, HOSTS)
@@ -47,12 +48,12 @@ class Cluster:
     def command(self, job: Job) -> LaunchCommand:
         self.started.append(job)
         events = []
-        if self.tells_facts:
+        if self.sends_facts:
             ranks = [RankFacts(host, 1, (rank,)) for rank, host in enumerate(job.hosts)]
             events.append(
                 Facts(
                     ranks=tuple(ranks),
-                    nodes={},
+                    nodes=self.nodes_facts,
                     mpi_library=None,
                     thread_level=None,
                     message_layer=None,
@@ -65,7 +66,7 @@ class Cluster:
                 ended = CaseEnded(case=case.id, status=Status.OK, loops=1)
                 events += [CaseStarted(case.id), *samples, ended]
             events.append(Done(job.id))
-        elif self.tells_facts:
+        elif self.sends_facts:
             events.append(CaseStarted(job.cases[0].id))
         path = self.folder / f"{job.id}-{job.attempt}.events"
         path.write_bytes(b"".join(map(encode, events)))
@@ -87,17 +88,10 @@ class Silent:
     def close(self) -> None: ...
 
 
-@pytest.mark.parametrize("tells_facts", [True, False])
-def test_a_lost_host_costs_only_the_jobs_that_need_it(tells_facts, tmp_path, monkeypatch):
-    asked: list[str] = []
-
-    def find_silent(hosts: Collection[str]) -> dict[str, str]:
-        asked.extend(hosts)
-        return {host: "no answer over ssh: timed out" for host in hosts if host == LOST}
-
-    monkeypatch.setattr("bench.run.runner.find_silent_hosts", find_silent)
+def run_on(launcher: Cluster, folder: Path) -> tuple[list[Row], RunFolder]:
+    """Run the suite to its end; return its rows and its folder."""
     plan = make_plan(parse_suite(SUITE, "mine"))
-    (tmp_path / LOGS_FOLDER).mkdir()
+    (folder / LOGS_FOLDER).mkdir()
     meta = RunMeta(
         run="r",
         origin=Origin.MEASURED,
@@ -112,12 +106,26 @@ def test_a_lost_host_costs_only_the_jobs_that_need_it(tells_facts, tmp_path, mon
         mpi={},
         started_utc="",
     )
-    recorder = Recorder(tmp_path, meta)
-    launcher = Cluster(tmp_path, tells_facts)
+    recorder = Recorder(folder, meta)
     Runner(plan, launcher, recorder, Silent(), lambda *_: []).run()
     recorder.finish("complete")
-    rows = open_run(tmp_path).rows()
+    run = open_run(folder)
+    rows = run.rows()
     assert len(rows) == plan.cases()
+    return rows, run
+
+
+@pytest.mark.parametrize("sends_facts", [True, False])
+def test_a_lost_host_costs_only_the_jobs_that_need_it(sends_facts, tmp_path, monkeypatch):
+    asked: list[str] = []
+
+    def find_silent(hosts: Collection[str]) -> dict[str, str]:
+        asked.extend(hosts)
+        return {host: "no answer over ssh: timed out" for host in hosts if host == LOST}
+
+    monkeypatch.setattr("bench.run.runner.find_silent_hosts", find_silent)
+    launcher = Cluster(tmp_path, sends_facts)
+    rows, _ = run_on(launcher, tmp_path)
     by_ranks = {ranks: [row for row in rows if row.ranks == ranks] for ranks in (2, 4)}
     assert {row.status for row in by_ranks[2]} == {Status.OK}
     assert {row.status for row in by_ranks[4]} == {Status.FAILED}
@@ -125,3 +133,13 @@ def test_a_lost_host_costs_only_the_jobs_that_need_it(tells_facts, tmp_path, mon
     # It is started once; after that its silence is reason enough.
     assert sum(LOST in job.hosts for job in launcher.started) == 1
     assert set(asked) <= set(HOSTS)
+
+
+def test_facts_that_cannot_be_read_end_no_run(tmp_path, monkeypatch):
+    """A node with another version of the program, under a scheduler, sends what is none here."""
+    monkeypatch.setattr("bench.run.runner.find_silent_hosts", lambda _hosts: {})
+    launcher = Cluster(tmp_path, True)
+    launcher.nodes_facts = {HOSTS[0]: {"gpus": "eight"}, HOSTS[1]: {"clock_s": 1.0}}
+    rows, run = run_on(launcher, tmp_path)
+    assert {row.status for row in rows if row.ranks == 2} == {Status.OK}
+    assert list(run.meta.nodes) == [HOSTS[1]]

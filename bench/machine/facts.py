@@ -4,11 +4,13 @@ Facts of hardware and kernel come from files below a root, so that a stored tree
 machine; packages, BLAS and environment are those of this process.
 """
 
+import contextlib
 import hashlib
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -29,6 +31,8 @@ from bench.machine.software import (
     select_environment,
     software_rows,
 )
+
+Record = TypeVar("Record", bound=msgspec.Struct)
 
 _HASH_DIGITS = 16
 
@@ -79,6 +83,18 @@ def gather_facts(root: Path = Path("/")) -> NodeFacts:
         environment=select_environment(os.environ),
         clock_s=clock_s,
     )
+
+
+def read_records(records: Mapping[str, Any], kind: type[Record]) -> dict[str, Record]:
+    """Return those records that this version can read, by their keys.
+
+    Under a scheduler nobody compares versions first, and a stored run may be of another one.
+    """
+    found = {}
+    for key, record in records.items():
+        with contextlib.suppress(msgspec.ValidationError):
+            found[key] = msgspec.convert(record, kind)
+    return found
 
 
 def facts_hash(facts: NodeFacts) -> str:

@@ -14,7 +14,7 @@ from bench.contracts import Launcher
 from bench.core.events import CaseEnded, CaseStarted, Done, Facts, Queued
 from bench.core.records import CONTROL, Case, Finding, Job, Prediction, Row, Sample, Stage, Status
 from bench.machine.direct_path import PathFacts
-from bench.machine.facts import NodeFacts
+from bench.machine.facts import NodeFacts, read_records
 from bench.machine.survey import Survey
 from bench.measure.device_addresses import hands_device
 from bench.plan.plan import Plan
@@ -220,8 +220,8 @@ class Runner:
         self._hardware = known_hardware(self.recorder.meta)
         for finding in placement_findings(attempt.facts):
             self.recorder.finding(finding)
-        nodes = msgspec.convert(attempt.facts.nodes, dict[str, NodeFacts])
-        paths = msgspec.convert(attempt.facts.paths, dict[str, PathFacts])
+        nodes = read_records(attempt.facts.nodes, NodeFacts)
+        paths = read_records(attempt.facts.paths, PathFacts)
         self.recorder.replace_findings("nodes", self._survey.look(nodes, paths))
         self.recorder.save()
 

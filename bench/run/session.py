@@ -96,7 +96,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
     _compile_loops(resolved.mpi)
     folder = create_folder(parent, plan.suite.name)
     launcher = resolved.open(folder)
-    meta = _meta(plan, resolved, launcher, folder.name)
+    meta = _meta(plan, resolved, folder.name)
     if diagnosis is not None:
         # What its facts show is added with its name, as of every node, once ranks run there.
         meta.findings += diagnosis.here
@@ -142,8 +142,7 @@ def _carry_on(run: RunFolder, force: bool) -> Ended:
         raise RequestError(f"{run.meta.run} is {run.meta.origin}: only measured runs are resumed")
     request, plan = stored_request(run.meta), stored_plan(run.meta)
     resolved = resolve(request, hosts_to_resume(run.meta, request))
-    launcher = resolved.open(run.path)
-    now = _meta(plan, resolved, launcher, run.meta.run)
+    now = _meta(plan, resolved, run.meta.run)
     findings = refuse_changes(run.meta, now, force)
     resolved = ask_for_fitness(resolved)
     launcher = resolved.open(run.path)
@@ -212,7 +211,7 @@ def _compile_loops(mpi: MpiInstall | None) -> None:
         )
 
 
-def _meta(plan: Plan, resolved: Resolved, launcher: Launcher, run: str) -> RunMeta:
+def _meta(plan: Plan, resolved: Resolved, run: str) -> RunMeta:
     mpi, container = resolved.mpi, resolved.site.container
     return RunMeta(
         run=run,
@@ -225,7 +224,7 @@ def _meta(plan: Plan, resolved: Resolved, launcher: Launcher, run: str) -> RunMe
         flags=resolved.request.flags() | ({"container": container.image} if container else {}),
         seed=plan.seed,
         launches=plan.launches,
-        launcher=launcher.name,
+        launcher=resolved.request.launcher,
         plan=plan.jobs,
         hosts=_hostnames(resolved),
         mpi={}

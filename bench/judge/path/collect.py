@@ -16,6 +16,7 @@ from bench.core.records import Case, Evidence, Row, Status, parse_params
 from bench.judge.path import nccl, ucx
 from bench.judge.path.verdict import DIFFERENT, Clues, judge
 from bench.machine.direct_path import PathFacts
+from bench.machine.facts import read_records
 from bench.measure.axes import STAGED_PATHS
 from bench.measure.payload import HOG, HOG_SHARED, is_in_question, memory_of, sent_per_operation
 from bench.plan.controls import FORBIDDEN, REQUIRED, control_id
@@ -64,9 +65,7 @@ class _Reader:
 
     def __init__(self, folder: Path, meta: RunMeta, rows: dict[Key, Row]) -> None:
         self._folder = folder
-        self._paths = {
-            host: msgspec.convert(facts, PathFacts) for host, facts in meta.paths.items()
-        }
+        self._paths = read_records(meta.paths, PathFacts)
         self._rows = rows
         self._staged_falls = any(self._falls(row) for row in rows.values())
         self._traces: dict[tuple[str, int], tuple[ucx.UcxTrace, nccl.NcclTrace]] = {}

@@ -3,7 +3,6 @@
 `bound_s` is in the row, with `bound_source`; where there is none, it holds `none:` and why.
 """
 
-import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import msgspec
 
 from bench.core.events import Facts
 from bench.core.records import Case, Job, Prediction, Row, Status, parse_params
-from bench.machine.facts import NodeFacts
+from bench.machine.facts import NodeFacts, read_records
 from bench.machine.nominal import parse_nominal, read_nominal
 from bench.predict.bounds.bound import NONE, Bound, Seats
 from bench.predict.bounds.hardware import Hardware
@@ -23,10 +22,7 @@ __all__ = ["Hardware", "add_bound", "bound_again", "foresee", "known_hardware"]
 
 def known_hardware(meta: RunMeta) -> Hardware:
     """Return what `run.json` knows of the machine; facts that cannot be read are unknown."""
-    known = {}
-    for key, facts in meta.facts.items():
-        with contextlib.suppress(msgspec.ValidationError):
-            known[key] = msgspec.convert(facts, NodeFacts)
+    known = read_records(meta.facts, NodeFacts)
     nodes = {host: known[key] for host, key in meta.nodes.items() if key in known}
     return Hardware(nodes, parse_nominal(meta.machine_text) if meta.machine_text else None)
 
