@@ -90,11 +90,17 @@ def _expand(terms: Iterable[str], source: str) -> list[str]:
         raise RequestError(f"{source}: no host in it; name at least one, such as node1,node2")
     for name in names:
         if not is_host(name):
-            raise RequestError(
-                f"{source}: {printable(name)!r} is no host name; use letters, digits, '.', '_' and "
-                "'-', beginning and ending with a letter or digit"
-            )
+            raise RequestError(f"{source}: {printable(name)!r} is {_no_host(name)}")
     return names
+
+
+def _no_host(name: str) -> str:
+    if "[" in name:
+        return "no set of hosts; write it as node[001-128,200], without steps, groups or operators"
+    return (
+        "no host name; use letters, digits, '.', '_' and '-', beginning and ending with a letter "
+        "or digit"
+    )
 
 
 def _pieces(term: str, source: str) -> list[str]:
