@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 from test_lab import LAB, STATE, lab, lab_possible, lab_up, on, payload, stream
 from test_lab_slurm import eventually, start_slurm
-from test_other_mpis import mpich
 
 from bench.core.records import Row, Status
 from bench.store.folder import JOURNAL_FILE, RunFolder, open_run
 
-__all__ = ["lab_possible", "mpich"]  # fixtures
+__all__ = ["lab_possible"]  # fixture
 
 pytestmark = [pytest.mark.lab, pytest.mark.slurm, pytest.mark.mpi]
 

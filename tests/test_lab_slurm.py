@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 from test_lab import LAB, STATE, lab, lab_possible, lab_up, on
-from test_other_mpis import mpich
 
 from bench.machine.mpi import find_mpi
 
-__all__ = ["lab_possible", "mpich"]  # fixtures
+__all__ = ["lab_possible"]  # fixture
 
 pytestmark = [pytest.mark.lab, pytest.mark.slurm]
 FOLDER = STATE / "slurm"
