@@ -1,4 +1,4 @@
-"""The folder of a run: written by the runner alone, readable after a crash at any instant.
+"""The folder of a run: written by the runner alone, readable whenever it is killed.
 
 Rows and events are appended in single writes; whole files are replaced by rename. A last line
 without its newline is what a crash leaves of a write that never finished, and is not a row.
