@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import msgspec
+import numpy as np
 import pytest
 
 from bench.core.events import CaseEnded, CaseStarted, Event
@@ -87,3 +89,25 @@ def test_a_target_in_another_state_than_the_calibration_says_so_faster_or_slower
 ):
     rows = carry_out(ScriptedProbe([now_s], FAST_S))
     assert rows["c0"].params.get("state_percent") == percent
+
+
+@pytest.mark.parametrize(("probe_s", "probes"), [(1e-4, 9), (4.0, 1)])
+def test_a_probe_of_ranks_that_take_turns_on_a_core_is_short_and_gives_signs_of_life(
+    probe_s, probes, monkeypatch
+):
+    now_s, signs = [0.0], []
+
+    class Loops:
+        def pingpong(self, seconds: np.ndarray, *_: object) -> None:
+            now_s[0] += probe_s * len(seconds)
+            seconds[:] = probe_s / 500
+
+    context = msgspec.structs.replace(
+        open_context(SoloWorld(), 1),
+        message_loops=Loops(),
+        alive=lambda: signs.append(now_s[0]),
+    )
+    monkeypatch.setattr("bench.rank.core_probe.time.perf_counter", lambda: now_s[0])
+    probe = Probe(SoloWorld(), context, None)
+    assert probe.measure() == pytest.approx(probe_s / 500)
+    assert len(signs) == probes
