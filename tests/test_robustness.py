@@ -483,6 +483,7 @@ def check_stopped_rank(folder: Path, suite: str, launcher: Launcher, rank: int) 
     assert not psutil.pid_exists(stopped[0])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_deadlines")
 def test_a_stopped_process_costs_one_row_and_is_named_and_ended(tmp_path):
     check_stopped_rank(tmp_path / "r", FEW_COPIES, LocalLauncher(), 0)
