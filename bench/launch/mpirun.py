@@ -10,6 +10,7 @@ from bench.core.errors import LaunchError, RequestError
 from bench.core.hostnames import fold_hosts
 from bench.core.placement import Placement, place_ranks
 from bench.core.records import Job
+from bench.launch.binding import choose_binding
 from bench.launch.kind import LauncherKind
 from bench.launch.ssh import Host
 from bench.machine.mpi import MpiInstall
@@ -70,9 +71,7 @@ class MpirunLauncher:
         """Return the mpirun command of a job."""
         blocks = self.place(job.ranks).blocks()
         crowded = any(count > self._cores.get(host, count) for host, count in blocks.items())
-        bind = self._bind
-        if bind == "auto":
-            bind = "core" if job.threads == 1 and not crowded else "none"
+        bind = choose_binding(job, self._bind, crowded)
         remote = blocks if self._hosts else {}
         if self._mpi.family == "openmpi":
             options = _open_mpi_options(self._mpi, bind, crowded, remote, job.env)

@@ -16,10 +16,10 @@ from bench.launch.batch.queue import (
     Phase,
     Standing,
     batch_files,
-    choose_binding,
     time_limit,
 )
 from bench.launch.batch.script import quote, script_text, with_environment, worker_tokens
+from bench.launch.binding import choose_binding
 from bench.launch.kind import LauncherKind
 from bench.launch.site import Site
 from bench.machine.mpi import MpiInstall

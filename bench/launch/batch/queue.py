@@ -78,10 +78,3 @@ def time_limit(job: Job) -> str:
     limit_s = _START_S + longest_case_s(job.sampling) * len(job.cases)
     minutes = math.ceil(max(_LEAST_LIMIT_S, limit_s) / 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
-
-
-def choose_binding(job: Job, bind: str, crowded: bool = False) -> str:
-    """Return `core` or `none`: asked for, or a core each where that can be."""
-    if bind != "auto":
-        return bind
-    return "core" if job.threads == 1 and not crowded else "none"

@@ -17,7 +17,6 @@ from bench.launch.batch.queue import (
     Phase,
     Standing,
     batch_files,
-    choose_binding,
     time_limit,
 )
 from bench.launch.batch.script import (
@@ -26,6 +25,7 @@ from bench.launch.batch.script import (
     with_environment,
     worker_tokens,
 )
+from bench.launch.binding import choose_binding
 from bench.launch.kind import LauncherKind
 from bench.launch.site import Site
 from bench.machine.mpi import MpiInstall
