@@ -26,9 +26,9 @@ SSH_FAILED = 255
 """Exit status of ssh itself, where it is not that of the command."""
 _MARKER = "clusterbench-host "
 _QUESTION = (
-    "import bench, socket; print('clusterbench-host', bench.__version__);"
+    f"import bench, socket; print({_MARKER!r} + bench.__version__);"
     "from bench.machine.cpu import read_cpu; from pathlib import Path;"
-    "print('clusterbench-host', socket.gethostname(), read_cpu(Path('/')).usable_cores)"
+    f"print({_MARKER!r} + socket.gethostname(), read_cpu(Path('/')).usable_cores)"
 )
 
 
