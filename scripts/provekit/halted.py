@@ -3,11 +3,13 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
 _LONGEST_S = 60.0
-_GONE = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+_STILL = {"T", "Z", "X"}
+"""States of threads that are stopped or gone, as /proc has them."""
 
 
 class Halted:
@@ -54,15 +56,23 @@ class Halted:
 
     def _living(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
-            if self._process.status() not in _GONE:
+            if self._process.status() != psutil.STATUS_ZOMBIE:
                 return [self._process, *self._process.children(recursive=True)]
         return []
 
 
 def _wait_until_stopped(process: psutil.Process) -> None:
     deadline_s = time.monotonic() + _LONGEST_S
-    with contextlib.suppress(psutil.NoSuchProcess):
-        while process.status() not in (psutil.STATUS_STOPPED, *_GONE):
-            if time.monotonic() > deadline_s:
-                raise TimeoutError(f"process {process.pid} does not stop")
-            time.sleep(0.001)
+    while not _states(process.pid) <= _STILL:
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"process {process.pid} does not stop")
+        time.sleep(0.001)
+
+
+def _states(pid: int) -> set[str]:
+    """Return the states of all threads: one may still be in a system call."""
+    found = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            found.add(path.read_text(errors="replace").rpartition(")")[2].split()[0])
+    return found
