@@ -1,8 +1,10 @@
 """Folders that POSIX allows after a cut of a traced run, drawn by a seed."""
 
+import itertools
 import random
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -19,19 +21,24 @@ from provekit.demands import (
     Truth,
     find_run,
     inspect,
+    read_lines,
     read_truth,
     resume,
+    resume_command,
     stand,
 )
 from provekit.trace import read_calls, trace
 
-KINDS = [(contents, names) for names in Names for contents in Contents]
+MOST_BEFORE_KILL = 40
+"""Rows, of 60."""
 
 
 class Drawn(NamedTuple):
     """A moment of a traced run, and what became of all that was not durable."""
 
     number: int
+    how: str
+    """What happened to the run."""
     at_s: float
     """Seconds since the first call."""
     contents: Contents
@@ -54,57 +61,76 @@ class Judged(NamedTuple):
 
 
 class Traced(NamedTuple):
-    """A run that ended, and all that it did to its files."""
+    """A run that ended, and all that was done to its files."""
 
+    how: str
+    """What happened to it."""
     parent: Path
     name: str
     calls: list[Call]
     truth: Truth
 
 
-def trace_run(folder: Path) -> Traced:
-    """Run a suite under strace to its end.
+def trace_runs(folder: Path, seed: int) -> list[Traced]:
+    """Trace a run to its end, and one that is killed and resumed.
 
     Raises:
-        RuntimeError: where the run fails, or the model of its folder is not what is there.
+        RuntimeError: where a run fails, or the model of its folder is not what is there.
     """
+    chance = random.Random(f"{seed}/killed")  # noqa: S311 - a draw, not a secret
+    rows = chance.randint(1, MOST_BEFORE_KILL)
+    return [
+        _trace(folder / "ended", "ended", None),
+        _trace(folder / "killed", f"killed after {rows} rows, resumed", rows),
+    ]
+
+
+def _trace(folder: Path, how: str, kill_after: int | None) -> Traced:
+    """Trace a run to its end; one that is killed after so many rows is resumed."""
     suite, parent, calls_folder = folder / "cut.toml", folder / "runs", folder / "trace"
+    for each in (folder, parent, calls_folder):
+        each.mkdir()
     suite.write_text(SUITE)
-    parent.mkdir()
-    calls_folder.mkdir()
-    if trace(run_command(suite, parent), calls_folder, ROOT) != 0:
-        raise RuntimeError((calls_folder / "output.log").read_text()[-2000:])
+    kill_when = None if kill_after is None else partial(_has_rows, parent, kill_after)
+    code = trace(run_command(suite, parent), calls_folder, ROOT, kill_when)
     run = find_run(parent)
-    if run is None:
-        raise RuntimeError("a run ended without a folder")
+    if run is not None and kill_after is not None:
+        code = trace(resume_command(run), calls_folder, ROOT)
+    if run is None or code != 0:
+        raise RuntimeError((calls_folder / "output.log").read_text()[-2000:])
     calls = read_calls(calls_folder, parent)
     model = Model(PurePosixPath(parent)).follow(calls)
     for path in (path for path in run.rglob("*") if path.is_file()):
         if model.read(PurePosixPath(path)) != path.read_bytes():
             raise RuntimeError(f"the traced calls do not make {path.relative_to(run)}")
-    return Traced(parent, run.name, calls, read_truth(open_run(run)))
+    return Traced(how, parent, run.name, calls, read_truth(open_run(run)))
 
 
-def draw_folders(traced: Traced, folder: Path, wanted: int, seed: int) -> Iterator[Judged]:
-    """Draw folders that POSIX allows, and look at each.
+def _has_rows(parent: Path, count: int) -> bool:
+    run = find_run(parent)
+    return run is not None and len(read_lines(run, RESULTS_FILE)) >= count
+
+
+def draw_folders(
+    traced: Sequence[Traced], folder: Path, wanted: int, seed: int
+) -> Iterator[Judged]:
+    """Draw folders that POSIX allows after cuts of traced runs, in turn, and look at each.
 
     Each stays in `folder` by its number, for `resume_some`. Moments are drawn evenly from the time
-    of the run and a while after it, and by turns from its calls, so that what takes no time counts.
+    of the run and a while after it, or from its calls, so that what takes no time counts too.
     """
     chance = random.Random(f"{seed}/folders")  # noqa: S311 - a draw, not a secret
-    begin_s = traced.calls[0].began_s
-    end_s = max(call.ended_s for call in traced.calls) + AFTER_END_S
-    for number in range(1, wanted + 1):
-        by_time = chance.uniform(begin_s, end_s)
-        at_s = by_time if number % 2 else chance.choice(traced.calls).at_s
-        contents, names = KINDS[(number - 1) % len(KINDS)]
-        model = _follow(traced, at_s)
+    kinds = itertools.cycle(itertools.product(traced, Names, Contents))
+    for number, (run, names, contents) in enumerate(itertools.islice(kinds, wanted), start=1):
+        begin_s, end_s = run.calls[0].began_s, max(call.ended_s for call in run.calls)
+        by_time = chance.uniform(begin_s, end_s + AFTER_END_S)
+        at_s = chance.choice((by_time, chance.choice(run.calls).at_s))
         target = folder / str(number)
         target.mkdir()
-        model.lay_out(target, chance, contents, names)
-        promised = _standing(traced, at_s - PROMISED_S)
-        found = inspect(target, promised, traced.truth)
-        drawn = Drawn(number, at_s - begin_s, contents, names)
+        _follow(run, at_s).lay_out(target, chance, contents, names)
+        promised = _standing(run, at_s - PROMISED_S)
+        found = inspect(target, promised, run.truth)
+        drawn = Drawn(number, run.how, at_s - begin_s, contents, names)
         yield Judged(drawn, len(promised.rows), found)
         if found.run is None:
             shutil.rmtree(target)

@@ -1,23 +1,24 @@
 """What a traced process asked of the file system, as records, in the order of their effect."""
 
 from pathlib import PurePosixPath
-from typing import NamedTuple
+
+import msgspec
 
 
-class Create(NamedTuple):
+class Create(msgspec.Struct, frozen=True):
     """A file is there; one that was there before stays."""
 
     path: PurePosixPath
 
 
-class Truncate(NamedTuple):
+class Truncate(msgspec.Struct, frozen=True):
     """A file ends after so many bytes; what it lacks is zero."""
 
     path: PurePosixPath
     size: int
 
 
-class Write(NamedTuple):
+class Write(msgspec.Struct, frozen=True):
     """Bytes of a file; appended where there is no offset."""
 
     path: PurePosixPath
@@ -25,33 +26,33 @@ class Write(NamedTuple):
     data: bytes
 
 
-class MakeFolder(NamedTuple):
+class MakeFolder(msgspec.Struct, frozen=True):
     """A folder is there."""
 
     path: PurePosixPath
 
 
-class MakeLink(NamedTuple):
+class MakeLink(msgspec.Struct, frozen=True):
     """A symbolic link is there."""
 
     path: PurePosixPath
     target: str
 
 
-class Rename(NamedTuple):
+class Rename(msgspec.Struct, frozen=True):
     """What had one name has another, in the same folder."""
 
     path: PurePosixPath
     new: PurePosixPath
 
 
-class Remove(NamedTuple):
+class Remove(msgspec.Struct, frozen=True):
     """A name is gone."""
 
     path: PurePosixPath
 
 
-class Sync(NamedTuple):
+class Sync(msgspec.Struct, frozen=True):
     """What was done to a file, or to the names in a folder, before the call began is durable."""
 
     path: PurePosixPath
@@ -60,7 +61,7 @@ class Sync(NamedTuple):
 Act = Create | Truncate | Write | MakeFolder | MakeLink | Rename | Remove | Sync
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True):
     """An act, with the seconds when its call began and when it had returned."""
 
     began_s: float

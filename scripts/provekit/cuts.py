@@ -106,7 +106,8 @@ def _cut_run(
     folder: Path, suite: Path, number: int, wanted: int, before: int, chance: random.Random
 ) -> tuple[list[Cut], Truth]:
     """Start a run on a new disk, and copy the disk at moments drawn until the run is over."""
-    image, cuts, at_s = folder / "disk.img", [], 0.0
+    image, at_s = folder / "disk.img", 0.0
+    cuts: list[Cut] = []
     make_disk(image)
     with mounted(image, folder / "disk") as disk:
         with _started(suite, disk, folder / "output.log") as process:

@@ -94,7 +94,7 @@ def find_run(parent: Path) -> Path | None:
     return next((path for path in parent.glob("*-cut-*") if path.is_dir()), None)
 
 
-def whole_lines(content: bytes) -> list[bytes]:
+def wholeread_lines(content: bytes) -> list[bytes]:
     """Return the lines of a file that end; what follows a byte of zero was never written."""
     written = content.partition(b"\0")[0]
     return written[: written.rfind(b"\n") + 1].splitlines()
@@ -102,7 +102,7 @@ def whole_lines(content: bytes) -> list[bytes]:
 
 def stand(begun: bool, results: bytes, predictions: bytes) -> Standing:
     """Return what stands in files, as a running process reads them."""
-    rows, foreseen = (frozenset(whole_lines(file)[1:]) for file in (results, predictions))
+    rows, foreseen = (frozenset(wholeread_lines(file)[1:]) for file in (results, predictions))
     return Standing(begun, rows, foreseen)
 
 
@@ -130,7 +130,7 @@ def inspect(parent: Path, promised: Standing, truth: Truth) -> Found:
     except Exception as error:  # noqa: BLE001 - any traceback is one that a person would see
         why = f"does not open: {type(error).__name__}: {error}".replace(str(path), "RUN")
         return Found(why, lost=len(promised.rows))
-    lines = set(_lines(path, RESULTS_FILE))
+    lines = set(read_lines(path, RESULTS_FILE))
     due = _cells(path, promised.rows & lines)
     keys = [_key(cells) for cells in due]
     return Found(
@@ -140,7 +140,7 @@ def inspect(parent: Path, promised: Standing, truth: Truth) -> Found:
         len(promised.rows - lines),
         len(set(rows) - truth.rows),
         sum(samples.get(key) != truth.samples.get(key) for key in keys),
-        len(promised.predictions - set(_lines(path, PREDICTIONS_FILE))),
+        len(promised.predictions - set(read_lines(path, PREDICTIONS_FILE))),
         sum((cells["job"], cells["attempt"], cells["case"]) not in heard for cells in due),
     )
 
@@ -158,12 +158,16 @@ def _without_run(path: Path | None, promised: Standing) -> Found:
     return Found("no run, but it had begun" if promised.begun else "no run", lost=lost)
 
 
+def resume_command(run: Path) -> tuple[str, ...]:
+    """Return what resumes a run."""
+    return (sys.executable, "-m", "bench", "resume", str(run), "--no-report")
+
+
 def resume(run: Path) -> Resumed:
     """Resume a run to its end, and look at what it is then."""
     before = _whole_ok(open_run(run))
-    command = (sys.executable, "-m", "bench", "resume", str(run), "--no-report")
     answer = subprocess.run(
-        command,
+        resume_command(run),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -185,7 +189,7 @@ def resume(run: Path) -> Resumed:
         len(rows),
         len(after.missing()),
         sum(count > 1 for count in times.values()),
-        len(before - set(_lines(run, RESULTS_FILE))),
+        len(before - set(read_lines(run, RESULTS_FILE))),
         sum(not _is_whole(row, samples) for row in rows if row.status is Status.OK),
     )
 
@@ -195,7 +199,7 @@ def _whole_ok(run: RunFolder) -> set[bytes]:
     samples = _by_case(run.samples())
     rows = {(row.case, row.launch): row for row in run.rows() if row.status is Status.OK}
     whole = {key for key, row in rows.items() if _is_whole(row, samples)}
-    lines = _lines(run.path, RESULTS_FILE)
+    lines = read_lines(run.path, RESULTS_FILE)
     keys = map(_key, _cells(run.path, lines))
     return {line for line, key in zip(lines, keys, strict=True) if key in whole}
 
@@ -216,17 +220,17 @@ def _by_case(samples: Iterable[Sample]) -> dict[Key, Counter[Sample]]:
     return found
 
 
-def _lines(run: Path, name: str) -> list[bytes]:
-    """Return the whole lines of a file but its header."""
+def read_lines(run: Path, name: str) -> list[bytes]:
+    """Return the whole lines of a run's file but its header, none where it is not there."""
     try:
-        return whole_lines((run / name).read_bytes())[1:]
+        return wholeread_lines((run / name).read_bytes())[1:]
     except FileNotFoundError:
         return []
 
 
 def _cells(run: Path, lines: Iterable[bytes]) -> list[dict[str, str]]:
     """Return the cells of lines of `results.csv` by column."""
-    header = whole_lines((run / RESULTS_FILE).read_bytes())[:1]
+    header = wholeread_lines((run / RESULTS_FILE).read_bytes())[:1]
     return list(csv.DictReader(line.decode() for line in (*header, *lines)))
 
 
@@ -240,7 +244,7 @@ def _ended_cases(run: Path) -> set[tuple[str, str, str]]:
     Raises:
         ValueError: where a whole line of it is no JSON.
     """
-    entries = map(json.loads, whole_lines((run / JOURNAL_FILE).read_bytes()))
+    entries = map(json.loads, wholeread_lines((run / JOURNAL_FILE).read_bytes()))
     return {
         (entry["job"], str(entry["attempt"]), entry["event"]["case"])
         for entry in entries

@@ -6,8 +6,11 @@ is not seen. Paths are absolute, or relative to an open folder.
 
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+
+import psutil
 
 from provekit.calls import (
     Act,
@@ -34,6 +37,7 @@ _REFUSED = frozenset(
 )
 """Calls that the model does not have; sync_file_range, which promises nothing, is left out."""
 _LONGEST = 2**28
+_ASK_S = 0.05
 _HEX = r"(?:\\x[0-9a-f]{2})*"
 _LINE = re.compile(r"(\d+\.\d+) (\w+)\((.*)\) += (-?\w+)(<.*>)?(?: .*)? <(\d+\.\d+)>$")
 _DESCRIPTOR = re.compile(rf"(AT_FDCWD|\d+)?<({_HEX})>(\(deleted\))?")
@@ -41,8 +45,13 @@ _NAME = re.compile(rf'(?:<({_HEX})>, )?"({_HEX})"')
 _BYTES = re.compile(rf'"({_HEX})"(\.\.\.)?')
 
 
-def trace(command: Sequence[str], folder: Path, cwd: Path) -> int:
+def trace(
+    command: Sequence[str], folder: Path, cwd: Path, kill_when: Callable[[], bool] | None = None
+) -> int:
     """Run a command, leave a file for each of its threads in a folder, and what it printed.
+
+    Args:
+        kill_when: asked again and again; once it is true the command is killed.
 
     Returns:
         Its exit code.
@@ -50,15 +59,15 @@ def trace(command: Sequence[str], folder: Path, cwd: Path) -> int:
     known = ",".join(f"?{name}" for name in sorted(_OPENS | _ON_FILES | _ON_NAMES | _REFUSED))
     strace = ("strace", "-ff", "--seccomp-bpf", "-qq", "-ttt", "-T", "-y", "-xx")
     limits = ("-s", str(_LONGEST), "-e", f"trace={known}", "-e", "signal=none")
-    with (folder / "output.log").open("wb") as log:
-        return subprocess.run(
-            (*strace, *limits, "-o", str(folder / "calls"), "--", *command),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=cwd,
-            check=False,
-        ).returncode
+    tokens = (*strace, *limits, "-o", str(folder / "calls"), "--", *command)
+    with (folder / "output.log").open("ab") as log:
+        process = psutil.Popen(tokens, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=cwd)
+    while kill_when is not None and process.poll() is None:
+        if kill_when():
+            process.children()[0].kill()
+            break
+        time.sleep(_ASK_S)
+    return int(process.wait())
 
 
 def read_calls(folder: Path, root: Path) -> list[Call]:
