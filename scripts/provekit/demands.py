@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -228,8 +228,10 @@ def read_lines(run: Path, name: str) -> list[bytes]:
         return []
 
 
-def _cells(run: Path, lines: Iterable[bytes]) -> list[dict[str, str]]:
+def _cells(run: Path, lines: Collection[bytes]) -> list[dict[str, str]]:
     """Return the cells of lines of `results.csv` by column."""
+    if not lines:
+        return []
     header = wholeread_lines((run / RESULTS_FILE).read_bytes())[:1]
     return list(csv.DictReader(line.decode() for line in (*header, *lines)))
 
