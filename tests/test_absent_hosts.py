@@ -5,15 +5,16 @@ from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+from begun import begun_plan
 
 from bench.contracts import LaunchCommand
 from bench.core.events import CaseEnded, CaseStarted, Done, Facts, RankFacts, Samples, encode
 from bench.core.placement import Placement, place_ranks
-from bench.core.records import Case, Job, Origin, Row, Status
+from bench.core.records import Case, Job, Row, Status
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_suite
 from bench.run.runner import Runner
-from bench.store.folder import LOGS_FOLDER, RunFolder, RunMeta, open_run
+from bench.store.folder import RunFolder, open_run
 from bench.store.recorder import Recorder
 
 HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4")
@@ -91,24 +92,10 @@ class Silent:
 def run_on(launcher: Cluster, folder: Path) -> tuple[list[Row], RunFolder]:
     """Run the suite to its end; return its rows and its folder."""
     plan = make_plan(parse_suite(SUITE, "mine"))
-    (folder / LOGS_FOLDER).mkdir()
-    meta = RunMeta(
-        run="r",
-        origin=Origin.MEASURED,
-        version="0",
-        suite_name="mine",
-        suite_text=SUITE,
-        flags={},
-        seed=0,
-        launches=3,
-        launcher="cluster",
-        plan=plan.jobs,
-        mpi={},
-        started_utc="",
-    )
-    recorder = Recorder(folder, meta)
+    recorder = Recorder(begun_plan(folder, plan, launcher="cluster"))
     Runner(plan, launcher, recorder, Silent(), lambda *_: []).run()
-    recorder.finish("complete")
+    recorder.end("complete")
+    recorder.finish()
     run = open_run(folder)
     rows = run.rows()
     assert len(rows) == plan.cases()
@@ -142,4 +129,4 @@ def test_facts_that_cannot_be_read_end_no_run(tmp_path, monkeypatch):
     launcher.nodes_facts = {HOSTS[0]: {"gpus": "eight"}, HOSTS[1]: {"clock_s": 1.0}}
     rows, run = run_on(launcher, tmp_path)
     assert {row.status for row in rows if row.ranks == 2} == {Status.OK}
-    assert list(run.meta.nodes) == [HOSTS[1]]
+    assert list(run.nodes.hosts) == [HOSTS[1]]
