@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from bench.store.folder import PREDICTIONS_FILE, RESULTS_FILE, RUN_FILE, open_run
+from bench.store.files import PREDICTIONS_FILE, RESULTS_FILE, RUN_FILE
+from bench.store.folder import open_run
 from provekit.after_cut import Contents, Model, Names
 from provekit.calls import Call
 from provekit.cuts import AFTER_END_S, SUITE, run_command

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import psutil
 
-from bench.store.folder import PREDICTIONS_FILE, RESULTS_FILE, RUN_FILE, open_run
+from bench.store.files import PREDICTIONS_FILE, RESULTS_FILE, RUN_FILE
+from bench.store.folder import open_run
 from provekit.demands import (
     PROMISED_S,
     ROOT,

@@ -11,14 +11,8 @@ from typing import NamedTuple
 
 from bench.core.errors import RequestError
 from bench.core.records import Row, Sample, Status
-from bench.store.folder import (
-    JOURNAL_FILE,
-    PREDICTIONS_FILE,
-    RESULTS_FILE,
-    RUN_FILE,
-    RunFolder,
-    open_run,
-)
+from bench.store.files import JOURNAL_FILE, PREDICTIONS_FILE, RESULTS_FILE, RUN_FILE
+from bench.store.folder import RunFolder, open_run
 
 PROMISED_S = 10.0
 """What stood in a run's files so long before a cut is there after it."""
