@@ -119,11 +119,15 @@ def _cut_run(
                     break
                 which = before + len(cuts) + 1
                 cuts.append(watch.cut(which, number, image, folder / f"cut-{which}.img"))
-            if process.wait(LONGEST_S) != 0:
+            if len(cuts) == wanted:
+                # Nobody waits for the rest of it.
+                process.terminate()
+                process.wait(LONGEST_S)
+            elif process.wait(LONGEST_S) != 0:
                 raise RuntimeError((folder / "output.log").read_text()[-2000:])
         run = find_run(disk)
-        if run is None:
-            raise RuntimeError("a run ended without a folder")
+        if run is None or not (run / RUN_FILE).is_file():
+            return cuts, Truth(frozenset(), {})
         return cuts, read_truth(open_run(run))
 
 
