@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from bench.store.files import PREDICTIONS_FILE, RESULTS_FILE, RUN_FILE
+from bench.store.files import JOURNAL_FILE, PREDICTIONS_FILE, RESULTS_FILE, RUN_FILE
 from bench.store.folder import open_run
 from provekit.after_cut import Contents, Model, Names
-from provekit.calls import Call
+from provekit.calls import Call, Write
 from provekit.cuts import AFTER_END_S, SUITE, run_command
 from provekit.demands import (
     PROMISED_S,
@@ -29,9 +29,6 @@ from provekit.demands import (
     stand,
 )
 from provekit.trace import read_calls, trace
-
-MOST_BEFORE_KILL = 40
-"""Rows, of 60."""
 
 
 class Drawn(NamedTuple):
@@ -70,41 +67,61 @@ class Traced(NamedTuple):
     name: str
     calls: list[Call]
     truth: Truth
+    gap_s: tuple[float, float] = (0.0, 0.0)
+    """From when until when no process of the run could sync anything."""
+
+    def earlier(self, at_s: float, by_s: float) -> float:
+        """Return the moment that lay so much time of the run before another one."""
+        begin_s, end_s = self.gap_s
+        if at_s - by_s < end_s:
+            by_s += max(0.0, min(at_s, end_s) - begin_s)
+        return at_s - by_s
 
 
 def trace_runs(folder: Path, seed: int) -> list[Traced]:
-    """Trace a run to its end, and one that is killed and resumed.
+    """Trace a run to its end, and two that are killed and resumed: in their midst, and at the end.
 
     Raises:
         RuntimeError: where a run fails, or the model of its folder is not what is there.
     """
-    chance = random.Random(f"{seed}/killed")  # noqa: S311 - a draw, not a secret
-    rows = chance.randint(1, MOST_BEFORE_KILL)
+    ended = _trace(folder / "ended", "ended", None)
+    every = len(ended.truth.rows)
+    rows = random.Random(f"{seed}/killed").randint(1, every - 1)  # noqa: S311 - a draw, not a secret
+    how = "killed after {} rows, resumed"
     return [
-        _trace(folder / "ended", "ended", None),
-        _trace(folder / "killed", f"killed after {rows} rows, resumed", rows),
+        ended,
+        _trace(folder / "killed", how.format(rows), rows),
+        _trace(folder / "killed late", how.format(f"all {every}"), every),
     ]
 
 
 def _trace(folder: Path, how: str, kill_after: int | None) -> Traced:
     """Trace a run to its end; one that is killed after so many rows is resumed."""
-    suite, parent, calls_folder = folder / "cut.toml", folder / "runs", folder / "trace"
-    for each in (folder, parent, calls_folder):
+    suite, parent, first, then = (folder / name for name in ("cut.toml", "runs", "first", "then"))
+    for each in (folder, parent, first, then):
         each.mkdir()
     suite.write_text(SUITE)
     kill_when = None if kill_after is None else partial(_has_rows, parent, kill_after)
-    code = trace(run_command(suite, parent), calls_folder, ROOT, kill_when)
-    run = find_run(parent)
+    code, run = trace(run_command(suite, parent), first, ROOT, kill_when), find_run(parent)
     if run is not None and kill_after is not None:
-        code = trace(resume_command(run), calls_folder, ROOT)
+        code = trace(resume_command(run), then, ROOT)
     if run is None or code != 0:
-        raise RuntimeError((calls_folder / "output.log").read_text()[-2000:])
-    calls = read_calls(calls_folder, parent)
-    model = Model(PurePosixPath(parent)).follow(calls)
+        logs = ((each / "output.log") for each in (first, then))
+        raise RuntimeError("\n".join(log.read_text()[-2000:] for log in logs if log.exists()))
+    before, after = read_calls(first, parent), read_calls(then, parent)
+    model = Model(PurePosixPath(parent)).follow([*before, *after])
     for path in (path for path in run.rglob("*") if path.is_file()):
         if model.read(PurePosixPath(path)) != path.read_bytes():
             raise RuntimeError(f"the traced calls do not make {path.relative_to(run)}")
-    return Traced(how, parent, run.name, calls, read_truth(open_run(run)))
+    gap_s = (before[-1].ended_s, _first_entry_s(after)) if after else (0.0, 0.0)
+    return Traced(how, parent, run.name, [*before, *after], read_truth(open_run(run)), gap_s)
+
+
+def _first_entry_s(calls: Sequence[Call]) -> float:
+    """Return when the first entry was written to the journal, without one the first call."""
+    writes = (call for call in calls if isinstance(call.act, Write))
+    entries = (call.began_s for call in writes if call.act.path.name == JOURNAL_FILE)
+    return next(entries, calls[0].began_s)
 
 
 def _has_rows(parent: Path, count: int) -> bool:
@@ -129,7 +146,7 @@ def draw_folders(
         target = folder / str(number)
         target.mkdir()
         _follow(run, at_s).lay_out(target, chance, contents, names)
-        promised = _standing(run, at_s - PROMISED_S)
+        promised = _standing(run, run.earlier(at_s, PROMISED_S))
         found = inspect(target, promised, run.truth)
         drawn = Drawn(number, run.how, at_s - begin_s, contents, names)
         yield Judged(drawn, len(promised.rows), found)

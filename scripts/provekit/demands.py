@@ -88,7 +88,7 @@ def find_run(parent: Path) -> Path | None:
     return next((path for path in parent.glob("*-cut-*") if path.is_dir()), None)
 
 
-def wholeread_lines(content: bytes) -> list[bytes]:
+def whole_lines(content: bytes) -> list[bytes]:
     """Return the lines of a file that end; what follows a byte of zero was never written."""
     written = content.partition(b"\0")[0]
     return written[: written.rfind(b"\n") + 1].splitlines()
@@ -96,7 +96,7 @@ def wholeread_lines(content: bytes) -> list[bytes]:
 
 def stand(begun: bool, results: bytes, predictions: bytes) -> Standing:
     """Return what stands in files, as a running process reads them."""
-    rows, foreseen = (frozenset(wholeread_lines(file)[1:]) for file in (results, predictions))
+    rows, foreseen = (frozenset(whole_lines(file)[1:]) for file in (results, predictions))
     return Standing(begun, rows, foreseen)
 
 
@@ -217,7 +217,7 @@ def _by_case(samples: Iterable[Sample]) -> dict[Key, Counter[Sample]]:
 def read_lines(run: Path, name: str) -> list[bytes]:
     """Return the whole lines of a run's file but its header, none where it is not there."""
     try:
-        return wholeread_lines((run / name).read_bytes())[1:]
+        return whole_lines((run / name).read_bytes())[1:]
     except FileNotFoundError:
         return []
 
@@ -226,7 +226,7 @@ def _cells(run: Path, lines: Collection[bytes]) -> list[dict[str, str]]:
     """Return the cells of lines of `results.csv` by column."""
     if not lines:
         return []
-    header = wholeread_lines((run / RESULTS_FILE).read_bytes())[:1]
+    header = whole_lines((run / RESULTS_FILE).read_bytes())[:1]
     return list(csv.DictReader(line.decode() for line in (*header, *lines)))
 
 
@@ -240,7 +240,8 @@ def _ended_cases(run: Path) -> set[tuple[str, str, str]]:
     Raises:
         ValueError: where a whole line of it is no JSON.
     """
-    entries = map(json.loads, wholeread_lines((run / JOURNAL_FILE).read_bytes()))
+    path = run / JOURNAL_FILE
+    entries = map(json.loads, whole_lines(path.read_bytes()) if path.exists() else [])
     return {
         (entry["job"], str(entry["attempt"]), entry["event"]["case"])
         for entry in entries
