@@ -1,5 +1,6 @@
 """A run is resumed with its hosts, from anywhere; what a crash tore off is predicted again."""
 
+import shutil
 import socket
 from pathlib import Path
 
@@ -7,15 +8,18 @@ import pytest
 from begun import begun_plan
 
 from bench.cli import run_command
+from bench.core.errors import RequestError
 from bench.core.records import Prediction, Status
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_suite
 from bench.predict.fit import predict_targets
 from bench.run.resume import predict_rest
+from bench.run.session import carry_on
 from bench.store.files import PREDICTIONS_FILE, RESULTS_FILE
 from bench.store.folder import RunFolder, open_run
 from bench.store.tables import csv_lines, header_line
 
+ROOT = Path(__file__).parent.parent
 COPIES = """
 [suite]
 name = "mine"
@@ -112,3 +116,15 @@ def test_predictions_that_a_crash_tore_off_are_made_again_and_the_others_are_not
     made = predict_rest(RunFolder(tmp_path), [], 1)(plan, [], "after")
     assert [p.case for p in made] == [p.case for p in every[frozen:]]
     assert {p.frozen_at for p in made} == {"after"}
+
+
+def test_a_run_of_an_older_schema_is_read_and_not_resumed(tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(ROOT / "results/reference/x86-2-cores-openmpi", folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    run = open_run(folder)
+    assert (run.meta.schema, len(run.rows()), len(run.missing())) == (1, 219, 0)
+    with pytest.raises(RequestError, match=r"schema 1.*new run") as refused:
+        carry_on(folder, force=True)
+    assert refused.value.exit_code == 2
+    assert {path: path.read_bytes() for path in before} == before
