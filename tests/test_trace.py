@@ -146,3 +146,19 @@ def test_lines_that_cannot_be_read_are_refused(line, tmp_path):
     (tmp_path / "calls.1").write_text(f"100.000000 {line}\n", encoding="ascii")
     with pytest.raises(ValueError, match=r"strace|model"):
         trace.read_calls(tmp_path, Path("/top"))
+
+
+def test_what_a_killed_process_left_is_forced_to_the_disk_by_whoever_goes_on(tmp_path):
+    program = """
+import sys
+from pathlib import Path
+from bench.store.files import Appender
+path = Path(sys.argv[1], "rows")
+path.write_text("left behind\\n")
+rows = Appender(path)
+rows.sync()
+"""
+    model = traced(program, tmp_path)
+    rows = model.find(PurePosixPath(tmp_path / "top" / "rows"))
+    assert isinstance(rows, File)
+    assert rows.durable == b"left behind\n"
