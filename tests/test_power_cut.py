@@ -170,6 +170,16 @@ def test_a_store_that_syncs_keeps_all_and_one_that_does_not_is_found_out(kept, t
     assert all(each.found.lost == each.promised for each in due)
 
 
+@pytest.mark.parametrize(
+    ("at_s", "earlier_s"),
+    [(90.0, 80.0), (110.0, 90.0), (125.0, 95.0), (130.0, 120.0), (150.0, 140.0)],
+)
+def test_no_time_passes_while_no_process_of_the_run_lives(at_s: float, earlier_s: float) -> None:
+    truth = demands.Truth(frozenset(), {})
+    run = Traced("killed", Path("/runs"), NAME, [], truth, gap_s=(100.0, 120.0))
+    assert run.earlier(at_s, 10.0) == earlier_s
+
+
 def test_a_copy_of_what_stands_still_takes_two_readings(tmp_path):
     image = tmp_path / "image"
     with image.open("wb") as file:
