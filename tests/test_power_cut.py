@@ -213,6 +213,44 @@ def test_a_copy_waits_until_nobody_writes(tmp_path):
     assert copy.read_bytes() == image.read_bytes()
 
 
+DISK = """
+import os, sys
+from pathlib import Path
+from provekit import disk
+folder = Path(sys.argv[1])
+if why := disk.why_no_disk(folder):
+    sys.exit(f"skip: {why}")
+image, copy = folder / "image", folder / "copy"
+disk.make_disk(image)
+with disk.mounted(image, folder / "disk") as live:
+    with (live / "rows").open("wb", buffering=0) as file:
+        file.write(b"synced")
+        os.fsync(file.fileno())
+        file.write(b" and not")
+        disk.copy_still(image, copy)
+with disk.mounted(copy, folder / "after") as after:
+    print((after / "rows").read_bytes())
+input()
+"""
+
+
+def test_a_copy_of_a_mounted_disk_holds_what_was_synced_and_nobody_else_holds_it(tmp_path):
+    command = [sys.executable, "-c", DISK, str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        assert process.stdout is not None
+        printed = process.stdout.readline()
+        mounts = Path("/proc/self/mounts").read_text()
+        _, errors = process.communicate("\n", timeout=60)
+    if "skip: " in errors:
+        pytest.skip(errors.partition("skip: ")[2].strip())
+    assert printed.startswith("b'synced"), errors
+    assert str(tmp_path) not in mounts
+
+
 def test_every_process_stands_still_and_then_goes_on(tmp_path):
     counts = [tmp_path / "parent", tmp_path / "child"]
     loop = "while :; do echo >> {}; done"

@@ -26,7 +26,7 @@ from provekit.demands import (
     resume,
     stand,
 )
-from provekit.disk import copy_still, make_disk, mounted
+from provekit.disk import copy_still, describe, make_disk, mounted
 from provekit.halted import Halted
 
 RANKS = 2
@@ -107,10 +107,12 @@ def _cut_run(
     folder: Path, suite: Path, number: int, wanted: int, before: int, chance: random.Random
 ) -> tuple[list[Cut], Truth]:
     """Start a run on a new disk, and copy the disk at moments drawn until the run is over."""
-    image, at_s = folder / "disk.img", 0.0
+    image, at_s = folder / f"disk-{number}.img", 0.0
     cuts: list[Cut] = []
     make_disk(image)
     with mounted(image, folder / "disk") as disk:
+        if find_run(disk) is not None:
+            raise RuntimeError("somebody still holds the disk of the run before")
         with _started(suite, disk, folder / "output.log") as process:
             watch = _Watch(disk, Halted(psutil.Process(process.pid)))
             while len(cuts) < wanted:
@@ -201,8 +203,7 @@ def _judge(cut: Cut, folder: Path, truth: Truth) -> Judged:
         with mounted(cut.image, folder / "after") as disk:
             return Judged(cut, inspect(disk, cut.promised, truth))
     except subprocess.CalledProcessError as error:
-        why = error.stderr.decode(errors="replace").strip()[:200]
-        return Judged(cut, Found(f"{error.cmd[0]}: {why}", lost=len(cut.promised.rows)))
+        return Judged(cut, Found(describe(error), lost=len(cut.promised.rows)))
 
 
 def resume_some(judged: list[Judged], folder: Path, wanted: int, seed: int) -> list[Judged]:

@@ -1,6 +1,7 @@
 """A disk that can be copied as a power cut would leave it: an ext4 image on a loop device."""
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import shutil
@@ -13,11 +14,13 @@ IMAGE_BYTES = 128 * 2**20
 _BLOCK = 2**20
 _ZEROS = bytes(_BLOCK)
 _UNMOUNT_S = 20.0
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNS = 0x00020000
 _PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 
 def why_no_disk(folder: Path) -> str | None:
-    """Return why no image can be mounted here, None where it can."""
+    """Return why no image can be mounted here; where it can, all mounts are this process's own."""
     if os.geteuid() != 0:
         return "a loop device needs root"
     for program, package in (("mkfs.ext4", "e2fsprogs"), ("mount", "mount")):
@@ -25,13 +28,31 @@ def why_no_disk(folder: Path) -> str | None:
             return f"no {program}; on Debian: apt install {package}"
     image = folder / "try.img"
     try:
+        mount_for_itself()
         make_disk(image)
         with mounted(image, folder / "try"):
             return None
+    except OSError as error:
+        return f"no mounts of its own: {error.strerror}"
     except subprocess.CalledProcessError as error:
-        return f"{error.cmd[0]}: {error.stderr.decode(errors='replace').strip()[:200]}"
+        return describe(error)
     finally:
         image.unlink(missing_ok=True)
+
+
+def mount_for_itself() -> None:
+    """Have mounts from here on that only this process and what it starts have.
+
+    A process elsewhere that begins a life with mounts of its own, as a container does, would else
+    hold a disk long after it was unmounted here.
+
+    Raises:
+        OSError: where that is not allowed.
+    """
+    if _LIBC.unshare(_CLONE_NEWNS) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    _run("mount", "--make-rprivate", "/")
 
 
 def make_disk(image: Path) -> None:
@@ -99,6 +120,11 @@ def _copy(image: Path, copy: Path) -> str:
                 target.write(block)
         target.truncate(source.tell())
     return found.hexdigest()
+
+
+def describe(error: subprocess.CalledProcessError) -> str:
+    """Return what a program said that failed, in one line."""
+    return " ".join(f"{error.cmd[0]}: {error.stderr.decode(errors='replace')}".split())[:200]
 
 
 def _run(program: str, *arguments: str) -> None:
