@@ -53,7 +53,8 @@ class Appender:
     def __init__(self, path: Path, header: str | None = None) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._size = os.fstat(self._descriptor).st_size
-        self._unsynced = False
+        # What a process left that was killed is on no disk yet.
+        self._unsynced = self._size > 0
         if header is not None and self._size == 0:
             self.write(header)
 
