@@ -1,4 +1,4 @@
-"""How a question about measurements was answered: one record, whose outcome is out of a closed list.
+"""How a question about measurements was answered: one record, its outcome from a closed list.
 
 The exit code that belongs to a gravity is the command line's to know.
 """

@@ -198,7 +198,9 @@ def find_odd_clocks(clocks_s: Mapping[str, float]) -> dict[Place, Odd]:
     if 2 * len(off_s) >= len(clocks_s) > 0:
         earliest_s, usual = min(clocks_s.values()), None
         off_s = {host: clock_s - earliest_s for host, clock_s in clocks_s.items()}
-    return {Place("", "", _CLOCK, host): Odd(f"{by_s:+.1f} s", usual) for host, by_s in off_s.items()}
+    return {
+        Place("", "", _CLOCK, host): Odd(f"{by_s:+.1f} s", usual) for host, by_s in off_s.items()
+    }
 
 
 def fold_differences(odd: Mapping[Place, Odd]) -> list[Difference]:

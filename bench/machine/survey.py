@@ -68,7 +68,7 @@ class Survey:
         self._odd = {p: odd for p, odd in self._odd.items() if odd.value != majority.get(p[:-1])}
         self._keep(found)
 
-    def _keep(self, found: Mapping[Place, Odd]) -> None:
+    def _keep(self, found: dict[Place, Odd]) -> None:
         """Add what was found; values that nobody could call odd are, once that of most is known."""
         both = (*self._odd.items(), *found.items())
         majority = {p[:-1]: odd.majority for p, odd in both if odd.majority is not None}

@@ -50,8 +50,8 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
     Raises:
         RequestError: where there is one, unless forced.
     """
-    differences = [
-        f"{what} was {before or 'unknown'} and is {after or 'unknown'}"
+    differences = {
+        f"{what} was {before or 'unknown'} and is {after or 'unknown'}": (before, after)
         for what, before, after in (
             ("clusterbench", then.version, now.version),
             ("launcher", then.launcher, now.launcher),
@@ -60,7 +60,7 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
             ("the list of hosts", ",".join(then.hosts or now.hosts), ",".join(now.hosts)),
         )
         if before != after
-    ]
+    }
     if differences and not force:
         raise RequestError(
             f"cannot resume {then.run}: {'; '.join(differences)}; rows of both in one run would "
@@ -72,8 +72,10 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
             level="warning",
             text=f"the run was resumed although {difference}",
             advice="compare rows of different attempts with care, or measure again in a new run",
+            value=after or None,
+            limit=before or None,
         )
-        for difference in differences
+        for difference, (before, after) in differences.items()
     ]
 
 

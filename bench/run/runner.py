@@ -12,7 +12,18 @@ import msgspec
 
 from bench.contracts import Launcher
 from bench.core.events import CaseEnded, CaseStarted, Done, Facts, Queued
-from bench.core.records import CONTROL, Case, Finding, Job, Prediction, Row, Sample, Stage, Status
+from bench.core.records import (
+    CONTROL,
+    About,
+    Case,
+    Finding,
+    Job,
+    Prediction,
+    Row,
+    Sample,
+    Stage,
+    Status,
+)
 from bench.machine.direct_path import PathFacts
 from bench.machine.facts import NodeFacts, read_records
 from bench.machine.survey import Survey
@@ -288,6 +299,7 @@ def placement_findings(facts: Facts) -> list[Finding]:
                     text=f"ranks {other} and {rank} were bound to the same core of {where.host}: "
                     "each waited while the other ran",
                     advice="start fewer ranks than cores, or bind each to a core of its own",
+                    about=About(hosts=(where.host,)),
                 )
             )
     return findings

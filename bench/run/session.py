@@ -15,8 +15,10 @@ from bench import __version__
 from bench.contracts import Launcher
 from bench.core.errors import RequestError
 from bench.core.records import Finding, Job, Origin, Status
+from bench.core.verdict import RowKey, Verdict
 from bench.judge.findings import row_findings
 from bench.judge.path.collect import collect_evidence
+from bench.judge.verdicts import judge_rows
 from bench.machine.busy import check_busy, foreign_busy
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall
@@ -40,6 +42,7 @@ from bench.run.runner import Runner
 from bench.store.folder import JOURNAL_FILE, RunFolder, RunMeta, open_run
 from bench.store.node_facts import store_facts
 from bench.store.recorder import Recorder, create_folder, lock_run, utc_now
+from bench.store.verdicts import write_verdicts
 
 _COMPILE_TIMEOUT_S = 300.0
 
@@ -59,13 +62,13 @@ class Ended(msgspec.Struct, frozen=True):
     outcome: str
     counts: dict[str, int]
     """Rows by status, and how many planned ones have no row."""
+    verdict: Verdict
+    findings: tuple[Finding, ...]
 
     @property
-    def exit_code(self) -> int:
-        """0 all ok or skipped, 4 rows failed, 130 interrupted."""
-        if self.outcome == "interrupted":
-            return 130
-        return 4 if self.counts["failed"] or self.counts["not measured"] else 0
+    def interrupted(self) -> bool:
+        """Whether somebody ended it before its time."""
+        return self.outcome == "interrupted"
 
 
 def prepare(request: Request) -> Prepared:
@@ -175,15 +178,18 @@ def _run(runner: Runner) -> Ended:
             recorder.finding(finding)
         recorder.evidence(collect_evidence(recorder.folder, recorder.meta, runner.rows))
         recorder.finish(outcome)
-    return Ended(recorder.folder, outcome, count_rows(recorder.folder))
+    return _judge(recorder.folder, outcome)
 
 
-def count_rows(folder: Path) -> dict[str, int]:
-    """Return the rows of a run by status, and how many planned ones are not there."""
+def _judge(folder: Path, outcome: str) -> Ended:
+    """Return how a run ended, by what is on disk, and keep the verdict with it."""
     run = open_run(folder)
-    rows = run.rows()
+    rows, missing = run.rows(), run.missing()
     counts = {str(status): sum(row.status is status for row in rows) for status in Status}
-    return {**counts, "not measured": len(run.missing())}
+    verdict = judge_rows(rows, [RowKey(case=case, launch=job.launch) for job, case in missing])
+    write_verdicts(folder, {"run": verdict})
+    counts |= {"not measured": len(missing)}
+    return Ended(folder, outcome, counts, verdict, tuple(run.meta.findings))
 
 
 def _busy_after(origin: Origin) -> list[Finding]:

@@ -230,6 +230,9 @@ class Recorder:
                     "would be, had it run evenly since the run began: it was set, or the machine "
                     "slept. The times of rows go on evenly from the first",
                     advice="keep the clock with NTP or chrony, which slew it",
+                    value=step_s,
+                    limit=MOST_CLOCK_STEP_S,
+                    unit="s",
                 )
             )
 
