@@ -9,6 +9,7 @@ import pytest
 from trees import DOWN_PORT, NARROW_NIC, gpu_node, laptop, vm, write_tree
 
 from bench.core.records import Finding
+from bench.core.verdict import Outcome
 from bench.machine.cpu import CpuFacts
 from bench.machine.doctor import Diagnosis, by_gravity, diagnose, diagnose_process, examine
 from bench.machine.doctor.gpu_mpi import SETTINGS, check_gpu_mpi
@@ -312,7 +313,9 @@ def test_elsewhere_than_on_linux_there_is_one_clear_line(
     monkeypatch.setattr(platform, "system", lambda: system)
     diagnosis = examine()
     assert named(diagnosis.findings) == [("stop", "not-linux")]
-    assert diagnosis.stopped
+    assert diagnosis.verdict.outcome is Outcome.NOT_MEASURED
+    assert diagnosis.verdict.findings == diagnosis.findings
+    assert "not-linux" in diagnosis.verdict.reason
     assert (diagnosis.facts, diagnosis.mpi) == (NodeFacts(), None)
 
 
@@ -376,7 +379,10 @@ def test_this_machine_is_examined_in_a_moment() -> None:
     diagnosis = examine()
     assert diagnosis.facts.host
     assert diagnosis.facts.cpu.usable
-    assert diagnosis.stopped == any(f.level == "stop" for f in diagnosis.findings)
+    stops = tuple(f for f in diagnosis.findings if f.level == "stop")
+    assert diagnosis.verdict.findings == stops
+    assert diagnosis.verdict.outcome is (Outcome.NOT_MEASURED if stops else Outcome.PASS)
+    assert {f.about.hosts for f in diagnosis.findings} <= {(diagnosis.facts.host,)}
     if diagnosis.mpi is None:
         assert "no-mpi" in {finding.name for finding in diagnosis.findings}
     assert all(f.text.isprintable() and (f.advice or "x").isprintable() for f in diagnosis.findings)

@@ -1,12 +1,15 @@
 """A run is resumed with its hosts, from anywhere; what a crash tore off is predicted again."""
 
+import json
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.cli import run_command
 from bench.core.records import Origin, Prediction, Status
+from bench.core.verdict import Verdict
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_suite
 from bench.predict.fit import predict_targets
@@ -22,6 +25,7 @@ from bench.store.folder import (
     open_run,
     write_meta,
 )
+from bench.store.verdicts import read_verdicts
 
 COPIES = """
 [suite]
@@ -70,6 +74,17 @@ def test_a_run_is_resumed_from_another_folder(measured):
 
 
 @pytest.mark.mpi
+def test_what_was_judged_before_a_resume_is_judged_anew(measured, capsys):
+    assert run_command(["score", str(measured)]) == 3
+    assert set(read_verdicts(measured)) == {"run", "score"}
+    capsys.readouterr()
+    assert resume(measured, "--json") == 0
+    verdict = msgspec.convert(json.loads(capsys.readouterr().out)["verdict"], Verdict)
+    assert verdict.text == "PASS: 2 rows measured"
+    assert read_verdicts(measured) == {"run": verdict}
+
+
+@pytest.mark.mpi
 def test_a_host_file_that_has_gone_is_not_needed_again(measured):
     (measured.parent / "here" / "hosts").unlink()
     assert resume(measured) == 0
@@ -97,6 +112,7 @@ def test_other_hosts_that_are_forced_are_recorded(measured):
     assert list(run.meta.hosts) == [socket.gethostname()]
     (finding,) = [f for f in run.meta.findings if f.name == "changed-on-resume"]
     assert "the list of hosts was localhost" in finding.text
+    assert (finding.value, finding.limit) == (socket.gethostname(), "localhost")
 
 
 LATENCY = """
