@@ -1,6 +1,6 @@
 """How a question about measurements was answered: one record, its outcome from a closed list.
 
-The exit code that belongs to a gravity is the command line's to know.
+Which exit code an outcome has is the command line's to know (docs/results.md).
 """
 
 from enum import IntEnum, StrEnum

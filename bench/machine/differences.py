@@ -250,8 +250,8 @@ def difference_findings(
                     (names[d] for s in difference.slots if (d := (difference.part, s)) in names),
                 ),
             ),
-            value=None if difference.majority is None else difference.values[0][0],
-            limit=difference.majority,
+            value=None if difference.majority is None else printable(difference.values[0][0]),
+            limit=None if difference.majority is None else printable(difference.majority),
         )
         for difference in differences
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.core.errors import RequestError
+from bench.core.errors import RequestError, printable
 from bench.core.records import Finding, Job, Prediction, Row, Sample, Status
 from bench.plan.plan import Plan
 from bench.plan.suite import parse_suite
@@ -72,8 +72,8 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
             level="warning",
             text=f"the run was resumed although {difference}",
             advice="compare rows of different attempts with care, or measure again in a new run",
-            value=after or None,
-            limit=before or None,
+            value=printable(after, 200) or None,
+            limit=printable(before, 200) or None,
         )
         for difference, (before, after) in differences.items()
     ]

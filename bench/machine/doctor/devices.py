@@ -131,7 +131,7 @@ def check_gpu_state(facts: NodeFacts) -> list[Finding]:
                     advice="`nvidia-smi -q -d PERFORMANCE,POWER,TEMPERATURE`; see who uses it, and "
                     "check cooling and power supply",
                     about=About(parts=(name,)),
-                    value=", ".join(reasons),
+                    value=printable(", ".join(reasons)),
                 )
             )
     return findings + _check_gpu_modes(gpus)
@@ -191,7 +191,9 @@ def check_nics(facts: NodeFacts) -> list[Finding]:
             advice="see whether the slot gives the card its lanes and generation; if it should, "
             "reseat the card or the riser",
             about=About(parts=(name,)),
-            value=describe_link(device.link),
+            value=device.link.width_now if device.link.narrow else device.link.generation_now,
+            limit=device.link.width_max if device.link.narrow else device.link.generation_max,
+            unit="lanes" if device.link.narrow else "PCIe generation",
         )
         for address, (name, device) in devices.items()
         if device.link and (device.link.narrow or device.link.slow)
@@ -208,7 +210,7 @@ def check_rdma_ports(facts: NodeFacts) -> list[Finding]:
             "ACTIVE: MPI and NCCL leave it out, or fail on it",
             advice="check cable, switch port and subnet manager: `ibstat`, `rdma link`",
             about=About(parts=(name,)),
-            value=port.state,
+            value=printable(port.state),
             limit="ACTIVE",
         )
         for name, device in named_devices(facts, "rdma")

@@ -31,7 +31,7 @@ def check_platform(system: str) -> list[Finding]:
             text="clusterbench measures on Linux only, and this is "
             f"{printable(system) or 'unknown'}",
             advice="run it on a Linux machine; results from one can be reported anywhere",
-            value=system or None,
+            value=printable(system) or None,
             limit="Linux",
         )
     ]
@@ -108,7 +108,7 @@ def check_governor(facts: NodeFacts) -> list[Finding]:
                 text=f"CPU governor {printable(', '.join(slow))}: cores lower their clock between "
                 "messages, so that small messages look slower and times drift",
                 advice="`sudo cpupower frequency-set -g performance`",
-                value=", ".join(slow),
+                value=printable(", ".join(slow)),
                 limit="performance",
             )
         ]
@@ -244,7 +244,7 @@ def check_hypervisor(facts: NodeFacts) -> list[Finding]:
             text=f"a virtual machine ({printable(facts.system.hypervisor)}): neighbours on the "
             "same hardware take time and bandwidth, and cannot be seen from here",
             advice="measure several launches, spread over time, and compare intervals",
-            value=facts.system.hypervisor,
+            value=printable(facts.system.hypervisor),
         )
     ]
 
