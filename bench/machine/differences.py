@@ -10,25 +10,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.core.errors import printable
-from bench.core.hostnames import fold_hosts
-from bench.core.records import About, Finding
-from bench.machine.compared import Leaf, Value, make_leaf, name_fact, read_leaves, read_slots
-from bench.machine.parts import parts_on
+from bench.machine.compared import Leaf, Value, make_leaf, read_leaves, read_slots
 
-ODD_NODE = "odd-node"
 MOST_SKEW_S = 1.0
 """Between clocks. Nodes read theirs within a fraction of a second of each other, so less than this
 means nothing."""
-_CLOCK = "clock"
-_CLOCK_ADVICE = (
-    "keep the clocks of all nodes with NTP or chrony, so that their logs can be compared; no time "
-    "in this run is a difference between two nodes' clocks"
-)
-_ADVICE = "bring the nodes to the same state before comparing them"
+CLOCK = "clock"
+"""The name of that fact."""
 _PRESENT, _ABSENT = "present", "absent"
-_MOST_VALUES = 4
-"""Values that a finding names where each node may have its own."""
 
 
 class Place(NamedTuple):
@@ -48,30 +37,6 @@ class Odd(NamedTuple):
     value: str
     majority: str | None
     """None where no value is that of most hosts."""
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """A fact in which hosts differ."""
-
-    part: str
-    slots: tuple[str, ...]
-    """Of all devices of that kind for which this holds; empty where it is a fact of none."""
-    field: str
-    values: tuple[tuple[str, tuple[str, ...]], ...]
-    """Each value with its hosts: one that is not that of most, or all where none is."""
-    majority: str | None
-    """What most hosts have; None where no value is that of most."""
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """All that have one of the values."""
-        return tuple(sorted(host for _, hosts in self.values for host in hosts))
-
-    @property
-    def fact(self) -> str:
-        """Its name for people; of several devices alike the first and how many more."""
-        first, *more = self.slots or ("",)
-        return name_fact(self.part, f"{first} and {len(more)} more" if more else first, self.field)
 
 
 class View(msgspec.Struct, frozen=True):
@@ -199,74 +164,5 @@ def find_odd_clocks(clocks_s: Mapping[str, float]) -> dict[Place, Odd]:
         earliest_s, usual = min(clocks_s.values()), None
         off_s = {host: clock_s - earliest_s for host, clock_s in clocks_s.items()}
     return {
-        Place("", "", _CLOCK, host): Odd(f"{by_s:+.1f} s", usual) for host, by_s in off_s.items()
+        Place("", "", CLOCK, host): Odd(f"{by_s:+.1f} s", usual) for host, by_s in off_s.items()
     }
-
-
-def fold_differences(odd: Mapping[Place, Odd]) -> list[Difference]:
-    """Return each difference once, with all its hosts, and with all devices that differ alike.
-
-    A card that is an interface and an RDMA device is one card: what both have is kept once.
-    """
-    hosts: dict[tuple[str, str, str, str | None, str | None], dict[str, list[str]]] = {}
-    for place, values in odd.items():
-        # Values of which none is that of most stand together.
-        alone = values.value if values.majority is not None else None
-        key = (place.part, place.slot, place.field, values.majority, alone)
-        hosts.setdefault(key, {}).setdefault(values.value, []).append(place.host)
-    slots: dict[Difference, list[str]] = defaultdict(list)
-    seen = set()
-    for (part, slot, field, majority, _), of_value in hosts.items():
-        found = tuple((value, tuple(sorted(names))) for value, names in sorted(of_value.items()))
-        difference = Difference(part, (), field, found, majority)
-        same = (slot, field, majority, found)
-        if same not in seen:
-            seen.add(same)
-            slots[difference].append(slot)
-    return [
-        msgspec.structs.replace(difference, slots=tuple(found) if difference.part else ())
-        for difference, found in slots.items()
-    ]
-
-
-def difference_findings(
-    differences: Iterable[Difference], names: Mapping[tuple[str, str], str]
-) -> list[Finding]:
-    """Return a warning for each difference, with its hosts folded.
-
-    Args:
-        names: of the devices of a node, by part and slot, such as `gpu2`.
-    """
-    return [
-        Finding(
-            name=ODD_NODE,
-            level="warning",
-            text=_describe(difference),
-            advice=_CLOCK_ADVICE if difference.field == _CLOCK else _ADVICE,
-            about=About(
-                hosts=difference.hosts,
-                parts=parts_on(
-                    difference.hosts,
-                    (names[d] for s in difference.slots if (d := (difference.part, s)) in names),
-                ),
-            ),
-            value=None if difference.majority is None else printable(difference.values[0][0]),
-            limit=None if difference.majority is None else printable(difference.majority),
-        )
-        for difference in differences
-    ]
-
-
-def _describe(difference: Difference) -> str:
-    fact = printable(difference.fact)
-    if difference.majority is not None:
-        ((value, hosts),) = difference.values
-        return (
-            f"{fold_hosts(hosts)} {'differs' if len(hosts) == 1 else 'differ'} from most nodes in "
-            f"{fact}: {printable(value)} instead of {printable(difference.majority)}"
-        )
-    each = [f"{printable(v)} on {fold_hosts(hosts)}" for v, hosts in difference.values]
-    more = len(each) - _MOST_VALUES
-    each = each[:_MOST_VALUES] + ([f"{more} more values elsewhere"] if more > 0 else [])
-    doubt = ", and no value is that of most nodes" if len(difference.hosts) > 2 else ""
-    return f"{fold_hosts(difference.hosts)} differ in {fact}{doubt}: {', '.join(each)}"

@@ -11,16 +11,15 @@ from bench.machine.differences import (
     Odd,
     Place,
     View,
-    difference_findings,
     find_odd,
     find_odd_clocks,
-    fold_differences,
     usual_slots,
     view_node,
 )
 from bench.machine.direct_path import PathFacts
 from bench.machine.doctor import by_gravity, check_node
 from bench.machine.facts import NodeFacts
+from bench.machine.odd_nodes import difference_findings, fold_differences
 from bench.machine.parts import name_devices, place
 
 
