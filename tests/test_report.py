@@ -381,8 +381,8 @@ def test_anonymised_pages_name_no_one(tmp_path):
         assert "1.5 GB/s" in text
 
 
-def named(**fields) -> Finding:
-    return Finding(name="x", level="note", text="x", **fields)
+def named(text: str = "x", **fields) -> Finding:
+    return Finding(name="x", level="note", text=text, **fields)
 
 
 @pytest.mark.parametrize(
@@ -390,6 +390,8 @@ def named(**fields) -> Finding:
     [
         (named(), None),
         (named(about=About(hosts=("n1", "n2", "n3"))), "n[1-3]"),
+        (named(text="n[1-3]: so", about=About(hosts=("n1", "n2", "n3"))), None),
+        (named(text="n12: so", about=About(hosts=("n1",))), "n1"),
         (
             named(
                 about=About(("a/b=1",), ("n1", "n2"), ("n1:gpu2", "n2:gpu2")),
@@ -397,7 +399,7 @@ def named(**fields) -> Finding:
                 limit=16,
                 unit="lanes",
             ),
-            "n[1-2]:gpu2; a/b=1; 8 lanes against 16 lanes",
+            "n[1-2]:gpu2; a/b=1; 8 against 16 lanes",
         ),
         (
             named(about=About(parts=("[fd00::12]:nic3:tx", "sw4:port7:rx"))),
@@ -418,8 +420,8 @@ def test_what_a_finding_is_about_is_told_in_a_few_words(finding, words):
 def test_what_a_finding_is_about_stands_below_it(tmp_path):
     finding = named(about=About((), ("<b>1",), ("n1:gpu2",)), value=8, limit=16, unit="lanes")
     page, markdown = report(tmp_path, benchmarks=["latency"], findings=[finding])
-    assert "About: n1:gpu2; 8 lanes against 16 lanes" in PageReader(page).text
-    assert "  - about: n1:gpu2; 8 lanes against 16 lanes\n" in markdown
+    assert "About: n1:gpu2; 8 against 16 lanes" in PageReader(page).text
+    assert "  - about: n1:gpu2; 8 against 16 lanes\n" in markdown
 
 
 def test_nothing_temporary_is_left(whole):

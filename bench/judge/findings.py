@@ -67,7 +67,6 @@ def row_findings(rows: Sequence[Row]) -> list[Finding]:
                 advice="install numba into this environment to compile the loops",
                 about=_about(interpreted),
                 value=len(interpreted),
-                limit=0,
                 unit="rows",
             )
         )
@@ -89,7 +88,6 @@ def _marked_findings(rows: Sequence[Row]) -> list[Finding]:
                     advice=advice,
                     about=_about(marked),
                     value=len(marked),
-                    limit=0,
                     unit="rows",
                 )
             )
@@ -122,7 +120,6 @@ def _throttled_findings(rows: Sequence[Row]) -> list[Finding]:
             "then measure again",
             about=_about(slow),
             value=len(slow),
-            limit=0,
             unit="rows",
         )
     ]

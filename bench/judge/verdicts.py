@@ -126,7 +126,6 @@ def _reasons(failed: Sequence[Row]) -> Iterable[Finding]:
                 hosts=tuple(dict.fromkeys(map(host_of, ends))),
             ),
             value=len(rows),
-            limit=0,
             unit="rows",
         )
 

@@ -1,13 +1,14 @@
 """Processes of others that take time from the cores being measured."""
 
 import os
+import socket
 import time
 from pathlib import Path
 
 import msgspec
 
 from bench.core.errors import printable
-from bench.core.records import Finding
+from bench.core.records import About, Finding
 from bench.machine.sysfs import list_folder
 
 _KERNEL_THREAD = 0x00200000
@@ -76,6 +77,7 @@ def check_busy(busy: list[BusyProcess]) -> list[Finding]:
             level="warning",
             text=f"{', '.join(named + more)}: ranks that share its core wait for it",
             advice="stop it or wait until it is done, then measure",
+            about=About(hosts=(socket.gethostname(),)),
             value=busy[0].share,
             limit=MOST_SHARE,
             unit="cores",

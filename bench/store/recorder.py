@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import secrets
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ import msgspec
 from bench.core.clock import RunClock, utc_seconds, utc_text
 from bench.core.errors import RequestError, StorageError, printable
 from bench.core.events import Event
-from bench.core.records import Evidence, Finding, Prediction, Row, Sample
+from bench.core.records import About, Evidence, Finding, Prediction, Row, Sample
 from bench.store.folder import (
     EVIDENCE_FILE,
     JOURNAL_FILE,
@@ -230,6 +231,7 @@ class Recorder:
                     "would be, had it run evenly since the run began: it was set, or the machine "
                     "slept. The times of rows go on evenly from the first",
                     advice="keep the clock with NTP or chrony, which slew it",
+                    about=About(hosts=(socket.gethostname(),)),
                     value=step_s,
                     limit=MOST_CLOCK_STEP_S,
                     unit="s",

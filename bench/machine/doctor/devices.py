@@ -29,7 +29,6 @@ def check_gpu_software(facts: NodeFacts) -> list[Finding]:
                 text=f"NVIDIA GPUs that no driver answers for: {named}; they are not measured",
                 advice="`nvidia-smi` names the cause; in a container start it with `--gpus all`",
                 value=len(facts.silent_gpus),
-                limit=0,
                 unit="GPUs",
             )
         )

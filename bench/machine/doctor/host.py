@@ -244,7 +244,6 @@ def check_hypervisor(facts: NodeFacts) -> list[Finding]:
             text=f"a virtual machine ({printable(facts.system.hypervisor)}): neighbours on the "
             "same hardware take time and bandwidth, and cannot be seen from here",
             advice="measure several launches, spread over time, and compare intervals",
-            value=printable(facts.system.hypervisor),
         )
     ]
 

@@ -95,7 +95,6 @@ def check_wheels(wheels: tuple[str, ...]) -> list[Finding]:
             advice=f"uninstall all of them (`pip uninstall {' '.join(wheels)}`), then install "
             "one; keep the other in an environment of its own",
             value=len(clashes),
-            limit=0,
             unit="files",
         )
     ]
