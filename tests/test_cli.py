@@ -164,7 +164,7 @@ def test_a_run_ends_well_and_its_folder_is_the_last_line(done, run):
 
 def test_a_run_has_one_row_for_every_planned_case(run):
     assert run.missing() == []
-    planned = [case.id for job in run.meta.plan for case in job.cases]
+    planned = [case.id for job in run.plan for case in job.cases]
     assert sorted(row.case for row in run.rows()) == sorted(planned)
     assert run.meta.outcome == "complete"
     assert run.meta.finished_utc is not None
@@ -190,7 +190,7 @@ def test_measured_rows_have_times_samples_and_a_rate(run):
 
 
 def test_predictions_are_frozen_after_calibration_and_before_the_first_target(run):
-    stage = {case.id: str(job.stage) for job in run.meta.plan for case in job.cases}
+    stage = {case.id: str(job.stage) for job in run.plan for case in job.cases}
     rows = [row for row in run.rows() if row.status is Status.OK]
     predictions = run.predictions()
     assert {p.case for p in predictions} == {case for case, s in stage.items() if s == "target"}
@@ -202,12 +202,12 @@ def test_predictions_are_frozen_after_calibration_and_before_the_first_target(ru
 
 
 def test_flags_and_provenance_are_kept(run):
-    assert run.meta.flags == {"launcher": "local", "label": "µ"}
-    assert run.meta.suite_text == SUITE
+    assert run.meta.measured.flags == {"launcher": "local", "label": "µ"}
+    assert run.suite_text == SUITE
     assert run.meta.version == __version__
-    assert run.meta.nodes
-    assert run.meta.commands
-    assert set(run.meta.nodes.values()) <= set(run.meta.facts)
+    assert run.nodes.hosts
+    assert run.commands
+    assert set(run.nodes.hosts.values()) <= set(run.nodes.facts)
 
 
 def test_a_run_can_be_scored(run, capsys):
@@ -326,4 +326,4 @@ def test_a_full_disk_ends_a_run_in_one_line_and_keeps_what_was_written(run, tmp_
 
 
 def run_length(run: RunFolder) -> int:
-    return sum(len(job.cases) for job in run.meta.plan)
+    return sum(len(job.cases) for job in run.plan)

@@ -19,15 +19,9 @@ from bench.report.about import describe_about
 from bench.report.figures import FIGURES
 from bench.report.markdown import escape
 from bench.report.residuals import residuals
-from bench.store.folder import (
-    FIGURES_FOLDER,
-    RESULTS_FILE,
-    RunFolder,
-    csv_header,
-    csv_lines,
-    csv_text,
-    open_run,
-)
+from bench.store.files import FIGURES_FOLDER, RESULTS_FILE
+from bench.store.folder import RunFolder, open_run
+from bench.store.tables import csv_lines, header_line
 
 HOSTILE = "<script>alert(1)</script> $\\frac{1}{0$ | **x** \n\x1b[31m \u202e `y` {{ 7*7 }} \u6f22"
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -485,7 +479,7 @@ def bounded(run: RunFolder, seconds: float | None, source: str) -> RunFolder:
         for row in run.rows()
     ]
     path = run.path / RESULTS_FILE
-    path.write_text(csv_text([csv_header(Row)]) + csv_lines(rows))
+    path.write_text(header_line(Row) + csv_lines(rows))
     return open_run(run.path)
 
 

@@ -18,8 +18,9 @@ from bench.core.verdict import Gravity, Outcome, RowKey, Verdict
 from bench.judge.score import score
 from bench.judge.verdicts import MOST_REASONS, MOST_ROWS, judge_rows, judge_score, key_of, sum_up
 from bench.store import verdicts as store
-from bench.store.recorder import lock_run
-from bench.store.verdicts import VERDICTS_FILE, keep_verdict, read_verdicts, write_verdicts
+from bench.store.files import LOCK_FILE, VERDICTS_FILE
+from bench.store.lock import lock_run
+from bench.store.verdicts import keep_verdict, read_verdicts, write_verdicts
 
 CODES = {
     Outcome.PASS: 0,
@@ -260,7 +261,7 @@ def test_a_verb_has_one_current_verdict(tmp_path):
     # Rows that are new are judged anew, by every verb.
     write_verdicts(tmp_path, {"run": second})
     assert read_verdicts(tmp_path) == {"run": second}
-    assert [path.name for path in tmp_path.iterdir()] == [VERDICTS_FILE]
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK_FILE, VERDICTS_FILE}
 
 
 verdicts = st.recursive(

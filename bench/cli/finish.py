@@ -3,6 +3,7 @@
 By then the run is whole. Whatever fails here becomes one line, and the exit code stays the run's.
 """
 
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 def finish(ended: "Ended", no_report: bool, as_json: bool) -> Ending:
     """Write the page of a run and return what is to be printed of it."""
     code = EXIT_INTERRUPTED if ended.interrupted else verdict_code(ended.verdict)
-    if not no_report:
+    # Who ends a run by a signal may kill it half a minute later; its page can be made at any time.
+    if not no_report and not ended.interrupted:
         try:
             _report_failure("the report", partial(_write_report, ended.folder))
         except KeyboardInterrupt:
@@ -82,7 +84,7 @@ def _print_headline(ended: "Ended") -> None:
     for headline in headlines(load(run)):
         table.add_row(escape(headline.what), headline.text, escape(headline.name))
     console.print(table)
-    for finding in run.meta.findings:
+    for finding in run.findings:
         if finding.name in (STANDS_OUT, BEATS_BOUND):
             console.print(f"[yellow]{escape(printable(finding.text, 600))}[/]", highlight=False)
     counts = ", ".join(f"{count} {status}" for status, count in ended.counts.items() if count)
@@ -90,3 +92,11 @@ def _print_headline(ended: "Ended") -> None:
     page = ended.folder / "report.html"
     if page.is_file():
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    if ended.interrupted:
+        shown = shlex.quote(str(ended.folder))
+        console.print(
+            f"go on with `clusterbench resume {shown}`; `clusterbench report {shown}` writes the "
+            "page of what there is",
+            soft_wrap=True,
+            highlight=False,
+        )

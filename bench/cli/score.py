@@ -5,7 +5,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from bench.cli.ending import Ending, complain, print_judged, verdict_code
+from bench.cli.ending import EXIT_OK, Ending, complain, print_judged, verdict_code
 from bench.cli.verb import Verb, json_option
 from bench.core.errors import BenchError, printable
 
@@ -22,6 +22,9 @@ def score(run_path: Path, as_json: bool) -> Ending:
     from bench.store.verdicts import keep_verdict
 
     run = open_run(run_path)
+    if changed := run.changed():
+        names = ", ".join(changed[:3])
+        complain(f"{len(changed)} files of the run are not what it left ({names})", EXIT_OK)
     result = score_run(run)
     verdict = judge_score(result)
     code = verdict_code(verdict)

@@ -9,11 +9,14 @@ from typing import Literal
 
 import msgspec
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the files of a run; a newer one is refused, an older one is read."""
 
 Axis = int | float | str
 """One value of an axis, in base units."""
+
+LOST = "lost: "
+"""Begins the reason of a control run that went down with a host: it is no answer yet."""
 
 CONTROL = "control"
 """Axis of a case that another one is held against; it is no result of its own."""
@@ -87,6 +90,8 @@ class Job(msgspec.Struct, frozen=True):
     chose them."""
     host_ranks: tuple[int, ...] = ()
     """Ranks on each of these hosts, in blocks that follow each other."""
+    arm: str | None = None
+    """Which side of a comparison within the run it belongs to; None where nothing is compared."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,15 +111,19 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of `results.csv`: one case in one launch. Missing is None, written as empty."""
+    """One row of `results.csv`: one case in one launch. Missing is None, written as empty.
+
+    Job, attempt and order are those of a plan: what another tool measured has none.
+    """
 
     schema: int = SCHEMA
     run: str
     origin: Origin
-    job: str
-    attempt: int
+    job: str | None = None
+    attempt: int | None = None
     launch: int
-    order: int
+    arm: str | None = None
+    order: int | None = None
     case: str
     benchmark: str
     status: Status
@@ -124,6 +133,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ranks_per_node: int | None = None
     src: str | None = None
     dst: str | None = None
+    src_host: str | None = None
+    dst_host: str | None = None
     binding: str | None = None
     bytes: int | None = None
     bytes_per_rank: int | None = None
@@ -170,6 +181,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     thread_level: str | None = None
     started_utc: str | None = None
 
+    @property
+    def t_s(self) -> float | None:
+        """The time that `statistic` names, from which rates derive."""
+        times = {"median": self.t_median_s, "mean": self.t_mean_s, "min": self.t_min_s}
+        return times.get(self.statistic or "")
+
 
 COLUMNS: tuple[str, ...] = Row.__struct_fields__
 """Header of `results.csv`, in order."""
@@ -199,6 +216,20 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     sample: int
     rank: int
     seconds: float
+
+
+class CounterReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of `events.csv`: what a part of a host counted around the samples of a case."""
+
+    case: str
+    launch: int
+    host: str
+    part: str
+    """Such as `eth0`, `mlx5_0:1` with its port, or `gpu3`."""
+    counter: str
+    """What is counted, with its unit, such as `sent_bytes`."""
+    before: int
+    after: int
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

@@ -97,9 +97,9 @@ def load(run: RunFolder) -> pd.DataFrame:
         RequestError: where a file of the run is damaged.
     """
     rows = [row for row in run.rows() if CONTROL not in parse_params(row.params)]
-    planned = _planned(run.meta.plan)
+    planned = _planned(run.plan)
     records = [_row_record(row, planned) for row in rows]
-    records += [_missing_record(run, job, case) for job, case in _missing(run.meta.plan, rows)]
+    records += [_missing_record(run, job, case) for job, case in _missing(run.plan, rows)]
     _name(records)
     records.sort(key=_order)
     predictions = _joined(run.predictions())

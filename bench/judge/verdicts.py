@@ -132,7 +132,7 @@ def _reasons(failed: Sequence[Row]) -> Iterable[Finding]:
 
 def key_of(row: Row) -> RowKey:
     """Return the name of a row."""
-    return RowKey(case=row.case, launch=row.launch, src=row.src)
+    return RowKey(case=row.case, launch=row.launch, arm=row.arm, src=row.src)
 
 
 def judge_score(score: "Score") -> Verdict:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from bench.core.errors import printable
 from bench.core.records import Status
 from bench.judge.findings import BEATS_BOUND, MOST_FRACTION
 from bench.judge.score import format_percent
@@ -37,7 +38,7 @@ def attention(run: RunData) -> Iterator[Block]:
 
 
 def _findings(run: RunData) -> Iterator[Item]:
-    for finding in run.meta.findings:
+    for finding in run.parts.findings:
         # Found in the rows, whose bounds may have been worked out again.
         if finding.name != BEATS_BOUND:
             about = describe_about(finding)
@@ -59,6 +60,13 @@ def _reasons(table: pd.DataFrame) -> Iterator[Item]:
 
 
 def _doubts(run: RunData) -> Iterator[Item]:
+    if run.changed:
+        names = ", ".join(printable(name) for name in run.changed[:MOST_REASONS])
+        yield Item(
+            "warning",
+            f"{len(run.changed)} of the files are not what the run left, by their SHA-256: {names}",
+            "find out who changed them, or report a copy that was not",
+        )
     lines = measured(run.table)
     beyond = lines[lines["fraction_of_bound"] > MOST_FRACTION]
     if len(beyond):

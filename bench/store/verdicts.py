@@ -4,14 +4,11 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
-
-from bench.core.errors import RequestError, printable
+from bench.core.errors import RequestError
 from bench.core.verdict import Verdict
-from bench.store.folder import replace_file, storage_error
-from bench.store.recorder import lock_run
-
-VERDICTS_FILE = "verdicts.json"
+from bench.store.files import VERDICTS_FILE, replace_file, storage_error
+from bench.store.jsons import decode_file, pretty
+from bench.store.lock import lock_run
 
 
 def read_verdicts(folder: Path) -> dict[str, Verdict]:
@@ -21,15 +18,12 @@ def read_verdicts(folder: Path) -> dict[str, Verdict]:
         RequestError: where the file is damaged.
     """
     path = folder / VERDICTS_FILE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Verdict])
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise RequestError(
-            f"{printable(path, 400)} cannot be read: {printable(error, 200)}; the file was changed "
-            "or damaged: remove it, and judge the run again"
-        ) from error
+    try:
+        return decode_file(path, dict[str, Verdict])
+    except RequestError as error:
+        raise RequestError(f"{error}: remove it, and judge the run again") from error
 
 
 def write_verdicts(folder: Path, verdicts: Mapping[str, Verdict]) -> None:
@@ -38,9 +32,8 @@ def write_verdicts(folder: Path, verdicts: Mapping[str, Verdict]) -> None:
     Raises:
         StorageError: where the disk is full or gone.
     """
-    content = msgspec.json.format(msgspec.json.encode(verdicts), indent=1)
     try:
-        replace_file(folder / VERDICTS_FILE, content + b"\n")
+        replace_file(folder / VERDICTS_FILE, pretty(verdicts))
     except OSError as error:
         raise storage_error(folder, error) from error
 
