@@ -244,6 +244,20 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Time with the direct path forbidden over the time of the row."""
 
 
+class About(msgspec.Struct, frozen=True):
+    """What is spoken of, as far as it is known; empty where it is the run as a whole."""
+
+    cases: tuple[str, ...] = ()
+    """Ids of cases."""
+    hosts: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    """Parts of hosts, such as `node1:gpu2` and `node1:nic0`, and of switches."""
+
+
+Value = int | float | str
+"""A number in the unit that is named beside it, or what something is set to."""
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something worth a person's attention, with the next step; kept with the run."""
 
@@ -253,6 +267,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """`stop` means that `run quick` would fail."""
     text: str
     advice: str | None = None
+    about: About = About()
+    value: Value | None = None
+    """What was found; of several the one that is furthest off."""
+    limit: Value | None = None
+    """What `value` was held against: what it may be at most or at least, or what others have."""
+    unit: str | None = None
+    """Of both, such as `s`, `B/s` or `rows`; `ratio` where they are shares."""
 
 
 _MEANINGS = {"%3B": ";", "%25": "%"}

@@ -15,6 +15,7 @@ from bench.core.events import CaseEnded, CaseStarted, Done, Facts, Queued
 from bench.core.records import (
     CONTROL,
     LOST,
+    About,
     Case,
     CounterReading,
     Finding,
@@ -309,6 +310,7 @@ def placement_findings(facts: Facts) -> list[Finding]:
                     text=f"ranks {other} and {rank} were bound to the same core of {where.host}: "
                     "each waited while the other ran",
                     advice="start fewer ranks than cores, or bind each to a core of its own",
+                    about=About(hosts=(where.host,)),
                 )
             )
     return findings

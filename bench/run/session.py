@@ -14,10 +14,12 @@ import msgspec
 
 from bench import __version__
 from bench.contracts import Launcher
-from bench.core.errors import RequestError, printable
+from bench.core.errors import RequestError, StorageError, printable
 from bench.core.records import SCHEMA, Finding, Job, Origin, Row, Status
+from bench.core.verdict import RowKey, Verdict
 from bench.judge.findings import row_findings
 from bench.judge.path.collect import collect_evidence
+from bench.judge.verdicts import judge_rows
 from bench.machine.busy import check_busy, foreign_busy
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall
@@ -45,6 +47,7 @@ from bench.store.lock import RunLock, lock_run
 from bench.store.meta import Measured, RunMeta
 from bench.store.parts import Parts
 from bench.store.recorder import Recorder, begin_run, create_folder, utc_now
+from bench.store.verdicts import write_verdicts
 
 _COMPILE_TIMEOUT_S = 300.0
 
@@ -64,13 +67,13 @@ class Ended(msgspec.Struct, frozen=True):
     outcome: str
     counts: dict[str, int]
     """Rows by status, and how many planned ones have no row."""
+    verdict: Verdict
+    findings: tuple[Finding, ...]
 
     @property
-    def exit_code(self) -> int:
-        """0 all ok or skipped, 4 rows failed, 130 interrupted."""
-        if self.outcome == "interrupted":
-            return 130
-        return 4 if self.counts["failed"] or self.counts["not measured"] else 0
+    def interrupted(self) -> bool:
+        """Whether somebody ended it before its time."""
+        return self.outcome == "interrupted"
 
 
 def prepare(request: Request) -> Prepared:
@@ -188,7 +191,14 @@ def _run(runner: Runner) -> Ended:
         finally:
             progress.close()
             _close(runner, outcome)
-    return Ended(recorder.folder, outcome, count_rows(runner.plan, runner.rows))
+    missing = find_missing(runner.plan, runner.rows)
+    verdict = judge_rows(runner.rows, missing)
+    try:
+        write_verdicts(recorder.folder, {"run": verdict})
+    except StorageError as error:
+        progress.show(f"the verdict is not kept: {error}")
+    counts = count_rows(runner.rows, missing)
+    return Ended(recorder.folder, outcome, counts, verdict, tuple(recorder.findings))
 
 
 def _close(runner: Runner, outcome: str) -> None:
@@ -224,13 +234,22 @@ def _add_evidence(runner: Runner) -> None:
     recorder.evidence(evidence)
 
 
-def count_rows(plan: Plan, rows: Sequence[Row]) -> dict[str, int]:
+def find_missing(plan: Plan, rows: Sequence[Row]) -> list[RowKey]:
+    """Return what is planned and has no row, in the plan's order."""
+    done = {(row.case, row.arm, row.launch) for row in rows}
+    planned = (
+        RowKey(case=case.id, launch=job.launch, arm=job.arm)
+        for job in plan.jobs
+        for case in job.cases
+    )
+    return [key for key in planned if (key.case, key.arm, key.launch) not in done]
+
+
+def count_rows(rows: Sequence[Row], missing: Sequence[RowKey]) -> dict[str, int]:
     """Return the rows of a run by status, and how many planned cases have none."""
     ended = Counter(str(row.status) for row in rows)
-    done = {(row.case, row.arm, row.launch) for row in rows}
-    planned = {(case.id, job.arm, job.launch) for job in plan.jobs for case in job.cases}
     counts = {str(status): ended[str(status)] for status in Status}
-    return {**counts, "not measured": len(planned - done)}
+    return {**counts, "not measured": len(missing)}
 
 
 def _busy_after(origin: Origin) -> list[Finding]:

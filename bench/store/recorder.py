@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import secrets
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ import msgspec
 from bench.core.clock import RunClock, utc_text
 from bench.core.errors import RequestError, StorageError, printable
 from bench.core.events import Event
-from bench.core.records import CounterReading, Evidence, Finding, Prediction, Row, Sample
+from bench.core.records import About, CounterReading, Evidence, Finding, Prediction, Row, Sample
 from bench.store.files import (
     COMMANDS_FILE,
     EVENTS_FILE,
@@ -304,5 +305,9 @@ class Recorder:
                     "would be, had it run evenly since the run began: it was set, or the machine "
                     "slept. The times of rows go on evenly from the first",
                     advice="keep the clock with NTP or chrony, which slew it",
+                    about=About(hosts=(socket.gethostname(),)),
+                    value=step_s,
+                    limit=MOST_CLOCK_STEP_S,
+                    unit="s",
                 )
             )
