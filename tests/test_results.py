@@ -151,11 +151,15 @@ def test_text_of_any_kind_comes_back_as_it_was_written(text, tmp_path):
     path = tmp_path / RESULTS_FILE
     written = [row(order=1, reason=text), row(order=2, params=text, src=text), row(order=3)]
     Appender(path, COLUMNS).write(csv_lines(written))
-    assert read_csv(path, Row) == written
+    # A zero byte is what a crash leaves of a write: as text it is escaped.
+    text = text.replace("\0", "\\x00")
+    assert read_csv(path, Row) == [
+        row(order=1, reason=text), row(order=2, params=text, src=text), row(order=3)
+    ]  # fmt: skip
 
 
 # Surrogates are no text: they have no UTF-8.
-texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 floats = st.floats(allow_nan=False)
 rows = st.builds(
     row,

@@ -249,4 +249,4 @@ def _escape(text: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    return _ESCAPED.sub(lambda match: _MEANINGS[match[0]], text)
+    return _ESCAPED.sub(lambda match: _MEANINGS[match[0]], text) if "%" in text else text

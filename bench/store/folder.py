@@ -13,12 +13,13 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
 from bench.core.errors import RequestError, StorageError, printable
 from bench.core.records import SCHEMA, Evidence, Finding, Job, Origin, Prediction, Row, Sample
+from bench.store.whole_rows import open_whole_rows
 
 RUN_FILE = "run.json"
 RESULTS_FILE = "results.csv"
@@ -90,6 +91,14 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.meta = read_meta(path)
+
+    def results(self) -> BinaryIO:
+        """Open `results.csv` up to its last whole row, empty where it is absent.
+
+        Raises:
+            RequestError: where it cannot be read, or a quote in it never ends.
+        """
+        return open_whole_rows(self.path / RESULTS_FILE)
 
     def rows(self) -> list[Row]:
         """Return the final rows, one per case and launch that ended."""
@@ -244,8 +253,8 @@ def csv_header(kind: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Return rows as CSV lines; None is empty."""
-    return "".join(_csv_line(row) for row in rows)
+    """Return rows as CSV lines; None is empty, and a zero byte, which ends a file, is escaped."""
+    return "".join(_csv_line(row) for row in rows).replace("\0", "\\x00")
 
 
 def _csv_line(row: Iterable[object]) -> str:
@@ -274,10 +283,9 @@ def read_csv(path: Path, kind: type[Record]) -> list[Record]:
 
 def _read_csv(path: Path, kind: type[Record]) -> Iterator[Record]:
     try:
-        text = _whole_rows(path.read_bytes()).decode()
-    except FileNotFoundError:
-        return
-    except (OSError, UnicodeDecodeError) as error:
+        with open_whole_rows(path) as file:
+            text = file.read().decode()
+    except UnicodeDecodeError as error:
         raise RequestError(
             f"{printable(path, 400)} cannot be read: {printable(error, 200)}"
         ) from error
@@ -300,14 +308,6 @@ def _read_csv(path: Path, kind: type[Record]) -> Iterator[Record]:
                 f"{printable(path, 400)}, row {number}: {printable(error, 200)}; "
                 "the file was changed or damaged"
             ) from error
-
-
-def _whole_rows(content: bytes) -> bytes:
-    """Return CSV up to the last newline that is outside quotes, with an even number before it."""
-    end = content.rfind(b"\n") + 1
-    while content.count(b'"', 0, end) % 2:
-        end = content.rfind(b"\n", 0, end - 1) + 1
-    return content[:end]
 
 
 def _check_schema(schema: str | None, path: Path) -> None:

@@ -3,8 +3,10 @@
 `bound_s` is in the row, with `bound_source`; where there is none, it holds `none:` and why.
 """
 
+import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -15,7 +17,14 @@ from bench.machine.nominal import parse_nominal, read_nominal
 from bench.predict.bounds.bound import NONE, Bound, Seats
 from bench.predict.bounds.hardware import Hardware
 from bench.predict.bounds.rules import find_bound
-from bench.store.folder import JOURNAL_FILE, RunFolder, RunMeta
+from bench.store.folder import (
+    JOURNAL_FILE,
+    RunFolder,
+    RunMeta,
+    csv_header,
+    csv_lines,
+    csv_text,
+)
 
 __all__ = ["Hardware", "add_bound", "bound_again", "foresee", "known_hardware"]
 
@@ -113,6 +122,10 @@ def bound_again(run: RunFolder, machine: Path) -> RunFolder:
 
 
 class _BoundAgain(RunFolder):
+    def results(self) -> BinaryIO:
+        """Open the final rows with new bounds, as the file would hold them."""
+        return io.BytesIO((csv_text([csv_header(Row)]) + csv_lines(self.rows())).encode())
+
     def rows(self) -> list[Row]:
         """Return the final rows with new bounds."""
         hardware = known_hardware(self.meta)

@@ -1,0 +1,135 @@
+"""Samples of some cases out of a file of millions, without the others in memory.
+
+The lines of a case begin alike, and those of a launch stand together, as they were written in front
+of its row: they are found by how they begin, and no other line is taken apart.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Container, Iterator
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import RequestError, printable
+from bench.store.folder import csv_text
+
+_PIECE_BYTES = 4 << 20
+_BEGINNING = re.compile(rb'(?:"(?:[^"]|"")*+"|[^",\n]*+),')
+"""The case of a line."""
+
+
+class Samples(NamedTuple):
+    """Samples of one case, in the order of the file."""
+
+    launch: NDArray[np.int64]
+    sample: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+
+
+def find_samples(path: Path, case: str) -> Samples:
+    """Return the samples of one case in all its launches, none where there are none.
+
+    Memory grows with these alone, and time with the size of the file by little more than it takes
+    to read it.
+
+    Raises:
+        RequestError: where the file cannot be read, or a line of the case is damaged.
+    """
+    beginning = csv_text([[case, ""]]).encode().rstrip(b"\n")
+    block = _block_of(beginning)
+    found = []
+    for lines in _pieces(path):
+        start = 0 if lines.startswith(beginning) else lines.find(b"\n" + beginning) + 1
+        while start or lines.startswith(beginning):
+            match = block.match(lines, start)
+            end = match.end() if match else start
+            found.append(lines[start:end])
+            start = lines.find(b"\n" + beginning, end) + 1
+            if not start:
+                break
+    return _parse(b"".join(found), beginning, path)
+
+
+def walk_samples(path: Path, cases: Container[str]) -> Iterator[tuple[str, Samples]]:
+    """Yield the samples of these cases in the order of the file, as they stand together there.
+
+    Memory grows with the largest of them alone.
+
+    Raises:
+        RequestError: where the file cannot be read, or a line of these cases is damaged.
+    """
+    for beginning, blocks in groupby(_walk_blocks(path), key=itemgetter(0)):
+        (case, *_) = next(csv.reader([beginning.decode(errors="replace")]))
+        if case in cases:
+            yield case, _parse(b"".join(block for _, block in blocks), beginning, path)
+
+
+def _walk_blocks(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Yield lines that begin with the same case, with that beginning."""
+    beginning, block = b"\n", _block_of(b"\n")
+    for lines in _pieces(path):
+        start = 0
+        while start < len(lines):
+            if not lines.startswith(beginning, start):
+                found = _BEGINNING.match(lines, start)
+                if found is None:
+                    raise _damage(path, "a line without a comma")
+                beginning = found[0]
+                block = _block_of(beginning)
+            match = block.match(lines, start)
+            end = match.end() if match else len(lines)
+            yield beginning, lines[start:end]
+            start = end
+
+
+def _block_of(beginning: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:%b[^\n]*+\n)++" % re.escape(beginning))
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """Yield whole lines, some MiB at a time, up to the first zero byte; the header too."""
+    try:
+        with path.open("rb") as file:
+            rest = bytearray()
+            while piece := file.read(_PIECE_BYTES):
+                whole, zero, _ = piece.partition(b"\0")
+                end = whole.rfind(b"\n") + 1
+                if end:
+                    yield bytes(rest + whole[:end])
+                    rest.clear()
+                rest += whole[end:]
+                if zero:
+                    return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _damage(path, error) from error
+
+
+def _parse(lines: bytes, beginning: bytes, path: Path) -> Samples:
+    """Return the numbers of lines that all begin so."""
+    numbers = lines.replace(b"\n" + beginning, b"\n")[len(beginning) :]
+    try:
+        columns = np.loadtxt(io.BytesIO(numbers), delimiter=",", ndmin=2) if numbers else _NONE
+        launch, sample, rank, seconds = columns.T
+    except ValueError as error:
+        shown = beginning.rstrip(b",").decode(errors="replace")
+        raise _damage(path, f"samples of {shown}: {error}") from error
+    return Samples(launch.astype(int), sample.astype(int), rank.astype(int), seconds)
+
+
+_NONE = np.empty((0, 4))
+
+
+def _damage(path: Path, why: object) -> RequestError:
+    return RequestError(
+        f"{printable(path, 400)} cannot be read: {printable(why, 300)}; the file was changed or "
+        "damaged"
+    )
