@@ -240,8 +240,9 @@ def params_text(params: dict[str, Axis]) -> str | None:
 
 def parse_params(text: str | None) -> dict[str, str]:
     """Return the pairs of a `params` column; what is no pair there is none here."""
-    pairs = (pair.split("=", 1) for pair in (text or "").split(";") if "=" in pair)
-    return {name: _unescape(value) for name, value in pairs}
+    text = text or ""
+    pairs = dict([pair.split("=", 1) for pair in text.split(";") if "=" in pair])
+    return {name: _unescape(value) for name, value in pairs.items()} if "%" in text else pairs
 
 
 def _escape(text: str) -> str:
@@ -249,4 +250,4 @@ def _escape(text: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    return _ESCAPED.sub(lambda match: _MEANINGS[match[0]], text) if "%" in text else text
+    return _ESCAPED.sub(lambda match: _MEANINGS[match[0]], text)

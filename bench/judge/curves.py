@@ -1,4 +1,8 @@
-"""The curve that each line of a table is a point of, its size along it, and its name."""
+"""The curve that each line of a table is a point of, its size along it, and its name.
+
+Cases of one benchmark with the same axes are worked on together, axis by axis: a run may have a
+million of them.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.core.records import Axis, Case
 from bench.judge.columns import Columns, Values, spread, take, text_column
-from bench.judge.names import PAIR, Ends, Naming
+from bench.judge.names import PAIR, Lines, Naming
 from bench.measure.profiles import place_of, size_axis_of
 
 SIZE_AXES = ("bytes", "batch")
@@ -19,12 +23,28 @@ SIZE_AXES = ("bytes", "batch")
 Codes = NDArray[np.int64]
 
 
+class _Alike(NamedTuple):
+    """Cases of one benchmark that have the same axes."""
+
+    benchmark: str
+    places: list[int]
+    axes: dict[str, list[Axis]]
+    """By name in order, what each case has."""
+
+    def others(self, size_axes: Iterable[str]) -> dict[str, list[Axis]]:
+        """Return the axes but those of a size."""
+        hidden = {*SIZE_AXES, *size_axes}
+        return {name: values for name, values in self.axes.items() if name not in hidden}
+
+
 class _Curves(NamedTuple):
     """Of each case, what places it in a curve."""
 
-    series: Codes
-    """Its place in `names`."""
-    names: Values
+    series: Values
+    setting: Codes
+    """Its place in the settings of the naming."""
+    has_ends: NDArray[np.bool_]
+    """Whether it is of one pair of ranks."""
     sizes: dict[str, Values]
     """By axis, what its axis holds where curves of its benchmark run along that; else NaN."""
     along: dict[str, NDArray[np.bool_]]
@@ -39,12 +59,18 @@ def place_lines(cases: Sequence[Case], of: Codes, columns: Columns) -> Columns:
         of: for every line the place of its case in these.
         columns: of the lines, as rows have them.
     """
+    groups = _group(cases)
     naming = Naming()
-    curves = _find_curves(cases, naming)
+    for group in groups:
+        for axis, values in group.others(_size_axes(group.benchmark)).items():
+            naming.add(group.benchmark, axis, values)
+    curves = _find_curves(groups, len(cases), naming)
     size = _sizes(curves, of, columns)
-    labels, settings, names = _name_lines(cases, of, size, columns, naming)
-    series = take(curves.names, curves.series[of])
-    return {"series": series, "size": size, "label": labels, "setting": settings, "name": names}
+    words = _name_lines(cases, of, size, curves, columns, naming)
+    series = curves.series[of]
+    return {"series": series, "size": size} | dict(
+        zip(("label", "setting", "name"), words, strict=True)
+    )
 
 
 def order_lines(columns: Columns) -> Codes:
@@ -54,8 +80,7 @@ def order_lines(columns: Columns) -> Codes:
     """
     benchmarks, found = pd.factorize(columns["benchmark"])
     rank = {name: at for at, name in enumerate(sorted(found, key=lambda one: (place_of(one), one)))}
-    series, texts = pd.factorize(columns["series"], sort=True)
-    del texts
+    series, _ = pd.factorize(columns["series"], sort=True)
     sizes = np.nan_to_num(columns["size"], nan=-1)
     by_benchmark = np.array([rank[name] for name in found], dtype=np.int64)[benchmarks]
     return np.lexsort((columns["launch"], sizes, series, by_benchmark))
@@ -66,31 +91,52 @@ def _size_axes(benchmark: str) -> tuple[str, ...]:
     return SIZE_AXES if known is None else (known,)
 
 
-def _others(case: Case, sizes: Iterable[str]) -> dict[str, Axis]:
-    """Return the axes of a case but those of its size, sorted by name."""
-    hidden = (*SIZE_AXES, *sizes)
-    return {name: value for name, value in sorted(case.axes.items()) if name not in hidden}
-
-
-def _find_curves(cases: Sequence[Case], naming: Naming) -> _Curves:
-    """Return the curves of the cases, and let the naming know what varies between them."""
-    axes = {case.benchmark: _size_axes(case.benchmark) for case in cases}
-    along = {name: np.zeros(len(cases), np.bool_) for names in axes.values() for name in names}
-    sizes = {name: np.full(len(cases), math.nan) for name in along}
-    codes: dict[str, int] = {}
-    series = np.empty(len(cases), np.int64)
+def _group(cases: Sequence[Case]) -> list[_Alike]:
+    groups: dict[tuple[str, ...], list[int]] = {}
     for place, case in enumerate(cases):
-        names = axes[case.benchmark]
-        others = _others(case, names)
-        naming.add(case.benchmark, others.items())
-        text = ";".join([case.benchmark, *(f"{name}={value}" for name, value in others.items())])
-        series[place] = codes.setdefault(text, len(codes))
-        for name in names:
-            along[name][place] = True
-            value = case.axes.get(name)
-            if isinstance(value, int):
-                sizes[name][place] = value
-    return _Curves(series, text_column(codes), sizes, along)
+        groups.setdefault((case.benchmark, *case.axes), []).append(place)
+    return [
+        _Alike(
+            benchmark,
+            places,
+            {name: [cases[place].axes[name] for place in places] for name in sorted(names)},
+        )
+        for (benchmark, *names), places in groups.items()
+    ]
+
+
+def _find_curves(groups: Sequence[_Alike], count: int, naming: Naming) -> _Curves:
+    """Return the curves of the cases; the naming knows what varies between them."""
+    axes = {group.benchmark: _size_axes(group.benchmark) for group in groups}
+    sizes = {name: np.full(count, math.nan) for names in axes.values() for name in names}
+    along = {name: np.zeros(count, np.bool_) for name in sizes}
+    series = np.full(count, None, dtype=object)
+    setting = np.zeros(count, np.int64)
+    has_ends = np.zeros(count, np.bool_)
+    for group in groups:
+        places = np.array(group.places)
+        others = group.others(axes[group.benchmark])
+        series[places] = text_column(_series(group, others))
+        setting[places] = naming.find_settings(group.benchmark, others, len(places))
+        has_ends[places] = others.keys() >= {*PAIR}
+        for name in axes[group.benchmark]:
+            along[name][places] = True
+            known = group.axes.get(name, [])
+            whole = [size if isinstance(size, int) else math.nan for size in known]
+            sizes[name][places] = whole or math.nan
+    return _Curves(series, setting, has_ends, sizes, along)
+
+
+def _series(group: _Alike, others: dict[str, list[Axis]]) -> Iterator[str]:
+    """Yield the series of each case, one text for all cases of a curve."""
+    shared: dict[str, str] = {}
+    words = [[group.benchmark] * len(group.places)]
+    for name, values in others.items():
+        word_of = {value: f"{name}={value}" for value in set(values)}
+        words.append([word_of[value] for value in values])
+    for parts in zip(*words, strict=True):
+        text = ";".join(parts)
+        yield shared.setdefault(text, text)
 
 
 def _sizes(curves: _Curves, of: Codes, columns: Columns) -> Values:
@@ -104,11 +150,15 @@ def _sizes(curves: _Curves, of: Codes, columns: Columns) -> Values:
 
 
 def _name_lines(
-    cases: Sequence[Case], of: Codes, sizes: Values, columns: Columns, naming: Naming
+    cases: Sequence[Case],
+    of: Codes,
+    sizes: Values,
+    curves: _Curves,
+    columns: Columns,
+    naming: Naming,
 ) -> Iterator[Values]:
     """Return label, setting and name of every line, worked out once for those that share them."""
-    has_ends = np.array([case.axes.keys() >= {*PAIR} for case in cases], np.bool_)[of]
-    is_lone = columns["ranks_per_node"] == 1
+    has_ends, is_lone = curves.has_ends[of], columns["ranks_per_node"] == 1
     kinds = of
     for values in (
         sizes,
@@ -119,17 +169,17 @@ def _name_lines(
         codes, found = pd.factorize(values, use_na_sentinel=False)
         # Each is smaller than the number of lines, so no product of two overflows.
         kinds = pd.factorize(kinds * max(1, len(found)) + codes)[0]
-    count = int(kinds.max(initial=-1)) + 1
-    first = np.empty(count, np.int64)
+    first = np.empty(int(kinds.max(initial=-1)) + 1, np.int64)
     first[kinds[::-1]] = np.arange(len(kinds))[::-1]
-    words = np.empty((3, count), dtype=object)
-    for kind, line in enumerate(first.tolist()):
-        case, size = cases[of[line]], sizes[line]
-        ends = None
-        if has_ends[line]:
-            ends = Ends(columns["src"][line], columns["dst"][line], bool(is_lone[line]))
-        others = _others(case, _size_axes(case.benchmark))
-        label, setting = naming.describe(case.benchmark, others, ends)
-        name = naming.name(case.benchmark, label, None if math.isnan(size) else int(size))
-        words[:, kind] = label, setting, name
-    return (column[kinds] for column in words)
+    case = of[first]
+    lines = Lines(
+        benchmark=take(columns["benchmark"], first),
+        size=sizes[first],
+        setting=curves.setting[case],
+        has_ends=has_ends[first],
+        is_lone=is_lone[first],
+        src=take(columns["src"], first),
+        dst=take(columns["dst"], first),
+    )
+    ranks = [cases[place].axes for place in case[lines.has_ends]]
+    return (column[kinds] for column in naming.name_lines(lines, ranks))

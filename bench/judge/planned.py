@@ -39,7 +39,10 @@ def find_planned(jobs: Sequence[Job], rows: Columns) -> Planned:
     job = np.repeat(np.arange(len(jobs)), list(map(len, of_jobs)))
     launches = np.array([one.launch for one in jobs], dtype=np.int64)[job]
     ids = text_column([one.id for one in cases])
-    row_case = pd.factorize(np.concatenate([ids, rows["case"]]))[0][len(ids) :]
+    every, texts = pd.factorize(np.concatenate([ids, rows["case"]]))
+    row_case = every[len(ids) :]
+    # One text for all rows of a case, that of the plan.
+    rows["case"] = texts[row_case]
     launch, found = pd.factorize(np.concatenate([launches, rows["launch"]]))
     keys = np.concatenate([case, row_case]) * max(1, len(found)) + launch
     # A case that two jobs plan for one launch belongs to the last one.
