@@ -1,23 +1,26 @@
 """The samples behind rows, aggregated over ranks as there; of some cases without the others."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import union_categoricals
 
 from bench.contracts import Seconds
 from bench.core.errors import RequestError, printable
 from bench.core.records import Sample
 from bench.store.folder import SAMPLES_FILE, RunFolder, read_csv
-from bench.store.samples import Samples, find_samples, walk_samples
+from bench.store.samples import Samples, find_samples
 from bench.store.whole_rows import open_whole_rows
 
 Key = tuple[str, int]
 """Case and launch."""
 
 _MOST_SOUGHT = 8
-"""Cases that are sought one by one; more are met by one walk through the file."""
+"""Cases that are sought one by one; for more, the whole file is read piece by piece."""
+_AT_A_TIME = 1 << 20
+"""Samples that are read in one piece."""
 _TYPES = {
     "case": "category",
     "launch": "int32",
@@ -33,18 +36,13 @@ def load_samples(run: RunFolder) -> pd.DataFrame:
     Raises:
         RequestError: where the file is damaged.
     """
-    path = run.path / SAMPLES_FILE
-    try:
-        with open_whole_rows(path) as file:
-            return pd.read_csv(file, dtype=_TYPES, keep_default_na=False)
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in _TYPES.items()})
-    except ValueError as error:
-        # What is wrong with which line is for the strict reader to say.
-        read_csv(path, Sample)
-        raise RequestError(
-            f"{printable(path, 400)} cannot be read: {printable(error, 200)}"
-        ) from error
+    frames = list(_read(run))
+    if len(frames) == 1:
+        return frames[0]
+    cases = union_categoricals([frame["case"] for frame in frames])
+    numbers = pd.concat([frame.drop(columns="case") for frame in frames], ignore_index=True)
+    numbers.insert(0, "case", pd.Series(cases))
+    return numbers
 
 
 def samples_of(run: RunFolder, lines: pd.DataFrame) -> dict[Key, Seconds]:
@@ -55,23 +53,56 @@ def samples_of(run: RunFolder, lines: pd.DataFrame) -> dict[Key, Seconds]:
     Raises:
         RequestError: where the file cannot be read, or a line of these cases is damaged.
     """
-    path = run.path / SAMPLES_FILE
     slowest = lines["rank_agg"] == "max"
     by_slowest = set(zip(lines["case"][slowest], lines["launch"][slowest], strict=True))
     wanted = set(zip(lines["case"], lines["launch"], strict=True))
-    cases = dict.fromkeys(lines["case"])
-    found: Iterable[tuple[str, Samples]] = walk_samples(path, cases)
-    if len(cases) <= _MOST_SOUGHT:
-        found = ((case, find_samples(path, case)) for case in cases)
     parts: dict[Key, list[Samples]] = {}
-    for case, samples in found:
-        for launch in np.unique(samples.launch).tolist():
-            if (case, launch) in wanted:
-                own = samples.launch == launch
-                parts.setdefault((case, launch), []).append(
-                    Samples(*(column[own] for column in samples))
-                )
+    for key, samples in _find(run, list(dict.fromkeys(lines["case"]))):
+        if key in wanted:
+            parts.setdefault(key, []).append(samples)
     return {key: _aggregate(several, key in by_slowest) for key, several in parts.items()}
+
+
+def _read(run: RunFolder) -> Iterator[pd.DataFrame]:
+    """Yield all samples, some at a time."""
+    path = run.path / SAMPLES_FILE
+    try:
+        with open_whole_rows(path) as file:
+            yield from pd.read_csv(file, dtype=_TYPES, keep_default_na=False, chunksize=_AT_A_TIME)
+    except pd.errors.EmptyDataError:
+        yield pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in _TYPES.items()})
+    except ValueError as error:
+        # What is wrong with which line is for the strict reader to say.
+        read_csv(path, Sample)
+        raise RequestError(
+            f"{printable(path, 400)} cannot be read: {printable(error, 200)}"
+        ) from error
+
+
+def _find(run: RunFolder, cases: Sequence[str]) -> Iterator[tuple[Key, Samples]]:
+    """Yield the samples of these cases by case and launch, in pieces that stand together."""
+    if len(cases) <= _MOST_SOUGHT:
+        for case in cases:
+            yield from _split(find_samples(run.path / SAMPLES_FILE, case), case)
+        return
+    for frame in _read(run):
+        of_cases = frame[frame["case"].isin(cases)]
+        codes = of_cases["case"].cat.codes.to_numpy()
+        columns = [of_cases[name].to_numpy() for name in Samples._fields]
+        ends = [*np.flatnonzero(np.diff(codes)) + 1, len(codes)]
+        for start, end in zip([0, *ends], ends, strict=False):
+            own = Samples(*(column[start:end] for column in columns))
+            if start < end:
+                yield from _split(own, of_cases["case"].cat.categories[codes[start]])
+
+
+def _split(samples: Samples, case: str) -> Iterator[tuple[Key, Samples]]:
+    """Yield samples of one case by launch."""
+    ends = [*np.flatnonzero(np.diff(samples.launch)) + 1, len(samples.launch)]
+    for start, end in zip([0, *ends], ends, strict=False):
+        if start < end:
+            launch, sample, rank, seconds = (column[start:end] for column in samples)
+            yield (case, int(launch[0])), Samples(launch, sample, rank, seconds)
 
 
 def _aggregate(parts: list[Samples], by_slowest: bool) -> Seconds:

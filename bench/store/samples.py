@@ -4,12 +4,9 @@ The lines of a case begin alike, and those of a launch stand together, as they w
 of its row: they are found by how they begin, and no other line is taken apart.
 """
 
-import csv
 import io
 import re
-from collections.abc import Container, Iterator
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +17,6 @@ from bench.core.errors import RequestError, printable
 from bench.store.folder import csv_text
 
 _PIECE_BYTES = 4 << 20
-_BEGINNING = re.compile(rb'(?:"(?:[^"]|"")*+"|[^",\n]*+),')
-"""The case of a line."""
 
 
 class Samples(NamedTuple):
@@ -43,7 +38,7 @@ def find_samples(path: Path, case: str) -> Samples:
         RequestError: where the file cannot be read, or a line of the case is damaged.
     """
     beginning = csv_text([[case, ""]]).encode().rstrip(b"\n")
-    block = _block_of(beginning)
+    block = re.compile(rb"(?:%b[^\n]*+\n)++" % re.escape(beginning))
     found = []
     for lines in _pieces(path):
         start = 0 if lines.startswith(beginning) else lines.find(b"\n" + beginning) + 1
@@ -57,56 +52,19 @@ def find_samples(path: Path, case: str) -> Samples:
     return _parse(b"".join(found), beginning, path)
 
 
-def walk_samples(path: Path, cases: Container[str]) -> Iterator[tuple[str, Samples]]:
-    """Yield the samples of these cases in the order of the file, as they stand together there.
-
-    Memory grows with the largest of them alone.
-
-    Raises:
-        RequestError: where the file cannot be read, or a line of these cases is damaged.
-    """
-    for beginning, blocks in groupby(_walk_blocks(path), key=itemgetter(0)):
-        (case, *_) = next(csv.reader([beginning.decode(errors="replace")]))
-        if case in cases:
-            yield case, _parse(b"".join(block for _, block in blocks), beginning, path)
-
-
-def _walk_blocks(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Yield lines that begin with the same case, with that beginning."""
-    beginning, block = b"\n", _block_of(b"\n")
-    for lines in _pieces(path):
-        start = 0
-        while start < len(lines):
-            if not lines.startswith(beginning, start):
-                found = _BEGINNING.match(lines, start)
-                if found is None:
-                    raise _damage(path, "a line without a comma")
-                beginning = found[0]
-                block = _block_of(beginning)
-            match = block.match(lines, start)
-            end = match.end() if match else len(lines)
-            yield beginning, lines[start:end]
-            start = end
-
-
-def _block_of(beginning: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"(?:%b[^\n]*+\n)++" % re.escape(beginning))
-
-
 def _pieces(path: Path) -> Iterator[bytes]:
-    """Yield whole lines, some MiB at a time, up to the first zero byte; the header too."""
+    """Yield whole lines, some MiB at a time, behind the header, up to the first zero byte."""
     try:
         with path.open("rb") as file:
-            rest = bytearray()
-            while piece := file.read(_PIECE_BYTES):
-                whole, zero, _ = piece.partition(b"\0")
-                end = whole.rfind(b"\n") + 1
-                if end:
-                    yield bytes(rest + whole[:end])
-                    rest.clear()
-                rest += whole[end:]
-                if zero:
+            # A case may be called as a column is.
+            file.readline()
+            while lines := file.read(_PIECE_BYTES):
+                lines += file.readline()
+                zero = lines.find(b"\0")
+                if zero >= 0 or not lines.endswith(b"\n"):
+                    yield lines[: lines.rfind(b"\n", 0, zero if zero >= 0 else None) + 1]
                     return
+                yield lines
     except FileNotFoundError:
         return
     except OSError as error:
