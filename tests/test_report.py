@@ -64,7 +64,7 @@ def report(folder: Path, **kwargs) -> tuple[str, str]:
 
 def figure_of(name: str, table: pd.DataFrame) -> Figure:
     """Return the figure of that name, of a table with its benchmarks."""
-    figure = next(kind for kind in FIGURES if kind.name == name).draw(table, pd.DataFrame())
+    figure = next(kind for kind in FIGURES if kind.name == name).draw(table, {})
     assert figure is not None
     return figure
 

@@ -46,5 +46,8 @@ def printable(text: object, limit: int = 60) -> str:
         plain = str(text)
     except ValueError:
         plain = "a number of thousands of digits"  # Python writes out at most 4300
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in plain)
+    if plain.isprintable():
+        shown = plain
+    else:
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in plain)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."

@@ -292,8 +292,9 @@ def params_text(params: dict[str, Axis]) -> str | None:
 
 def parse_params(text: str | None) -> dict[str, str]:
     """Return the pairs of a `params` column; what is no pair there is none here."""
-    pairs = (pair.split("=", 1) for pair in (text or "").split(";") if "=" in pair)
-    return {name: _unescape(value) for name, value in pairs}
+    text = text or ""
+    pairs = dict([pair.split("=", 1) for pair in text.split(";") if "=" in pair])
+    return {name: _unescape(value) for name, value in pairs.items()} if "%" in text else pairs
 
 
 def _escape(text: str) -> str:

@@ -12,7 +12,7 @@ from bench.judge.accuracy import Accuracy, Coverage, Skill, judge
 from bench.judge.heldout import Pair, Refused, Unscored, pair_up
 from bench.judge.noise import NoiseFloor
 from bench.judge.strata import SPLITS
-from bench.judge.table import load, load_samples, measured
+from bench.judge.table import load, measured
 from bench.measure.profiles import profile_of
 from bench.predict.model.conformal import COVERAGE
 from bench.store.folder import RunFolder
@@ -81,14 +81,14 @@ def score(run: RunFolder) -> Score:
     Raises:
         RequestError: where a file of the run is damaged.
     """
-    return score_table(run, load(run), load_samples(run))
+    return score_table(run, load(run))
 
 
-def score_table(run: RunFolder, table: pd.DataFrame, samples: pd.DataFrame) -> Score:
-    """Score a run whose table and samples have been read."""
+def score_table(run: RunFolder, table: pd.DataFrame) -> Score:
+    """Score a run whose table has been read."""
     pairs, refused, unscored = pair_up(run, table)
     times = measured(table)
-    floor = NoiseFloor(times, samples)
+    floor = NoiseFloor(times[times["case"].isin({pair.case for pair in pairs})], run)
 
     def by(key: Callable[[Pair], str]) -> tuple[GroupScore, ...]:
         groups: dict[str, list[Pair]] = {}

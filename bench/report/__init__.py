@@ -50,7 +50,7 @@ def _label(place: int) -> str:
 
 def _draw(runs: Sequence[RunData]) -> tuple[Picture, ...]:
     table = pd.concat([run.table for run in runs], ignore_index=True)
-    samples = pd.concat([run.samples for run in runs], ignore_index=True)
+    samples = {run.label: run.samples for run in runs}
     return tuple(draw_all(table, samples))
 
 

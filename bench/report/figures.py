@@ -11,19 +11,20 @@ from bench.contracts import Figure as FigureSpec
 from bench.measure import MEASUREMENTS
 from bench.report import byhost, captions, curves, products, residuals, scatter
 from bench.report.page import Picture
+from bench.report.scatter import SamplesOfRuns
 from bench.report.style import render
 
 
 class Drawing(NamedTuple):
     """A figure: the stem of its files, its heading, what draws it and what describes it.
 
-    Both take the table and the samples of all runs on the page.
+    Both take the table of all runs on the page, and the samples of one case of each.
     """
 
     name: str
     title: str
-    draw: Callable[[pd.DataFrame, pd.DataFrame], Figure | None]
-    caption: Callable[[pd.DataFrame, pd.DataFrame], str]
+    draw: Callable[[pd.DataFrame, SamplesOfRuns], Figure | None]
+    caption: Callable[[pd.DataFrame, SamplesOfRuns], str]
 
 
 def _of_table(
@@ -66,7 +67,7 @@ FIGURES: tuple[Drawing, ...] = (
 )
 
 
-def draw_all(table: pd.DataFrame, samples: pd.DataFrame) -> Iterator[Picture]:
+def draw_all(table: pd.DataFrame, samples: SamplesOfRuns) -> Iterator[Picture]:
     """Draw every figure that the runs have measurements for."""
     for figure in FIGURES:
         drawn = render(partial(figure.draw, table, samples))

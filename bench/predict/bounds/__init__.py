@@ -4,8 +4,10 @@
 """
 
 import contextlib
+import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -20,6 +22,7 @@ from bench.store.files import JOURNAL_FILE
 from bench.store.folder import RunFolder
 from bench.store.journal import read_journal
 from bench.store.nodes import Nodes
+from bench.store.tables import csv_lines, header_line
 
 __all__ = ["Hardware", "add_bound", "bound_again", "foresee", "known_hardware"]
 
@@ -117,6 +120,10 @@ def bound_again(run: RunFolder, machine: Path) -> RunFolder:
 
 
 class _BoundAgain(RunFolder):
+    def results(self) -> BinaryIO:
+        """Open the final rows with new bounds, as the file would hold them."""
+        return io.BytesIO((header_line(Row) + csv_lines(self.rows())).encode())
+
     def rows(self) -> list[Row]:
         """Return the final rows with new bounds."""
         hardware = known_hardware(self.nodes, self.machine_text)
