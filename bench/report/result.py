@@ -10,7 +10,7 @@ from bench.report.page import Block, Paragraph, Table
 
 
 def headline_table(runs: Sequence[RunData]) -> Block:
-    """Return the headlines of each run; several runs share a line where the placement is the same."""
+    """Return the headlines of each run; runs share a line where the placement is the same."""
     found = [headlines(run.table) for run in runs]
     if not any(found):
         return Paragraph("Nothing was measured that a headline could be made of.")
