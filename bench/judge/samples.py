@@ -90,12 +90,12 @@ def _find(run: RunFolder, cases: Sequence[str]) -> Iterator[tuple[Key, Samples]]
     for frame in _read(run):
         of_cases = frame[frame["case"].isin(cases)]
         codes = of_cases["case"].cat.codes.to_numpy()
-        columns = [of_cases[name].to_numpy() for name in Samples._fields]
+        samples = Samples(*(of_cases[name].to_numpy() for name in Samples._fields))
         ends = [*np.flatnonzero(np.diff(codes)) + 1, len(codes)]
         for start, end in zip([0, *ends], ends, strict=False):
-            own = Samples(*(column[start:end] for column in columns))
             if start < end:
-                yield from _split(own, of_cases["case"].cat.categories[codes[start]])
+                case = of_cases["case"].cat.categories[codes[start]]
+                yield from _split(samples.between(start, end), case)
 
 
 def _split(samples: Samples, case: str) -> Iterator[tuple[Key, Samples]]:
@@ -103,16 +103,7 @@ def _split(samples: Samples, case: str) -> Iterator[tuple[Key, Samples]]:
     ends = [*np.flatnonzero(np.diff(samples.launch)) + 1, len(samples.launch)]
     for start, end in zip([0, *ends], ends, strict=False):
         if start < end:
-            own = slice(start, end)
-            yield (
-                (case, int(samples.launch[start])),
-                Samples(
-                    samples.launch[own],
-                    samples.sample[own],
-                    samples.rank[own],
-                    samples.seconds[own],
-                ),
-            )
+            yield (case, int(samples.launch[start])), samples.between(start, end)
 
 
 def _aggregate(parts: list[Samples], by_slowest: bool) -> Seconds:

@@ -27,6 +27,13 @@ class Samples(NamedTuple):
     rank: NDArray[np.int64]
     seconds: NDArray[np.float64]
 
+    def between(self, start: int, end: int) -> "Samples":
+        """Return those from one place up to another."""
+        lines = slice(start, end)
+        return Samples(
+            self.launch[lines], self.sample[lines], self.rank[lines], self.seconds[lines]
+        )
+
 
 def find_samples(path: Path, case: str) -> Samples:
     """Return the samples of one case in all its launches, none where there are none.
