@@ -28,7 +28,8 @@ class Tally:
     """Counts the cases that are over: with a row, or waiting for the end of their round."""
 
     def __init__(self) -> None:
-        self._rows = 0
+        self._ended = 0
+        self._last: tuple[str, str | None, int] | None = None
         self._begun: set[str] = set()
 
     def begin(self, case: Case) -> None:
@@ -36,14 +37,16 @@ class Tally:
         self._begun.add(case.id)
 
     def end(self, row: Row) -> None:
-        """Count its row."""
+        """Count its case, once where several places have a row of it."""
         self._begun.discard(row.case)
-        self._rows += 1
+        key = (row.case, row.arm, row.launch)
+        self._ended += key != self._last
+        self._last = key
 
     @property
     def done(self) -> int:
         """The cases before the current one."""
-        return self._rows + max(0, len(self._begun) - 1)
+        return self._ended + max(0, len(self._begun) - 1)
 
 
 class Bar:
