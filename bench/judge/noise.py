@@ -5,6 +5,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from bench.judge.places import middle_places
 from bench.judge.statistics import BETWEEN, WITHIN
 
 LEAST_HALF = 3
@@ -37,6 +38,7 @@ class NoiseFloor:
 
 def _between(table: pd.DataFrame) -> dict[Key, float]:
     cases: dict[str, list[tuple[int, float]]] = {}
+    table = middle_places(table)
     columns = (table["case"], table["launch"], table["t_median_s"])
     for case, launch, seconds in zip(*columns, strict=True):
         cases.setdefault(case, []).append((launch, seconds))
@@ -63,8 +65,24 @@ def _within(table: pd.DataFrame, samples: pd.DataFrame) -> dict[Key, float]:
 def aggregate(table: pd.DataFrame, samples: pd.DataFrame) -> dict[Key, list[float]]:
     """Return the seconds of each sample, in order, aggregated over ranks as in the row.
 
-    `rank_agg` is `max` (per sample the slowest rank) or `rank0`.
+    `rank_agg` is `max` (per sample the slowest rank) or `rank0`. Where several places have a line,
+    the seconds are those of the slowest rank of the middle one.
     """
+    several = table.duplicated(["case", "launch"], keep=False)
+    middle = middle_places(table[several])
+    alone = {
+        (case, launch): rank
+        for case, launch, rank in zip(
+            middle["case"], middle["launch"], middle["slowest_rank"], strict=True
+        )
+    }
+    if alone:
+        columns = (samples["case"], samples["launch"], samples["rank"])
+        kept = [
+            alone.get((case, launch), rank) == rank
+            for case, launch, rank in zip(*columns, strict=True)
+        ]
+        samples = samples[kept]
     slowest = table[table["rank_agg"] == "max"]
     by_slowest = set(zip(slowest["case"], slowest["launch"], strict=True))
     keys = zip(samples["case"], samples["launch"], strict=True)

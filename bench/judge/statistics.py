@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.contracts import Seconds
 from bench.core.orderstats import median_interval
+from bench.judge.places import middle_places
 from bench.judge.table import measured
 
 WITHIN = "within one launch"
@@ -27,9 +28,10 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     `t_s` is the median over launches of the medians of launches, `t_low_s` and `t_high_s` its
     95 % order-statistics interval: over launches from six launches on, within the launch where
     there is one launch alone, else missing. `interval` names which. `launches` counts them.
+    Of several nodes or GPUs the middle one of each launch stands for all.
     Predictions and bounds are medians over launches; rates belong to `t_s`.
     """
-    lines = measured(table)
+    lines = middle_places(measured(table))
     points = lines.drop_duplicates(["run", "case"]).reset_index(drop=True)
     groups = lines.groupby(["run", "case"], sort=False)
     # Work is the same in every launch: a rate scales with the inverse of time.

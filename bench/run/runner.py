@@ -51,8 +51,8 @@ class Progress(Protocol):
     def started(self, case: Case) -> None:
         """A case begins."""
 
-    def ended(self, row: Row) -> None:
-        """A case has a row; one of several places has more, which follow at once."""
+    def ended(self, rows: Sequence[Row]) -> None:
+        """A case has its row, or those of all its places."""
 
     def waiting(self) -> None:
         """Nothing happened for a second."""
@@ -279,8 +279,7 @@ class Runner:
         rows = add_bounds(rows, case, facts, self._hardware)
         self.recorder.rows(rows, samples, readings)
         self.rows += rows
-        for row in rows:
-            self.progress.ended(row)
+        self.progress.ended(rows)
 
 
 def _join(absent: dict[str, str]) -> str:
