@@ -7,6 +7,7 @@ from bench.core.errors import printable
 from bench.core.hostnames import host_of
 from bench.core.records import Finding, Row, parse_params
 from bench.core.units import format_bytes, format_seconds
+from bench.judge.fleet import fleet_findings
 from bench.judge.hosts import host_findings
 from bench.measure.profiles import profile_of
 
@@ -51,9 +52,9 @@ _LARGE_BYTES = 65536
 
 
 def row_findings(rows: Sequence[Row]) -> list[Finding]:
-    """Return a warning for each host that stands out, and each kind of disturbance of rows."""
+    """Return a warning for each place that stands out, and each kind of disturbance of rows."""
     marked = [set(parse_params(row.params)) for row in rows]
-    findings = host_findings(rows)
+    findings = host_findings(rows) + fleet_findings(rows)
     for name, key, text, advice in _MARKS:
         count = sum(key in keys for keys in marked)
         if count:
