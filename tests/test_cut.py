@@ -52,7 +52,7 @@ def written(folder: Path, rows: list[Row]) -> RunFolder:
     for one in rows:
         ended = CaseEnded(case=one.case, status=one.status, sampled_ranks=RANKS)
         recorder.event("j", 0, ended)
-        recorder.row(one, samples(one.case) if one.samples else [])
+        recorder.rows([one], samples(one.case) if one.samples else [])
     return open_run(folder)
 
 
@@ -91,7 +91,7 @@ def test_rows_cut_anywhere_leave_no_samples_without_a_row(size, zeros, tmp_path_
     again = open_run(folder)
     assert len(again.samples()) == len(kept) * RANKS * SAMPLES
     # What goes on then is read as if nothing had happened.
-    Recorder(again).row(row("c9"), [])
+    Recorder(again).rows([row("c9")], [])
     assert open_run(folder).rows() == [*kept, row("c9")]
 
 

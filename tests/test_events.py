@@ -1,6 +1,7 @@
 """Events on a shared stream: every one arrives whole, or is known not to have."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -181,7 +182,7 @@ class Silent:
     """Shows nobody how far the run is."""
 
     def started(self, case: Case) -> None: ...
-    def ended(self, row: Row) -> None: ...
+    def ended(self, rows: Sequence[Row]) -> None: ...
     def waiting(self) -> None: ...
     def show(self, line: str) -> None: ...
 

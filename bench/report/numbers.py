@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.core.records import Stage
 from bench.core.units import format_rate, format_seconds
+from bench.judge.places import middle_places
 from bench.judge.score import format_percent
 from bench.judge.statistics import summarise
 from bench.judge.table import measured
@@ -40,7 +41,7 @@ def numbers(run: RunData) -> Iterator[Block]:
     points = summarise(run.table)
     lines = measured(run.table)
     paths = _paths(lines)
-    extremes = lines.groupby("case").agg({"t_min_s": "min", "t_p99_s": "max"})
+    extremes = middle_places(lines).groupby("case").agg({"t_min_s": "min", "t_p99_s": "max"})
     for benchmark, group in points.groupby("benchmark", sort=False):
         rows = tuple(_row(line, extremes) for _, line in group.iterrows())
         header: tuple[str, ...] = _HEADER
