@@ -114,7 +114,11 @@ def _row(fleet: Fleet, one: Reached) -> tuple[str, ...]:
 
 def _standing(fleet: Fleet, place: str, which: Time) -> tuple[str, str]:
     standing = fleet.standings[which].get(place)
-    return ("", "") if standing is None else (f"x{standing.ratio:.3g}", f"x{standing.limit:.3g}")
+    if standing is None:
+        return "", ""
+    # Of one that is as fast as the others the limit says nothing: the odd one is among those.
+    doubtful = standing.ratio > 1 + LEAST_OFF
+    return f"x{standing.ratio:.3g}", f"x{standing.limit:.3g}" if doubtful else ""
 
 
 def _height_in(fleet: Fleet) -> float:
