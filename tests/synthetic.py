@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from begun import begun
 
 from bench.core.records import (
     Axis,
@@ -26,19 +27,11 @@ from bench.core.records import (
 )
 from bench.measure import rates
 from bench.measure.blocks import KINDS
-from bench.store.folder import (
-    PREDICTIONS_FILE,
-    RESULTS_FILE,
-    SAMPLES_FILE,
-    Appender,
-    Command,
-    RunFolder,
-    RunMeta,
-    csv_header,
-    csv_lines,
-    open_run,
-    write_meta,
-)
+from bench.store.files import PREDICTIONS_FILE, RESULTS_FILE, SAMPLES_FILE, Appender
+from bench.store.folder import RunFolder
+from bench.store.nodes import Nodes
+from bench.store.parts import Command
+from bench.store.tables import csv_lines, header_line
 
 START = datetime(2026, 11, 20, 9, 0, 0, 123456, tzinfo=UTC)
 SIZES = [2**power for power in range(23)]
@@ -193,27 +186,32 @@ def write_run(
             else:
                 rows.append(msgspec.structs.replace(row, **_times(base, work(case), samples)))
                 taken += _take_samples(row, base, samples, drift, random_numbers)
-    meta = _make_meta(place, plan, suite_name, env or {"OMP_NUM_THREADS": "2"})
-    meta.outcome, meta.finished_utc = outcome, instant(clock + 1) if outcome else None
-    meta.facts, meta.findings = facts or {}, list(findings)
-    meta.nodes = {host: next(iter(facts)) if facts else "unknown"}
-    return _store(folder, meta, rows[:keep], taken, predictions if predict else None)
-
-
-def _store(
-    folder: Path,
-    meta: RunMeta,
-    rows: list[Row],
-    taken: list[Sample],
-    predictions: list[Prediction] | None,
-) -> RunFolder:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_meta(folder, meta)
-    _write(folder / RESULTS_FILE, Row, rows)
+    nodes = Nodes(hosts={host: next(iter(facts)) if facts else "unknown"}, facts=facts or {})
+    tokens = ("mpirun", "-n", "2", "--host", host, "/home/ada/bin/python", "-m", "bench")
+    env = env or {"OMP_NUM_THREADS": "2"}
+    run = begun(
+        folder,
+        plan,
+        name=suite_name,
+        suite_text=f'[suite]\nname = "{suite_name}"\n',
+        origin=origin,
+        launcher="mpirun",
+        flags={"ranks": 2},
+        mpi={"name": "Open MPI", "version": "5.0.11", "path": "/opt/openmpi/lib/libmpi.so"},
+        seed=1,
+        launches=1 + plan[-1].launch,
+        started_utc=instant(0),
+        finished_utc=instant(clock + 1) if outcome else None,
+        outcome=outcome,
+        nodes=nodes,
+        commands=[Command(job=job.id, attempt=0, tokens=tokens, env=env) for job in plan],
+        findings=findings,
+    )
+    _write(folder / RESULTS_FILE, Row, rows[:keep])
     _write(folder / SAMPLES_FILE, Sample, taken)
-    if predictions is not None:
+    if predict:
         _write(folder / PREDICTIONS_FILE, Prediction, predictions)
-    return open_run(folder)
+    return run
 
 
 class _Place(NamedTuple):
@@ -314,27 +312,6 @@ def _take_samples(
             yield Sample(case=row.case, launch=row.launch, sample=i, rank=rank, seconds=seconds)
 
 
-def _make_meta(
-    place: _Place, plan: tuple[Job, ...], suite_name: str, env: dict[str, str]
-) -> RunMeta:
-    tokens = ("mpirun", "-n", "2", "--host", place.host, "/home/ada/bin/python", "-m", "bench")
-    return RunMeta(
-        run=place.run,
-        origin=place.origin,
-        version="0.1.0",
-        suite_name=suite_name,
-        suite_text=f'[suite]\nname = "{suite_name}"\n',
-        flags={"ranks": 2},
-        seed=1,
-        launches=1 + plan[-1].launch,
-        launcher="mpirun",
-        plan=plan,
-        mpi={"name": "Open MPI", "version": "5.0.11", "path": "/opt/openmpi/lib/libmpi.so"},
-        started_utc=instant(0),
-        commands=[Command(job=job.id, attempt=0, tokens=tokens, env=env) for job in plan],
-    )
-
-
 def _int(case: Case, axis: str) -> int | None:
     value = case.axes.get(axis)
     return int(value) if value is not None else None
@@ -373,6 +350,6 @@ def _times(base: float, done: Work, samples: int) -> dict[str, Any]:
 
 
 def _write(path: Path, kind: type[msgspec.Struct], records: Sequence[msgspec.Struct]) -> None:
-    out = Appender(path, csv_header(kind))
+    out = Appender(path, header_line(kind))
     out.write(csv_lines(records))
     out.close()

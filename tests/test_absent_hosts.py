@@ -4,16 +4,19 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+import msgspec
 import pytest
+from begun import begun_plan
 
 from bench.contracts import LaunchCommand
 from bench.core.events import CaseEnded, CaseStarted, Done, Facts, RankFacts, Samples, encode
 from bench.core.placement import Placement, place_ranks
-from bench.core.records import Case, Job, Origin, Row, Status
-from bench.plan.plan import make_plan
+from bench.core.records import CONTROL, Case, Job, Row, Status
+from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import parse_suite
+from bench.run.resume import is_final
 from bench.run.runner import Runner
-from bench.store.folder import LOGS_FOLDER, RunFolder, RunMeta, open_run
+from bench.store.folder import RunFolder, open_run
 from bench.store.recorder import Recorder
 
 HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4")
@@ -88,27 +91,15 @@ class Silent:
     def close(self) -> None: ...
 
 
-def run_on(launcher: Cluster, folder: Path) -> tuple[list[Row], RunFolder]:
-    """Run the suite to its end; return its rows and its folder."""
-    plan = make_plan(parse_suite(SUITE, "mine"))
-    (folder / LOGS_FOLDER).mkdir()
-    meta = RunMeta(
-        run="r",
-        origin=Origin.MEASURED,
-        version="0",
-        suite_name="mine",
-        suite_text=SUITE,
-        flags={},
-        seed=0,
-        launches=3,
-        launcher="cluster",
-        plan=plan.jobs,
-        mpi={},
-        started_utc="",
-    )
-    recorder = Recorder(folder, meta)
+def run_on(
+    launcher: Cluster, folder: Path, plan: Plan | None = None
+) -> tuple[list[Row], RunFolder]:
+    """Run the suite, or a plan, to its end; return its rows and its folder."""
+    plan = plan or make_plan(parse_suite(SUITE, "mine"))
+    recorder = Recorder(begun_plan(folder, plan, launcher="cluster"))
     Runner(plan, launcher, recorder, Silent(), lambda *_: []).run()
-    recorder.finish("complete")
+    recorder.end("complete")
+    recorder.finish()
     run = open_run(folder)
     rows = run.rows()
     assert len(rows) == plan.cases()
@@ -135,6 +126,33 @@ def test_a_lost_host_costs_only_the_jobs_that_need_it(sends_facts, tmp_path, mon
     assert set(asked) <= set(HOSTS)
 
 
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_control_run_that_went_down_with_a_host_is_measured_again(lost, tmp_path, monkeypatch):
+    """One whose job ends by itself has answered: what it requires is not there."""
+    silent = {LOST: "no answer over ssh: timed out"} if lost else {}
+    monkeypatch.setattr("bench.run.runner.find_silent_hosts", lambda _hosts: silent)
+    rows, _ = run_on(Cluster(tmp_path, True), tmp_path, plan_of_controls())
+    by_ranks = {ranks: [row for row in rows if row.ranks == ranks] for ranks in (2, 4)}
+    assert {row.status for row in by_ranks[4]} == {Status.SKIPPED}
+    assert all(map(is_final, by_ranks[2]))
+    assert not any(is_final(row) for row in by_ranks[4]) if lost else all(map(is_final, rows))
+
+
+def plan_of_controls() -> Plan:
+    plan = make_plan(parse_suite(SUITE, "mine"))
+    jobs = tuple(
+        msgspec.structs.replace(
+            job,
+            cases=tuple(
+                msgspec.structs.replace(case, axes={**case.axes, CONTROL: "required"})
+                for case in job.cases
+            ),
+        )
+        for job in plan.jobs
+    )
+    return msgspec.structs.replace(plan, jobs=jobs)
+
+
 def test_facts_that_cannot_be_read_end_no_run(tmp_path, monkeypatch):
     """A node with another version of the program, under a scheduler, sends what is none here."""
     monkeypatch.setattr("bench.run.runner.find_silent_hosts", lambda _hosts: {})
@@ -142,4 +160,4 @@ def test_facts_that_cannot_be_read_end_no_run(tmp_path, monkeypatch):
     launcher.nodes_facts = {HOSTS[0]: {"gpus": "eight"}, HOSTS[1]: {"clock_s": 1.0}}
     rows, run = run_on(launcher, tmp_path)
     assert {row.status for row in rows if row.ranks == 2} == {Status.OK}
-    assert list(run.meta.nodes) == [HOSTS[1]]
+    assert list(run.nodes.hosts) == [HOSTS[1]]

@@ -16,7 +16,8 @@ from test_lab import LAB, STATE, lab, lab_possible, lab_up, on, payload, stream
 from test_lab_slurm import eventually, start_slurm
 
 from bench.core.records import Row, Status
-from bench.store.folder import JOURNAL_FILE, RunFolder, open_run
+from bench.store.files import JOURNAL_FILE
+from bench.store.folder import RunFolder, open_run
 
 __all__ = ["lab_possible"]  # fixture
 
@@ -291,7 +292,7 @@ def test_a_run_by_sbatch_is_resumed_by_sbatch(tmp_path: Path) -> None:
     assert CASES <= len(kept) < 2 * CASES
     assert len({(row.case, row.launch) for row in rows}) == len(rows) == 2 * CASES
     assert all(row.status is Status.OK for row in rows)
-    works = {Path(told.tokens[-2]) for told in resumed.meta.commands}
+    works = {Path(told.tokens[-2]) for told in resumed.commands}
     assert works == {tmp_path / "shared" / folder.name}
     assert not (folder / "batch").exists()
 

@@ -25,7 +25,8 @@ from bench.predict.bounds.bound import NONE, Bound, Seats
 from bench.predict.bounds.hardware import Hardware, Unbounded
 from bench.predict.bounds.rules import find_bound
 from bench.run.resume import predict_rest
-from bench.store.folder import PREDICTIONS_FILE, csv_header, csv_lines, csv_text
+from bench.store.files import PREDICTIONS_FILE
+from bench.store.tables import csv_lines, header_line
 
 TWO = Seats(("h1", "h2"))
 ONE = Seats(("h1", "h1"))
@@ -509,14 +510,14 @@ def test_a_run_that_was_stopped_early_still_gets_its_calibrated_predictions(tmp_
     """Datasheet predictions are frozen before all others, which a resumed run must not miss."""
     run = write_run(tmp_path / "run", benchmarks=["latency"], predict=False)
     calibrated = [row for row in run.rows() if row.job.startswith("calibrate")]
-    plan = Plan(load_suite("quick"), 1, 1, run.meta.plan)
-    early = foresee(run.meta.plan, lambda _: ("h1", "h2"), WIRE, "2026-11-20T09:00:00Z")
+    plan = Plan(load_suite("quick"), 1, 1, run.plan)
+    early = foresee(run.plan, lambda _: ("h1", "h2"), WIRE, "2026-11-20T09:00:00Z")
     assert early
     path = run.path / PREDICTIONS_FILE
-    path.write_text(csv_text([csv_header(Prediction)]) + csv_lines(early))
+    path.write_text(header_line(Prediction) + csv_lines(early))
     made = predict_rest(run, calibrated)(plan, calibrated, "2026-11-20T09:00:01Z")
     assert {p.tier for p in made} == {"C"}
-    path.write_text(csv_text([csv_header(Prediction)]) + csv_lines([*early, *made]))
+    path.write_text(header_line(Prediction) + csv_lines([*early, *made]))
     assert predict_rest(run, calibrated)(plan, calibrated, "2026-11-20T09:00:02Z") == []
 
 

@@ -7,17 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench import __version__
 from bench.cli import run_command
 from bench.cli.commands import commands
+from bench.cli.ending import verdict_code
 from bench.contracts import LaunchCommand
 from bench.core.records import Origin, Status
+from bench.core.verdict import Outcome, Verdict
 from bench.launch import LAUNCHERS
 from bench.measure import MEASUREMENTS
 from bench.plan.suite import suite_names
 from bench.store.folder import RunFolder, open_run
+from bench.store.verdicts import read_verdicts
 
 ROOT = Path(__file__).parent.parent
 SUITE = """[suite]
@@ -127,7 +131,12 @@ def test_the_doctor_answers_in_words_and_in_json(tmp_path):
     done = clusterbench("doctor", "--json", cwd=tmp_path)
     assert done.returncode in (0, 3)
     diagnosis = json.loads(done.stdout)
-    assert {"facts", "findings"} <= set(diagnosis)
+    assert {"facts", "findings", "verdict"} <= set(diagnosis)
+    verdict = msgspec.convert(diagnosis["verdict"], Verdict)
+    assert verdict_code(verdict) == done.returncode
+    assert [msgspec.to_builtins(f) for f in verdict.findings] == [
+        finding for finding in diagnosis["findings"] if finding["level"] == "stop"
+    ]
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["plan", "network", "--launcher", "local"]])
@@ -155,7 +164,7 @@ def test_a_run_ends_well_and_its_folder_is_the_last_line(done, run):
 
 def test_a_run_has_one_row_for_every_planned_case(run):
     assert run.missing() == []
-    planned = [case.id for job in run.meta.plan for case in job.cases]
+    planned = [case.id for job in run.plan for case in job.cases]
     assert sorted(row.case for row in run.rows()) == sorted(planned)
     assert run.meta.outcome == "complete"
     assert run.meta.finished_utc is not None
@@ -181,7 +190,7 @@ def test_measured_rows_have_times_samples_and_a_rate(run):
 
 
 def test_predictions_are_frozen_after_calibration_and_before_the_first_target(run):
-    stage = {case.id: str(job.stage) for job in run.meta.plan for case in job.cases}
+    stage = {case.id: str(job.stage) for job in run.plan for case in job.cases}
     rows = [row for row in run.rows() if row.status is Status.OK]
     predictions = run.predictions()
     assert {p.case for p in predictions} == {case for case, s in stage.items() if s == "target"}
@@ -193,12 +202,12 @@ def test_predictions_are_frozen_after_calibration_and_before_the_first_target(ru
 
 
 def test_flags_and_provenance_are_kept(run):
-    assert run.meta.flags == {"launcher": "local", "label": "µ"}
-    assert run.meta.suite_text == SUITE
+    assert run.meta.measured.flags == {"launcher": "local", "label": "µ"}
+    assert run.suite_text == SUITE
     assert run.meta.version == __version__
-    assert run.meta.nodes
-    assert run.meta.commands
-    assert set(run.meta.nodes.values()) <= set(run.meta.facts)
+    assert run.nodes.hosts
+    assert run.commands
+    assert set(run.nodes.hosts.values()) <= set(run.nodes.facts)
 
 
 def test_a_run_can_be_scored(run, capsys):
@@ -231,6 +240,9 @@ def test_a_run_played_back_has_the_same_numbers_and_says_what_it_is(run, tmp_pat
     assert printed["rows"]["ok"] == len(measured)
     assert printed["rows"]["not measured"] == 0
     assert code == (4 if printed["rows"]["failed"] else 0)
+    verdict = msgspec.convert(printed["verdict"], Verdict)
+    assert verdict_code(verdict) == code
+    assert read_verdicts(played.path) == {"run": verdict}
 
 
 class Broken:
@@ -281,6 +293,10 @@ def test_a_run_that_goes_wrong_is_readable_and_its_exit_code_shows_it(
     printed = json.loads(capsys.readouterr().out)
     run = open_run(Path(printed["run"]))
     assert run.meta.outcome == printed["outcome"] == outcome
+    verdict = msgspec.convert(printed["verdict"], Verdict)
+    assert verdict.outcome is (Outcome.FAILED_ROWS if code == 4 else Outcome.NOT_MEASURED)
+    assert read_verdicts(run.path) == {"run": verdict}
+    assert verdict.value == run_length(run)
     if outcome == "complete":
         assert run.missing() == []
         assert {row.status for row in run.rows()} == {Status.FAILED}
@@ -310,4 +326,4 @@ def test_a_full_disk_ends_a_run_in_one_line_and_keeps_what_was_written(run, tmp_
 
 
 def run_length(run: RunFolder) -> int:
-    return sum(len(job.cases) for job in run.meta.plan)
+    return sum(len(job.cases) for job in run.plan)

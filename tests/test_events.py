@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from begun import begun_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ from bench.core.records import Case, Job, Origin, Row, Status
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_suite
 from bench.run.runner import MOST_ATTEMPTS, Runner
-from bench.store.folder import LOGS_FOLDER, RunMeta, open_run
+from bench.store.folder import open_run
 from bench.store.recorder import Recorder
 
 EVENTS = [
@@ -199,24 +200,10 @@ def lines_of(case: str, *ranks: int) -> list[bytes]:
 def play(folder: Path, *attempts: list[bytes]) -> dict[str, Row]:
     """Run a plan of three cases whose jobs print these lines; return the rows by case."""
     plan = make_plan(parse_suite(SUITE, "mine"))
-    (folder / LOGS_FOLDER).mkdir()
-    meta = RunMeta(
-        run="r",
-        origin=Origin.REPLAYED,
-        version="0",
-        suite_name="mine",
-        suite_text=SUITE,
-        flags={},
-        seed=0,
-        launches=1,
-        launcher="printer",
-        plan=plan.jobs,
-        mpi={},
-        started_utc="",
-    )
-    recorder = Recorder(folder, meta)
+    recorder = Recorder(begun_plan(folder, plan, origin=Origin.REPLAYED, launcher="printer"))
     Runner(plan, Printer(folder, *attempts), recorder, Silent(), lambda *_: []).run()
-    recorder.finish("complete")
+    recorder.end("complete")
+    recorder.finish()
     rows = open_run(folder).rows()
     assert sorted(row.case for row in rows) == sorted(CASES)
     return {row.case: row for row in rows}

@@ -334,7 +334,7 @@ def test_a_counter_that_was_reset_or_stood_still_says_nothing():
     before = [Counter("ethernet", n, 100, 100) for n in ("a", "b", "c")]
     after = [Counter("ethernet", "a", 350, 120), Counter("ethernet", "b", 5, 5), before[2],
              Counter("ethernet", "new", 10**9, 1)]  # fmt: skip
-    assert count_between(before, after) == (Counter("ethernet", "a", 250, 20),)
+    assert count_between(before, after) == (Counter("ethernet", "a", 250, 20, 100, 100),)
 
 
 def test_loopback_traffic_is_not_a_port_s(tmp_path):

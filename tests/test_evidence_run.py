@@ -11,6 +11,7 @@ import msgspec
 import psutil
 import pytest
 import traces
+from begun import begun_plan
 
 from bench.contracts import Seconds
 from bench.core.errors import SuiteError
@@ -44,7 +45,9 @@ from bench.rank import traffic_meter
 from bench.rank.hog import ARRAY_BYTES, HogPlacement, hogging, place_hog
 from bench.rank.traffic_meter import TrafficMeter
 from bench.report import build
-from bench.store.folder import LOGS_FOLDER, RunMeta, open_run
+from bench.store.files import LOGS_FOLDER
+from bench.store.folder import open_run
+from bench.store.nodes import Nodes
 from bench.store.recorder import Recorder
 
 SUITE = """
@@ -247,7 +250,7 @@ def test_operations_are_counted_and_traffic_is_what_came_in_between(monkeypatch)
     assert accounted.operations == sum(done) == 68
     assert accounted.traffic is not None
     assert accounted.traffic.host == "n1"
-    assert accounted.traffic.counters == (Counter("ethernet", "eth0", 1000, 10),)
+    assert accounted.traffic.counters == (Counter("ethernet", "eth0", 1000, 10, 100, 50),)
     assert TrafficMeter(run, None, gpus=True).close().traffic is None
 
 
@@ -262,14 +265,8 @@ class Told:
     def __init__(self, parent: Path, plan: Plan, log: str = traces.UCX_OLD) -> None:
         self.plan = plan
         self.folder = parent / "run"
-        (self.folder / LOGS_FOLDER).mkdir(parents=True)
-        self.meta = RunMeta(
-            run="run", origin=Origin.MEASURED, version="0", suite_name="paths", suite_text=SUITE,
-            flags={}, seed=0, launches=1, launcher="mpirun", plan=plan.jobs, mpi={},
-            started_utc="2026-11-20T12:00:00+00:00", nodes=dict.fromkeys(HOSTS, "x"),
-            facts={"x": {}},
-        )  # fmt: skip
-        self.recorder = Recorder(self.folder, self.meta)
+        nodes = Nodes(hosts=dict.fromkeys(HOSTS, "x"), facts={"x": {}})
+        self.recorder = Recorder(begun_plan(self.folder, plan, nodes=nodes))
         self.rows: list[Row] = []
         self.log = log
 
@@ -311,9 +308,10 @@ class Told:
         self.recorder.row(row, [])
 
     def evidence(self):
-        found = collect_evidence(self.folder, self.meta, self.rows)
+        found = collect_evidence(self.folder, self.plan.jobs, self.recorder.nodes.paths, self.rows)
         self.recorder.evidence(found)
-        self.recorder.finish("complete")
+        self.recorder.end("complete")
+        self.recorder.finish()
         return {one.case: one for one in open_run(self.folder).evidence()}
 
 
@@ -374,7 +372,7 @@ def test_an_arm_that_fails_without_saying_so_shows_no_path(tmp_path):
 def test_what_a_host_cannot_do_counts_between_hosts(tmp_path):
     told = Told(tmp_path, plan_of(), log="")
     facts = PathFacts(dma_buf=False, dma_buf_reason="kernel older than 5.12")
-    told.meta.paths["node1"] = msgspec.to_builtins(facts)
+    told.recorder.nodes.paths["node1"] = msgspec.to_builtins(facts)
     told.end({})
     one = told.evidence()[case_of(2**19)]
     assert (one.path_observed, one.level) == ("STAGED", "E0")
@@ -493,7 +491,7 @@ def test_the_table_joins_it_and_leaves_control_runs_out(tmp_path):
 def test_the_report_says_which_path_was_proven(tmp_path):
     told = Told(tmp_path, plan_of())
     facts = PathFacts(dma_buf_reason="not known: CUDA older than 11.7", iommu="DMA-FQ")
-    told.meta.paths |= dict.fromkeys(HOSTS, msgspec.to_builtins(facts))
+    told.recorder.node_facts({}, dict.fromkeys(HOSTS, msgspec.to_builtins(facts)))
     told.end({"forbidden": 3e-3})
     told.evidence()
     build([open_run(told.folder)], tmp_path / "page")
@@ -536,8 +534,8 @@ def test_a_real_run_has_its_control_runs_and_claims_nothing(tmp_path):
     assert one.path_observed == "UNKNOWN"
     assert "host memory" in one.reason
     assert one.ratio is not None
-    (facts,) = run.meta.paths.values()
+    (facts,) = run.nodes.paths.values()
     assert "peer_module" in facts
-    assert {command.env.get("UCX_IB_GPU_DIRECT_RDMA") for command in run.meta.commands} == {
+    assert {command.env.get("UCX_IB_GPU_DIRECT_RDMA") for command in run.commands} == {
         None, "n", "y",
     }  # fmt: skip

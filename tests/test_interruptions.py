@@ -15,7 +15,9 @@ import pytest
 
 from bench.core.records import Row, Status
 from bench.machine.mpi import find_mpi
-from bench.store.folder import JOURNAL_FILE, RESULTS_FILE, open_run, read_csv
+from bench.store.files import JOURNAL_FILE, RESULTS_FILE
+from bench.store.folder import open_run
+from bench.store.tables import read_csv
 
 pytestmark = [
     pytest.mark.mpi,
@@ -185,7 +187,7 @@ def test_resume_measures_what_is_missing_and_changes_nothing_else(running: Runni
     assert len({row.case for row in rows}) == len(rows) == CASES
     assert rows[: len(kept)] == kept
     assert run.meta.outcome == "complete"
-    planned = [case.id for job in run.meta.plan for case in job.cases]
+    planned = [case.id for job in run.plan for case in job.cases]
     assert [row.case for row in sorted(rows, key=lambda row: row.order)] == planned
     sampled = {(sample.case, sample.rank) for sample in run.samples()}
     assert len(sampled) == 2 * CASES
@@ -204,7 +206,7 @@ def test_resume_refuses_another_version_unless_forced(running: Running) -> None:
     assert refused.returncode == 2
     assert "0.0.1" in refused.stderr
     assert resume(running.folder, "--force").returncode == 0
-    names = [finding.name for finding in open_run(running.folder).meta.findings]
+    names = [finding.name for finding in open_run(running.folder).findings]
     assert "changed-on-resume" in names
 
 

@@ -16,7 +16,8 @@ from bench.core.events import CaseEnded, Traffic
 from bench.core.records import CONTROL, Case, Row, Status, parse_params
 from bench.machine.mpi import find_mpi
 from bench.measure.payload import HOG_SHARED, sent_per_operation
-from bench.store.folder import JOURNAL_FILE, RunFolder, open_run
+from bench.store.files import JOURNAL_FILE
+from bench.store.folder import RunFolder, open_run
 
 __all__ = ["lab_possible"]  # fixture
 
@@ -83,7 +84,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def cases_of(run: RunFolder) -> dict[str, Case]:
-    return {case.id: case for job in run.meta.plan for case in job.cases}
+    return {case.id: case for job in run.plan for case in job.cases}
 
 
 def asked(run: RunFolder) -> dict[str, Row]:
@@ -153,8 +154,8 @@ def test_what_our_own_program_stages_is_staged_and_no_hog_shows_it_here(ran):
 
 
 def test_each_host_reports_what_it_has_not(ran):
-    assert set(ran.meta.paths) == {"h1", "h2"}
-    for facts in ran.meta.paths.values():
+    assert set(ran.nodes.paths) == {"h1", "h2"}
+    for facts in ran.nodes.paths.values():
         if facts["dma_buf_reason"] == "no GPU on the bus":
             assert facts["dma_buf"] is False
             assert facts["between"] == []

@@ -10,7 +10,8 @@ import pytest
 from test_lab import STATE, lab, lab_possible, lab_up
 
 from bench.core.records import Status
-from bench.store.folder import RESULTS_FILE, RunFolder, open_run
+from bench.store.files import RESULTS_FILE
+from bench.store.folder import RunFolder, open_run
 
 __all__ = ["lab_possible"]  # fixture
 
@@ -51,9 +52,9 @@ def test_a_variable_that_steers_ucx_arrives_on_every_host(tmp_path):
         measured = run(tmp_path, "--hosts", "h[1-2]")
     (row,) = measured.rows()
     assert (row.status, row.nodes, row.src, row.dst) == (Status.OK, 2, "h1:rank0", "h2:rank1")
-    assert list(measured.meta.nodes) == ["h1", "h2"]
-    for key in measured.meta.nodes.values():
-        assert measured.meta.facts[key]["environment"]["UCX_NET_DEVICES"] == "eth1"
+    assert list(measured.nodes.hosts) == ["h1", "h2"]
+    for key in measured.nodes.hosts.values():
+        assert measured.nodes.facts[key]["environment"]["UCX_NET_DEVICES"] == "eth1"
 
 
 def test_hosts_given_by_address_are_called_by_it_and_asked_at_it(tmp_path):
@@ -62,7 +63,7 @@ def test_hosts_given_by_address_are_called_by_it_and_asked_at_it(tmp_path):
     (row,) = measured.rows()
     assert (row.status, row.nodes) == (Status.OK, 2)
     assert (row.src, row.dst) == ("10.78.1.1:rank0", "10.78.1.2:rank1")
-    assert measured.meta.hosts == {"10.78.1.1": "h1", "10.78.1.2": "h2"}
+    assert measured.meta.measured.hosts == {"10.78.1.1": "h1", "10.78.1.2": "h2"}
 
 
 def test_hosts_of_one_name_are_refused_where_open_mpi_would_take_them_for_one(tmp_path):
@@ -83,8 +84,8 @@ def test_hosts_of_one_name_stay_two(tmp_path, mpich):
         measured = run(tmp_path, "--hosts", "h1,h2", python=mpich)
     (row,) = measured.rows()
     assert (row.status, row.nodes, row.src, row.dst) == (Status.OK, 2, "h1:rank0", "h2:rank1")
-    assert measured.meta.hosts == {"h1": "same", "h2": "same"}
-    assert list(measured.meta.nodes) == ["h1", "h2"]
+    assert measured.meta.measured.hosts == {"h1": "same", "h2": "same"}
+    assert list(measured.nodes.hosts) == ["h1", "h2"]
 
 
 @pytest.mark.slow

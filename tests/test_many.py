@@ -31,7 +31,8 @@ from bench.plan.suite import Block, override_ranks, parse_suite
 from bench.rank.case import execute_at_once
 from bench.rank.context import open_context
 from bench.rank.world import SoloWorld
-from bench.store.folder import RESULTS_FILE, open_run
+from bench.store.files import RESULTS_FILE
+from bench.store.folder import open_run
 
 AT_ONCE = ("multi_pair", "fan_in", "fan_out", "ring_shift")
 

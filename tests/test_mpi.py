@@ -142,7 +142,7 @@ def test_without_numba_the_rows_name_the_slower_layer_and_its_overhead(tmp_path:
             fastest[layer] = min(seconds, fastest.get(layer, seconds))
         assert row.timing_layer == "mpi4py"
         assert int(parse_params(row.params)["overhead_ns"]) > 0
-        assert "interpreted-loops" in {finding.name for finding in done.meta.findings}
+        assert "interpreted-loops" in {finding.name for finding in done.findings}
         if fastest["mpi4py"] > fastest["numba"] > 0:
             return
     pytest.fail(f"the fastest samples, in seconds: {fastest}")

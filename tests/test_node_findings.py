@@ -5,10 +5,11 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from begun import begun
 from test_machine_differences import cluster, few_nvlinks, narrow_gpu, other_device
 
 from bench.core.events import Facts
-from bench.core.records import Finding, Origin
+from bench.core.records import Finding
 from bench.machine.doctor import Diagnosis, diagnose
 from bench.machine.facts import NodeFacts
 from bench.plan.plan import make_plan
@@ -16,29 +17,14 @@ from bench.plan.suite import parse_suite
 from bench.run import session
 from bench.run.attempt import Attempt
 from bench.run.runner import Runner
-from bench.store.folder import LOGS_FOLDER, RunMeta, open_run
+from bench.store.folder import open_run
 from bench.store.recorder import Recorder
 
 SUITE = '[suite]\nname = "mine"\n[[benchmark]]\nname = "memcpy"\nbytes = [8]\n'
 
 
 def recorder_in(folder) -> Recorder:
-    (folder / LOGS_FOLDER).mkdir(exist_ok=True)
-    meta = RunMeta(
-        run="r",
-        origin=Origin.MEASURED,
-        version="0",
-        suite_name="mine",
-        suite_text=SUITE,
-        flags={},
-        seed=0,
-        launches=1,
-        launcher="mpirun",
-        plan=(),
-        mpi={},
-        started_utc="",
-    )
-    return Recorder(folder, meta)
+    return Recorder(begun(folder, suite_text=SUITE))
 
 
 def jobs_of(recorder: Recorder, nodes: dict[str, dict[str, Any]], count: int) -> list[list[str]]:
@@ -53,7 +39,7 @@ def jobs_of(recorder: Recorder, nodes: dict[str, dict[str, Any]], count: int) ->
                 gpu["sm_mhz_now"] = 210 + 15 * number + job
         facts = Facts((), None, None, None, None, nodes)
         runner.facts_known(cast("Attempt", SimpleNamespace(facts=facts)))
-        texts.append([finding.text for finding in recorder.meta.findings])
+        texts.append([finding.text for finding in recorder.findings])
     return texts
 
 
@@ -68,8 +54,9 @@ def test_five_jobs_on_sixteen_nodes_keep_what_one_job_does(tmp_path):
     assert len(first) == 6
     assert {text.split()[0].strip(":") for text in first} == {"one", "n3", "n5", "n9"}
     assert all(texts == first for texts in others)
-    recorder.finish("complete")
-    assert [finding.text for finding in open_run(tmp_path).meta.findings] == first
+    recorder.end("complete")
+    recorder.finish()
+    assert [finding.text for finding in open_run(tmp_path).findings] == first
 
 
 def test_a_run_that_is_gone_on_with_repeats_no_finding(tmp_path):
@@ -77,8 +64,9 @@ def test_a_run_that_is_gone_on_with_repeats_no_finding(tmp_path):
     few_nvlinks(nodes["n9"])
     recorder = recorder_in(tmp_path)
     ((*first,),) = jobs_of(recorder, nodes, 1)
-    recorder.finish("interrupted")
-    again = Recorder(tmp_path, open_run(tmp_path).meta)
+    recorder.end("interrupted")
+    recorder.finish()
+    again = Recorder(open_run(tmp_path))
     assert jobs_of(again, nodes, 2) == [first, first]
 
 
@@ -92,7 +80,7 @@ def test_the_submitting_host_is_judged_as_a_node_only_where_ranks_ran(tmp_path, 
     kept = []
 
     def stop(runner: Runner) -> None:
-        kept.extend(runner.recorder.meta.findings)
+        kept.extend(runner.recorder.findings)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session, "examine", lambda: diagnosis)

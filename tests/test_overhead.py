@@ -16,7 +16,8 @@ from bench.rank.case import execute_case
 from bench.rank.context import open_context
 from bench.rank.world import SoloWorld
 from bench.run.rows import Place, make_row
-from bench.store.folder import Appender, csv_header, csv_lines, read_csv
+from bench.store.files import Appender
+from bench.store.tables import csv_lines, header_line, read_csv
 
 ROWS = 100_000
 LARGE = """
@@ -67,7 +68,7 @@ def rows() -> list[Row]:
 def test_100_000_rows_appended_one_by_one(benchmark: Any, rows: list[Row], tmp_path: Path) -> None:
     def append() -> None:
         (tmp_path / "results.csv").unlink(missing_ok=True)
-        file = Appender(tmp_path / "results.csv", csv_header(Row))
+        file = Appender(tmp_path / "results.csv", header_line(Row))
         for row in rows:
             file.write(csv_lines([row]))
         file.close()
@@ -78,7 +79,7 @@ def test_100_000_rows_appended_one_by_one(benchmark: Any, rows: list[Row], tmp_p
 
 def test_100_000_rows_read(benchmark: Any, rows: list[Row], tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    file = Appender(path, csv_header(Row))
+    file = Appender(path, header_line(Row))
     file.write(csv_lines(rows))
     file.close()
     assert benchmark.pedantic(read_csv, args=(path, Row), rounds=3) == rows

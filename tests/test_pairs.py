@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from begun import begun
 from hypothesis import given
 from hypothesis import strategies as st
 from test_measure import RECEIVED, Member, Wire, make_case, verify_pair
@@ -15,7 +16,7 @@ from test_rows import facts, row_of
 
 from bench.contracts import Context
 from bench.core.errors import SuiteError
-from bench.core.records import Axis, Case, Origin, Row, Status, parse_params
+from bench.core.records import About, Axis, Case, Row, Status, parse_params
 from bench.judge.findings import row_findings
 from bench.judge.headline import headlines
 from bench.judge.hosts import STANDS_OUT, Line, compare_hosts, make_matrices
@@ -27,15 +28,10 @@ from bench.plan.suite import Block, load_suite, parse_suite
 from bench.rank.context import open_context
 from bench.rank.world import SoloWorld
 from bench.report import build
-from bench.store.folder import (
-    RESULTS_FILE,
-    Appender,
-    RunMeta,
-    csv_header,
-    csv_lines,
-    open_run,
-    write_meta,
-)
+from bench.store.files import RESULTS_FILE, Appender
+from bench.store.folder import open_run
+from bench.store.nodes import Nodes
+from bench.store.tables import csv_lines, header_line
 
 
 def cases_of(name: str, ranks: int, **axes: tuple[Axis, ...]) -> list[Case]:
@@ -284,26 +280,15 @@ def write_rows(folder: Path, cases: list[Case], rows: list[Row]) -> Path:
         {end.partition(":")[0] for row in rows for end in (row.src or "", row.dst or "")}
     )
     job = msgspec.structs.replace(make_plan(load_suite("cluster")).jobs[0], cases=tuple(cases))
-    meta = RunMeta(
-        run=folder.name,
-        origin=Origin.MEASURED,
-        version="0",
-        suite_name="cluster",
-        suite_text="",
-        flags={},
-        seed=1,
-        launches=1,
-        launcher="mpirun",
-        plan=(msgspec.structs.replace(job, launch=rows[0].launch),),
-        mpi={},
-        started_utc="2026-11-20T09:00:00.000000Z",
+    begun(
+        folder,
+        [msgspec.structs.replace(job, launch=rows[0].launch)],
+        name="cluster",
         outcome="complete",
-        nodes=dict.fromkeys(hosts, "unknown"),
+        nodes=Nodes(hosts=dict.fromkeys(hosts, "unknown")),
         findings=row_findings(rows),
     )
-    folder.mkdir()
-    write_meta(folder, meta)
-    out = Appender(folder / RESULTS_FILE, csv_header(Row))
+    out = Appender(folder / RESULTS_FILE, header_line(Row))
     out.write(csv_lines(rows))
     out.close()
     return folder
@@ -315,6 +300,17 @@ def test_a_run_keeps_a_warning_that_names_the_host() -> None:
     assert finding.level == "warning"
     assert finding.text.startswith("h3 sends at 25 % of the median of the others")
     assert "h3" in (finding.advice or "")
+
+
+@pytest.mark.parametrize(
+    "ways", [({3: 12.5e6}, {3: 25e6}), ({3: 25e6}, {3: 12.5e6}), ({3: 12.5e6},)]
+)
+def test_the_warning_holds_the_host_and_its_worse_way(ways: tuple[dict[int, float], ...]) -> None:
+    _, rows = measured_rows(cluster(4, *ways))
+    (finding,) = (finding for finding in row_findings(rows) if finding.name == STANDS_OUT)
+    assert finding.about == About(hosts=("h3",))
+    assert (finding.value, finding.limit) == (pytest.approx(12.5e6), pytest.approx(50e6))
+    assert finding.unit == "B/s"
 
 
 def test_failed_rows_and_even_hosts_make_no_warning() -> None:

@@ -13,15 +13,16 @@ from typing import Any
 
 import psutil
 import pytest
+from begun import begun
 
 from bench.contracts import LaunchCommand
 from bench.core.events import Done, encode
 from bench.core.lines import Lines
-from bench.core.records import Case, Job, Origin, Stage
+from bench.core.records import Case, Job, Stage
 from bench.run import attempt as attempt_module
 from bench.run import process as process_module
 from bench.run.attempt import Attempt
-from bench.store.folder import LOGS_FOLDER, RunMeta
+from bench.store.files import LOGS_FOLDER
 from bench.store.recorder import Recorder
 
 NEVER_READS = "import time; print('here', flush=True); time.sleep(600)"
@@ -57,22 +58,7 @@ class Quiet:
 
 
 def make_attempt(folder: Path, job: Job, listener: Quiet | None = None) -> Attempt:
-    (folder / LOGS_FOLDER).mkdir()
-    meta = RunMeta(
-        run="r",
-        origin=Origin.MEASURED,
-        version="0",
-        suite_name="mine",
-        suite_text="",
-        flags={},
-        seed=0,
-        launches=1,
-        launcher="mine",
-        plan=(job,),
-        mpi={},
-        started_utc="",
-    )
-    return Attempt(job, Recorder(folder, meta), listener or Quiet(), {})
+    return Attempt(job, Recorder(begun(folder, [job])), listener or Quiet(), {})
 
 
 def log_of(folder: Path) -> str:

@@ -12,21 +12,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 from synthetic import ALL, write_run
 
-from bench.core.records import Finding, Origin, Row
+from bench.core.records import About, Finding, Origin, Row
 from bench.judge.table import load
 from bench.report import build
+from bench.report.about import describe_about
 from bench.report.figures import FIGURES
 from bench.report.markdown import escape
 from bench.report.residuals import residuals
-from bench.store.folder import (
-    FIGURES_FOLDER,
-    RESULTS_FILE,
-    RunFolder,
-    csv_header,
-    csv_lines,
-    csv_text,
-    open_run,
-)
+from bench.store.files import FIGURES_FOLDER, RESULTS_FILE
+from bench.store.folder import RunFolder, open_run
+from bench.store.tables import csv_lines, header_line
 
 HOSTILE = "<script>alert(1)</script> $\\frac{1}{0$ | **x** \n\x1b[31m \u202e `y` {{ 7*7 }} \u6f22"
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -345,6 +340,14 @@ def test_anonymised_pages_name_no_one(tmp_path):
         findings=[
             Finding(name="x", level="note", text=f"gpu07 has {uuid} at 1.5 GB/s"),
             Finding(name="y", level="note", text="gpu[06-08].cs.example.org: cores of x are one"),
+            Finding(
+                name="z",
+                level="note",
+                text="cores of one node are slow",
+                about=About(("c0001",), ("lost99",), ("gpu07.cs.example.org:nic1", "lost98:gpu0")),
+                value="/home/ada/x",
+                limit="10.1.2.3",
+            ),
         ],
         env={"OMPI_FLAGS": "/scratch/ada/a b"},
         predict=False,
@@ -357,6 +360,7 @@ def test_anonymised_pages_name_no_one(tmp_path):
         assert "cores of x are one" in text
         for secret in (
             "gpu07",
+            "lost9",
             "gpu[",
             "example.org",
             "ada",
@@ -367,7 +371,51 @@ def test_anonymised_pages_name_no_one(tmp_path):
         ):
             assert secret not in text, secret
         assert "h0" in text
+        assert "h0:nic1, h" in text
         assert "1.5 GB/s" in text
+
+
+def named(text: str = "x", **fields) -> Finding:
+    return Finding(name="x", level="note", text=text, **fields)
+
+
+@pytest.mark.parametrize(
+    ("finding", "words"),
+    [
+        (named(), None),
+        (named(about=About(hosts=("n1", "n2", "n3"))), "n[1-3]"),
+        (named(text="n[1-3]: so", about=About(hosts=("n1", "n2", "n3"))), None),
+        (named(text="n12: so", about=About(hosts=("n1",))), "n1"),
+        (
+            named(
+                about=About(("a/b=1",), ("n1", "n2"), ("n1:gpu2", "n2:gpu2")),
+                value=8,
+                limit=16,
+                unit="lanes",
+            ),
+            "n[1-2]:gpu2; a/b=1; 8 against 16 lanes",
+        ),
+        (
+            named(about=About(parts=("[fd00::12]:nic3:tx", "sw4:port7:rx"))),
+            "fd00::12:nic3:tx, sw4:port7:rx",
+        ),
+        (named(about=About(tuple("abcdef")), value=0.5, unit="ratio"),
+         "a, b, c, d and 2 more cases; 0.5"),
+        (named(value=2.5e9, limit=1e10, unit="B/s"), "2.50 GB/s against 10.0 GB/s"),
+        (named(value=2**31, unit="B"), "2 GiB"),
+        (named(value=10**4000, unit="s"), "1" + "0" * 96 + "..."),
+        (named(value="a\x1b", limit=""), "a\\x1b against "),
+    ],
+)  # fmt: skip
+def test_what_a_finding_is_about_is_told_in_a_few_words(finding, words):
+    assert describe_about(finding) == words
+
+
+def test_what_a_finding_is_about_stands_below_it(tmp_path):
+    finding = named(about=About((), ("<b>1",), ("n1:gpu2",)), value=8, limit=16, unit="lanes")
+    page, markdown = report(tmp_path, benchmarks=["latency"], findings=[finding])
+    assert "About: n1:gpu2; 8 against 16 lanes" in PageReader(page).text
+    assert "  - about: n1:gpu2; 8 against 16 lanes\n" in markdown
 
 
 def test_nothing_temporary_is_left(whole):
@@ -431,7 +479,7 @@ def bounded(run: RunFolder, seconds: float | None, source: str) -> RunFolder:
         for row in run.rows()
     ]
     path = run.path / RESULTS_FILE
-    path.write_text(csv_text([csv_header(Row)]) + csv_lines(rows))
+    path.write_text(header_line(Row) + csv_lines(rows))
     return open_run(run.path)
 
 

@@ -1,28 +1,29 @@
 """A run is resumed with its hosts, from anywhere; what a crash tore off is predicted again."""
 
+import json
+import shutil
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
+from begun import begun_plan
 
 from bench.cli import run_command
-from bench.core.records import Origin, Prediction, Status
+from bench.core.errors import RequestError
+from bench.core.records import Prediction, Status
+from bench.core.verdict import Verdict
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_suite
 from bench.predict.fit import predict_targets
 from bench.run.resume import predict_rest
-from bench.store.folder import (
-    PREDICTIONS_FILE,
-    RESULTS_FILE,
-    RunFolder,
-    RunMeta,
-    csv_header,
-    csv_lines,
-    csv_text,
-    open_run,
-    write_meta,
-)
+from bench.run.session import carry_on
+from bench.store.files import PREDICTIONS_FILE, RESULTS_FILE
+from bench.store.folder import RunFolder, open_run
+from bench.store.tables import csv_lines, header_line
+from bench.store.verdicts import read_verdicts
 
+ROOT = Path(__file__).parent.parent
 COPIES = """
 [suite]
 name = "mine"
@@ -66,7 +67,18 @@ def check_whole(folder: Path) -> None:
 def test_a_run_is_resumed_from_another_folder(measured):
     assert resume(measured) == 0
     check_whole(measured)
-    assert list(open_run(measured).meta.hosts) == ["localhost"]
+    assert list(open_run(measured).meta.measured.hosts) == ["localhost"]
+
+
+@pytest.mark.mpi
+def test_what_was_judged_before_a_resume_is_judged_anew(measured, capsys):
+    assert run_command(["score", str(measured)]) == 3
+    assert set(read_verdicts(measured)) == {"run", "score"}
+    capsys.readouterr()
+    assert resume(measured, "--json") == 0
+    verdict = msgspec.convert(json.loads(capsys.readouterr().out)["verdict"], Verdict)
+    assert verdict.text == "PASS: 2 rows measured"
+    assert read_verdicts(measured) == {"run": verdict}
 
 
 @pytest.mark.mpi
@@ -94,9 +106,10 @@ def test_other_hosts_that_are_forced_are_recorded(measured):
     assert resume(measured, "--force") == 0
     check_whole(measured)
     run = open_run(measured)
-    assert list(run.meta.hosts) == [socket.gethostname()]
-    (finding,) = [f for f in run.meta.findings if f.name == "changed-on-resume"]
+    assert list(run.meta.measured.hosts) == [socket.gethostname()]
+    (finding,) = [f for f in run.findings if f.name == "changed-on-resume"]
     assert "the list of hosts was localhost" in finding.text
+    assert (finding.value, finding.limit) == (socket.gethostname(), "localhost")
 
 
 LATENCY = """
@@ -113,23 +126,20 @@ def test_predictions_that_a_crash_tore_off_are_made_again_and_the_others_are_not
     plan = make_plan(parse_suite(LATENCY, "mine"))
     every = predict_targets(plan, [], "before", 1)
     assert len(every) > 3
-    meta = RunMeta(
-        run="r",
-        origin=Origin.MEASURED,
-        version="0",
-        suite_name="mine",
-        suite_text=LATENCY,
-        flags={},
-        seed=0,
-        launches=1,
-        launcher="mpirun",
-        plan=plan.jobs,
-        mpi={},
-        started_utc="",
-    )
-    write_meta(tmp_path, meta)
-    text = csv_text([csv_header(Prediction)]) + csv_lines(every[:frozen])
+    begun_plan(tmp_path, plan)
+    text = header_line(Prediction) + csv_lines(every[:frozen])
     (tmp_path / PREDICTIONS_FILE).write_text(text)
     made = predict_rest(RunFolder(tmp_path), [], 1)(plan, [], "after")
     assert [p.case for p in made] == [p.case for p in every[frozen:]]
     assert {p.frozen_at for p in made} == {"after"}
+
+
+def test_a_run_of_an_older_schema_is_read_and_not_resumed(tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(ROOT / "results/reference/x86-2-cores-openmpi", folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    run = open_run(folder)
+    assert (run.meta.schema, len(run.rows()), len(run.missing())) == (1, 219, 0)
+    with pytest.raises(RequestError, match=r"schema 1.*new run"):
+        carry_on(folder, force=True)
+    assert {path: path.read_bytes() for path in before} == before

@@ -16,13 +16,14 @@ from typing import Any
 
 import psutil
 import pytest
+from begun import begun_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.contracts import LaunchCommand, Launcher
 from bench.core.clock import RunClock, earlier, utc_seconds, utc_text
-from bench.core.errors import RequestError, StorageError
-from bench.core.events import Alive, CaseStarted, Done, RankFacts, encode
+from bench.core.errors import StorageError
+from bench.core.events import Alive, CaseEnded, CaseStarted, Done, RankFacts, encode
 from bench.core.records import Case, Finding, Job, Origin, Prediction, Row, Sample, Sampling, Status
 from bench.judge.score import score
 from bench.launch.local import LocalLauncher
@@ -34,19 +35,14 @@ from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import parse_suite
 from bench.predict.fit import predict_targets
 from bench.run import deadline
+from bench.run.cut import cut_back
 from bench.run.deadline import case_deadline_s
-from bench.run.resume import cut_back
+from bench.run.resume import is_final
 from bench.run.runner import Runner
 from bench.run.silence import ask_ranks, find_silent_hosts
-from bench.store.folder import (
-    JOURNAL_FILE,
-    LOGS_FOLDER,
-    RESULTS_FILE,
-    RUN_FILE,
-    RunMeta,
-    open_run,
-)
-from bench.store.recorder import Recorder, lock_run
+from bench.store.files import FINDINGS_FILE, JOURNAL_FILE, LOGS_FOLDER, RESULTS_FILE, RUN_FILE
+from bench.store.folder import open_run
+from bench.store.recorder import Recorder
 
 ROOT = Path(__file__).parent.parent
 LAB = [sys.executable, str(ROOT / "scripts" / "lab")]
@@ -102,23 +98,6 @@ class Watcher:
     def close(self) -> None: ...
 
 
-def make_meta(plan: Plan) -> RunMeta:
-    return RunMeta(
-        run="r",
-        origin=Origin.MEASURED,
-        version="0",
-        suite_name=plan.suite.name,
-        suite_text=plan.suite.text,
-        flags={},
-        seed=plan.seed,
-        launches=plan.launches,
-        launcher="local",
-        plan=plan.jobs,
-        mpi={},
-        started_utc=utc_text(time.time()),
-    )
-
-
 def run_here(
     folder: Path,
     suite: str,
@@ -136,9 +115,10 @@ def run_here(
 
     plan = make_plan(parse_suite(suite, "endure"))
     (folder / LOGS_FOLDER).mkdir(parents=True)
-    recorder = Recorder(folder, make_meta(plan), clock)
+    recorder = Recorder(begun_plan(folder, plan), clock=clock)
     Runner(plan, launcher, recorder, watcher or Watcher(), predict).run()
-    recorder.finish("complete")
+    recorder.end("complete")
+    recorder.finish()
     rows = open_run(folder).rows()
     assert {(row.case, row.launch) for row in rows} == {
         (case.id, job.launch) for job in plan.jobs for case in job.cases
@@ -251,21 +231,24 @@ def test_a_run_whose_disk_fills_says_so_in_a_line_and_is_resumed(disk, tmp_path)
 
 def write_run(folder: Path, plan: Plan, written: list[Row]) -> None:
     """Write a run as a runner would, noting which rows were taken."""
-    recorder = Recorder(folder, make_meta(plan))
+    recorder = Recorder(begun_plan(folder, plan))
     try:
         for job in plan.jobs:
             recorder.log_file(job.id, 0)
             for case in job.cases:
                 recorder.note("filler", job.id, 0, text="x" * 700)
+                ended = CaseEnded(case=case.id, status=Status.OK, sampled_ranks=1)
+                recorder.event("j", 0, ended)
                 recorder.row(a_row(case.id), some_samples(case.id))
                 written.append(a_row(case.id))
-        recorder.save()
+        recorder.save_findings()
     except StorageError:
         with pytest.raises(StorageError):  # Nothing follows what is missing.
             recorder.note("end", "j", 0)
         raise
     finally:
-        recorder.finish("interrupted")
+        recorder.end("interrupted")
+        recorder.finish()
 
 
 def test_wherever_the_disk_ends_every_file_stays_readable(disk):
@@ -285,7 +268,7 @@ def test_wherever_the_disk_ends_every_file_stays_readable(disk):
         if (folder / RUN_FILE).exists():
             run = open_run(folder)
             assert run.rows() == written
-            assert cut_back(run) == written
+            assert cut_back(run, is_final) == written
             assert len(run.samples()) == 3 * len(written)
             lines = (folder / JOURNAL_FILE).read_bytes().splitlines()
             assert all(json.loads(line) for line in lines)
@@ -308,6 +291,7 @@ def a_row(case: str) -> Row:
         benchmark="memcpy",
         status=Status.OK,
         reason='a "quoted", and\nbroken word',
+        samples=3,
     )
 
 
@@ -318,14 +302,15 @@ def some_samples(case: str) -> list[Sample]:
 def test_a_replaced_file_is_the_old_one_where_the_disk_is_full(disk):
     plan = make_plan(parse_suite(COPIES, "endure"))
     (disk / LOGS_FOLDER).mkdir()
-    recorder = Recorder(disk, make_meta(plan))
-    before = (disk / RUN_FILE).read_bytes()
+    recorder = Recorder(begun_plan(disk, plan))
+    before = (disk / FINDINGS_FILE).read_bytes()
     fill(disk)
     recorder.finding(Finding(name="long", level="note", text="x" * 100_000))
     with pytest.raises(StorageError, match="free some space"):
-        recorder.save()
-    recorder.finish("interrupted")
-    assert (disk / RUN_FILE).read_bytes() == before
+        recorder.save_findings()
+    recorder.end("interrupted")
+    recorder.finish()
+    assert (disk / FINDINGS_FILE).read_bytes() == before
 
 
 def test_a_read_only_folder_is_refused_before_any_job(tmp_path):
@@ -351,14 +336,6 @@ def test_a_read_only_folder_is_refused_before_any_job(tmp_path):
     finally:
         subprocess.run(["umount", sealed], check=True)
     assert list((tmp_path / "results").glob("*-endure-*")) == [folder]
-
-
-def test_a_folder_has_one_writer(tmp_path):
-    refused = pytest.raises(RequestError, match="another clusterbench")
-    with lock_run(tmp_path), refused, lock_run(tmp_path):
-        pass
-    with lock_run(tmp_path):
-        pass
 
 
 # The clock.
@@ -398,24 +375,26 @@ def test_a_clock_that_is_set_in_mid_run_moves_no_row(step_s, tmp_path):
     times = [entry["time"] for entry in entries]
     assert times == sorted(times)
     assert utc_seconds(times[-1]) - utc_seconds(times[0]) < 600
-    (finding,) = (found for found in run.meta.findings if found.name == "clock-step")
+    (finding,) = (found for found in run.findings if found.name == "clock-step")
     assert ("behind" if step_s < 0 else "ahead of") in finding.text
 
 
 def test_a_run_that_is_resumed_on_an_earlier_clock_goes_on_where_it_stopped(tmp_path):
     wall = WallClock()
     (tmp_path / LOGS_FOLDER).mkdir()
-    meta = make_meta(make_plan(parse_suite(COPIES, "endure")))
-    recorder = Recorder(tmp_path, meta, RunClock(wall))
+    run = begun_plan(tmp_path, make_plan(parse_suite(COPIES, "endure")))
+    recorder = Recorder(run, clock=RunClock(wall))
     recorder.note("start", "j", 0)
     frozen = recorder.now()
     recorder.note("end", "j", 0)
-    recorder.finish("interrupted")
+    recorder.end("interrupted")
+    recorder.finish()
     wall.set_by(-3600)
-    recorder = Recorder(tmp_path, meta, RunClock(wall))
+    recorder = Recorder(open_run(tmp_path), clock=RunClock(wall))
     assert recorder.now() > frozen
-    recorder.finish("complete")
-    assert any(found.name == "clock-step" for found in open_run(tmp_path).meta.findings)
+    recorder.end("complete")
+    recorder.finish()
+    assert any(found.name == "clock-step" for found in open_run(tmp_path).findings)
 
 
 @given(

@@ -9,7 +9,10 @@ from bench.judge.runs import label_runs, load_runs, side_by_side
 from bench.judge.statistics import WITHIN, summarise
 from bench.judge.table import NOT_MEASURED, load
 from bench.report import build
-from bench.store.folder import RESULTS_FILE, RunFolder, csv_lines, csv_text
+from bench.store.files import PLAN_FILE, RESULTS_FILE
+from bench.store.folder import RunFolder, open_run
+from bench.store.jsons import encode_lines
+from bench.store.tables import csv_lines, csv_text
 
 
 def change_rows(run: RunFolder, *changes: dict[str, object]) -> RunFolder:
@@ -46,7 +49,7 @@ def test_the_same_case_in_two_runs_is_one_line_and_a_missing_one_is_missing(tmp_
     fast = write_run(tmp_path / "a", benchmarks=["latency"])
     slow = write_run(tmp_path / "b", benchmarks=["latency"], spread=0.5, launches=2, keep=30)
     beside = side_by_side(load_runs([fast, slow], ("fast", "slow")))
-    (first,) = [case for case in fast.meta.plan[0].cases if case.id == "c0000"]
+    (first,) = [case for case in fast.plan[0].cases if case.id == "c0000"]
     line = beside.set_index("case").loc["c0000"]
     assert line["fast"] == pytest.approx(true_seconds(first))
     assert line["slow"] >= line["fast"]
@@ -107,3 +110,46 @@ def test_a_case_that_moves_to_other_hosts_is_one_case_of_several_launches(tmp_pa
     table = load(run)
     assert table["part"].isna().all()
     assert set(summarise(table)["launches"]) == {3}
+
+
+def test_arms_of_one_run_are_never_one_number(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"])
+    table = load(change_rows(run, {"arm": "a"}, {"arm": "b", "t_median_s": 1.0}))
+    rows = table[table["status"] == "ok"]
+    # Two rows of a case in one launch, and neither is of a node.
+    assert rows["part"].isna().all()
+    points = summarise(table)
+    assert points.groupby("case").size().eq(2).all()
+    assert set(points.loc[points["arm"] == "b", "t_s"]) == {1.0}
+    assert points["launches"].eq(1).all()
+    assert not side_by_side(table)["r"].isna().any()
+
+
+def test_what_was_planned_for_an_arm_is_missing_where_only_the_other_has_a_row(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"])
+    jobs = [msgspec.structs.replace(job, arm=arm) for job in run.plan for arm in "ab"]
+    (run.path / PLAN_FILE).write_bytes(encode_lines(jobs))
+    table = load(open_run(change_rows(run, {"arm": "a"}).path))
+    assert len(table) == 2 * 23
+    assert table.groupby("status")["arm"].unique().map(list).to_dict() == {
+        "ok": ["a"],
+        NOT_MEASURED: ["b"],
+    }
+
+
+def test_hosts_of_an_older_schema_are_those_of_its_ends(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"], host="fd00::1", keep=9)
+    rows = [{"src": "[fd00::1]:rank0", "dst": "n2:gpu1", "src_host": None, "dst_host": None}]
+    table = load(change_rows(run, *rows))
+    measured_lines = table[table["status"] == "ok"]
+    assert set(measured_lines["src_host"]) == {"fd00::1"}
+    assert set(measured_lines["dst_host"]) == {"n2"}
+    assert table.loc[table["status"] == NOT_MEASURED, "src_host"].isna().all()
+
+
+def test_a_row_without_job_attempt_and_order_is_read(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"])
+    table = load(change_rows(run, {"job": None, "attempt": None, "order": None}))
+    assert table["attempt"].isna().all()
+    assert table["job"].isna().all()
+    assert (table["status"] == "ok").all()

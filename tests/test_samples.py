@@ -20,8 +20,9 @@ from bench.judge.noise import NoiseFloor
 from bench.judge.samples import load_samples, samples_of
 from bench.judge.table import load, measured
 from bench.store import samples as store
-from bench.store.folder import SAMPLES_FILE, csv_header, csv_lines, csv_text
+from bench.store.files import SAMPLES_FILE
 from bench.store.samples import find_samples
+from bench.store.tables import csv_header, csv_lines, csv_text
 
 IDS = st.sampled_from(["latency/bytes=8", "latency/bytes=80", "a,b", 'a "quoted" one', "case", "a"])
 BLOCKS = st.lists(st.tuples(IDS, st.integers(0, 2), st.integers(1, 4)), max_size=8)
@@ -130,7 +131,7 @@ def test_a_launch_is_held_against_the_median_of_the_others(tmp_path_factory, tim
 def test_one_case_costs_little_of_what_all_samples_cost(tmp_path, monkeypatch):
     run = write_large(tmp_path / "run", cases=400, samples=500)
     monkeypatch.setattr(store, "_PIECE_BYTES", 1 << 16)
-    case = run.meta.plan[0].cases[200].id
+    case = run.plan[0].cases[200].id
 
     def peak(act) -> int:
         tracemalloc.start()

@@ -14,15 +14,9 @@ from bench.judge.score import Score, score, score_text
 from bench.judge.statistics import BETWEEN, WITHIN
 from bench.judge.strata import SplitKey, held_out_by, size_class
 from bench.judge.table import load
-from bench.store.folder import (
-    PREDICTIONS_FILE,
-    RESULTS_FILE,
-    csv_header,
-    csv_lines,
-    csv_text,
-    open_run,
-    read_csv,
-)
+from bench.store.files import PREDICTIONS_FILE, RESULTS_FILE
+from bench.store.folder import open_run
+from bench.store.tables import csv_lines, header_line, read_csv
 
 TARGET = "c0001"
 """The first target case: latency of 2 bytes."""
@@ -140,7 +134,7 @@ def test_a_bound_is_a_baseline_where_one_is_known(tmp_path):
     run = write_run(tmp_path / "r", benchmarks=["latency"], error=0.07)
     path = run.path / RESULTS_FILE
     rows = [msgspec.structs.replace(row, bound_s=row.t_median_s / 2) for row in read_csv(path, Row)]
-    path.write_text(csv_text([csv_header(Row)]) + csv_lines(rows))
+    path.write_text(header_line(Row) + csv_lines(rows))
     bound = score(open_run(run.path)).groups[0].skills[0]
     assert (bound.baseline, bound.median_error) == ("bound", pytest.approx(0.5))
     assert bound.skill == pytest.approx(1 - 0.07 / 0.5)
@@ -216,7 +210,7 @@ def test_refused_when_a_row_has_another_origin(tmp_path):
         msgspec.structs.replace(row, origin=Origin.IMPORTED) if row.case == TARGET else row
         for row in read_csv(run.path / RESULTS_FILE, Row)
     ]
-    header = csv_text([csv_header(Row)])
+    header = header_line(Row)
     (run.path / RESULTS_FILE).write_text(header + csv_lines(rows))
     (refused,) = score(run).refused
     assert refused.reason == "the row is imported in a run that is measured; they are never mixed"
@@ -310,7 +304,7 @@ def test_cases_that_met_another_state_are_told_apart(tmp_path):
         else row
         for i, row in enumerate(rows)
     ]
-    path.write_text(csv_text([csv_header(Row)]) + csv_lines(moved))
+    path.write_text(header_line(Row) + csv_lines(moved))
     (group,) = score(open_run(run.path)).groups
     assert group.count == 11
     assert group.steady is not None

@@ -16,14 +16,15 @@ from bench.judge.statistics import BETWEEN, WITHIN, summarise, wilson_bounds
 from bench.judge.table import NOT_MEASURED, load, measured
 from bench.measure import MEASUREMENTS
 from bench.measure.profiles import place_of, profile_of
-from bench.store.folder import RESULTS_FILE, open_run
+from bench.store.files import RESULTS_FILE
+from bench.store.folder import open_run
 
 
 def test_every_planned_case_has_one_line_per_launch(tmp_path):
     run = write_run(tmp_path / "r", launches=2, keep=100)
     table = load(run)
     assert not table.duplicated(["case", "launch"]).any()
-    planned = sum(len(job.cases) for job in run.meta.plan)
+    planned = sum(len(job.cases) for job in run.plan)
     assert len(table) == planned
     assert (table["status"] == NOT_MEASURED).sum() == planned - 100
     assert table.loc[table["status"] == NOT_MEASURED, "reason"].str.contains("before").all()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.errors import RequestError
-from bench.store.folder import csv_text
+from bench.store.tables import csv_text
 from bench.store.tail import whole_end
 
 HEADER = ("case", "launch", "reason", *"defghijkl")

@@ -3,27 +3,36 @@
 By then the run is whole. Whatever fails here becomes one line, and the exit code stays the run's.
 """
 
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.outcome import EXIT_INTERRUPTED, Outcome, complain, describe, print_json
+from bench.cli.ending import (
+    EXIT_INTERRUPTED,
+    Ending,
+    complain,
+    describe,
+    print_judged,
+    verdict_code,
+)
 from bench.core.errors import printable
 
 if TYPE_CHECKING:
     from bench.run.session import Ended
 
 
-def finish(ended: "Ended", no_report: bool, as_json: bool) -> Outcome:
+def finish(ended: "Ended", no_report: bool, as_json: bool) -> Ending:
     """Write the page of a run and return what is to be printed of it."""
-    code = ended.exit_code
-    if not no_report:
+    code = EXIT_INTERRUPTED if ended.interrupted else verdict_code(ended.verdict)
+    # Who ends a run by a signal may kill it half a minute later; its page can be made at any time.
+    if not no_report and not ended.interrupted:
         try:
             _report_failure("the report", partial(_write_report, ended.folder))
         except KeyboardInterrupt:
             code = complain("the report was interrupted", EXIT_INTERRUPTED)
-    return Outcome(partial(_print_as_json if as_json else _print, ended), code)
+    return Ending(partial(_print_as_json if as_json else _print, ended), code)
 
 
 def _report_failure(what: str, act: Callable[[], None]) -> None:
@@ -43,12 +52,14 @@ def _write_report(folder: Path) -> None:
 
 
 def _print_as_json(ended: "Ended") -> None:
-    print_json({"run": str(ended.folder), "outcome": ended.outcome, "rows": ended.counts})
+    shown = {"run": str(ended.folder), "outcome": ended.outcome, "rows": ended.counts}
+    print_judged(shown | {"findings": ended.findings}, ended.verdict)
 
 
 def _print(ended: "Ended") -> None:
     try:
         _report_failure("the headline", partial(_print_headline, ended))
+        print(printable(ended.verdict.text, 600))
     finally:
         print(ended.folder)
 
@@ -73,7 +84,7 @@ def _print_headline(ended: "Ended") -> None:
     for headline in headlines(load(run)):
         table.add_row(escape(headline.what), headline.text, escape(headline.name))
     console.print(table)
-    for finding in run.meta.findings:
+    for finding in run.findings:
         if finding.name in (STANDS_OUT, BEATS_BOUND):
             console.print(f"[yellow]{escape(printable(finding.text, 600))}[/]", highlight=False)
     counts = ", ".join(f"{count} {status}" for status, count in ended.counts.items() if count)
@@ -81,3 +92,11 @@ def _print_headline(ended: "Ended") -> None:
     page = ended.folder / "report.html"
     if page.is_file():
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    if ended.interrupted:
+        shown = shlex.quote(str(ended.folder))
+        console.print(
+            f"go on with `clusterbench resume {shown}`; `clusterbench report {shown}` writes the "
+            "page of what there is",
+            soft_wrap=True,
+            highlight=False,
+        )

@@ -69,6 +69,9 @@ class Counter(msgspec.Struct, frozen=True):
     """Such as `eth0`, `mlx5_0:1` with its port, or `gpu3`."""
     sent: int
     received: int
+    sent_before: int | None = None
+    """What it showed at first, where this is what it counted in between."""
+    received_before: int | None = None
 
 
 class Traffic(msgspec.Struct, frozen=True):
@@ -159,6 +162,16 @@ def encode(event: Event) -> bytes:
     return b"%s%08x %s\n" % (MARKER.encode(), zlib.crc32(text), text)
 
 
+def parse_event(text: bytes | msgspec.Raw) -> Event:
+    """Return the event of a JSON text.
+
+    Raises:
+        msgspec.MsgspecError: where it is none.
+    """
+    event: Event = _decoder.decode(text)
+    return event
+
+
 class CorruptEventError(ValueError):
     """A line has the marker, but not an event that survived the way."""
 
@@ -178,7 +191,6 @@ def decode(line: bytes) -> Event | None:
     try:
         if int(checksum, 16) != zlib.crc32(text):
             raise CorruptEventError("checksum differs")
-        event: Event = _decoder.decode(text)
-        return event
+        return parse_event(text)
     except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise CorruptEventError(str(error)) from error

@@ -9,11 +9,14 @@ from typing import Literal
 
 import msgspec
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the files of a run; a newer one is refused, an older one is read."""
 
 Axis = int | float | str
 """One value of an axis, in base units."""
+
+LOST = "lost: "
+"""Begins the reason of a control run that went down with a host: it is no answer yet."""
 
 CONTROL = "control"
 """Axis of a case that another one is held against; it is no result of its own."""
@@ -87,6 +90,8 @@ class Job(msgspec.Struct, frozen=True):
     chose them."""
     host_ranks: tuple[int, ...] = ()
     """Ranks on each of these hosts, in blocks that follow each other."""
+    arm: str | None = None
+    """Which side of a comparison within the run it belongs to; None where nothing is compared."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,15 +111,19 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of `results.csv`: one case in one launch. Missing is None, written as empty."""
+    """One row of `results.csv`: one case in one launch. Missing is None, written as empty.
+
+    Job, attempt and order are those of a plan: what another tool measured has none.
+    """
 
     schema: int = SCHEMA
     run: str
     origin: Origin
-    job: str
-    attempt: int
+    job: str | None = None
+    attempt: int | None = None
     launch: int
-    order: int
+    arm: str | None = None
+    order: int | None = None
     case: str
     benchmark: str
     status: Status
@@ -124,6 +133,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ranks_per_node: int | None = None
     src: str | None = None
     dst: str | None = None
+    src_host: str | None = None
+    dst_host: str | None = None
     binding: str | None = None
     bytes: int | None = None
     bytes_per_rank: int | None = None
@@ -170,6 +181,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     thread_level: str | None = None
     started_utc: str | None = None
 
+    @property
+    def t_s(self) -> float | None:
+        """The time that `statistic` names, from which rates derive."""
+        times = {"median": self.t_median_s, "mean": self.t_mean_s, "min": self.t_min_s}
+        return times.get(self.statistic or "")
+
 
 COLUMNS: tuple[str, ...] = Row.__struct_fields__
 """Header of `results.csv`, in order."""
@@ -201,6 +218,20 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
+class CounterReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of `events.csv`: what a part of a host counted around the samples of a case."""
+
+    case: str
+    launch: int
+    host: str
+    part: str
+    """Such as `eth0`, `mlx5_0:1` with its port, or `gpu3`."""
+    counter: str
+    """What is counted, with its unit, such as `sent_bytes`."""
+    before: int
+    after: int
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """One row of `evidence.csv`: which path a row was seen to take, and how that is known."""
 
@@ -213,6 +244,20 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Time with the direct path forbidden over the time of the row."""
 
 
+class About(msgspec.Struct, frozen=True):
+    """What is spoken of, as far as it is known; empty where it is the run as a whole."""
+
+    cases: tuple[str, ...] = ()
+    """Ids of cases."""
+    hosts: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    """Parts of hosts, such as `node1:gpu2` and `node1:nic0`, and of switches."""
+
+
+Value = int | float | str
+"""A number in the unit that is named beside it, or what something is set to."""
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something worth a person's attention, with the next step; kept with the run."""
 
@@ -222,6 +267,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """`stop` means that `run quick` would fail."""
     text: str
     advice: str | None = None
+    about: About = About()
+    value: Value | None = None
+    """What was found; of several the one that is furthest off."""
+    limit: Value | None = None
+    """What `value` was held against: what it may be at most or at least, or what others have."""
+    unit: str | None = None
+    """Of both, such as `s`, `B/s` or `rows`; `ratio` where they are shares."""
 
 
 _MEANINGS = {"%3B": ";", "%25": "%"}

@@ -58,7 +58,7 @@ def _between(table: pd.DataFrame) -> dict[Key, float]:
 
     Without one of its values, a sorted list has its middle one place further on.
     """
-    cases = table.groupby(["case", "part"], sort=False, dropna=False).ngroup().to_numpy()
+    cases = table.groupby(["case", "arm", "part"], sort=False, dropna=False).ngroup().to_numpy()
     times = table["t_median_s"].to_numpy()
     order = np.lexsort((times, cases))
     rank, values = cases[order], times[order]

@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from bench.core.records import COLUMNS
 from bench.judge.statistics import summarise
 from bench.judge.table import load
 from bench.store.folder import RunFolder
 
 PLACEMENT = ("nodes", "ranks_per_node")
 """A case on other nodes, or with other ranks on them, is another case, whatever its id."""
-SAME_CASE = ["case", *(["arm"] if "arm" in COLUMNS else []), *PLACEMENT, "part"]
+SAME_CASE = ["case", "arm", *PLACEMENT, "part"]
 """Columns in which lines of the same case are equal in all runs."""
 
 

@@ -10,8 +10,10 @@ from pandas.api.types import union_categoricals
 from bench.contracts import Seconds
 from bench.core.errors import RequestError, printable
 from bench.core.records import Sample
-from bench.store.folder import SAMPLES_FILE, RunFolder, read_csv
+from bench.store.files import SAMPLES_FILE
+from bench.store.folder import RunFolder
 from bench.store.samples import Samples, find_samples
+from bench.store.tables import read_csv
 from bench.store.whole_rows import open_whole_rows
 
 Key = tuple[str, int]

@@ -172,7 +172,7 @@ def score_text(score: Score) -> list[str]:
     lines += steady_lines(score)
     lines += [f"not scored: {u.count} cases, {u.reason}" for u in score.unscored]
     lines += [f"refused: {r.name} (launch {r.launch}): {r.reason}" for r in score.refused]
-    return lines + [f"problem: {problem}" for problem in score.problems]
+    return lines
 
 
 def headline_text(median_of_strata: float, strata: Sequence[GroupScore]) -> str:

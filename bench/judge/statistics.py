@@ -11,13 +11,12 @@ import pandas as pd
 
 from bench.contracts import Seconds
 from bench.core.orderstats import median_interval
-from bench.core.records import COLUMNS
 from bench.judge.table import measured
 
 WITHIN = "within one launch"
 BETWEEN = "over launches"
 
-SAME = ["run", "case", *(["arm"] if "arm" in COLUMNS else []), "part"]
+SAME = ["run", "case", "arm", "part"]
 """Columns in which lines are equal that differ in their launch alone."""
 _RATES = ["gbytes_per_s", "busbw_gbytes_per_s", "tflops", "messages_per_s"]
 _MEDIANS = ["t_median_s", "predicted_s", "low_s", "high_s", "bound_s"]

@@ -6,17 +6,18 @@ attempt of the job had printed when it was measured: what ended a job then ends 
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from bench.contracts import LaunchCommand
 from bench.core.errors import RequestError
-from bench.core.events import Event, encode
+from bench.core.events import Event, encode, parse_event
 from bench.core.placement import Placement
 from bench.core.records import Job, Origin
 from bench.launch.kind import LauncherKind, Opening
-from bench.store.folder import JOURNAL_FILE, open_run
+from bench.store.files import JOURNAL_FILE
+from bench.store.folder import open_run
+from bench.store.journal import read_journal
 
 
 class ReplayLauncher:
@@ -65,12 +66,8 @@ def stored_events(journal: Path, job: str, attempt: int) -> list[Event]:
         OSError: where the journal cannot be read.
         msgspec.MsgspecError: where a line of it is damaged.
     """
-    text = journal.read_bytes()
-    lines = text[: text.rfind(b"\n") + 1].splitlines()
-    entries = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines]
-    wanted = {"kind": "event", "job": job, "attempt": attempt}
-    stored = [entry.get("event") for entry in entries if wanted.items() <= entry.items()]
-    return [msgspec.convert(event, Event) for event in stored]
+    its_own = b'"kind":"event","job":%s,"attempt":%d,' % (msgspec.json.encode(job), attempt)
+    return [parse_event(entry.event) for entry in read_journal(journal, its_own)]
 
 
 def main(journal: str, job: str, attempt: str) -> None:

@@ -37,7 +37,7 @@ def count_between(before: Iterable[Counter], after: Iterable[Counter]) -> tuple[
             continue
         sent, received = new.sent - begin.sent, new.received - begin.received
         if sent >= 0 and received >= 0 and sent + received > 0:
-            found.append(Counter(new.kind, new.device, sent, received))
+            found.append(Counter(new.kind, new.device, sent, received, begin.sent, begin.received))
     return tuple(found)
 
 

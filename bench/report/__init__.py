@@ -11,7 +11,8 @@ from bench.report.figures import FIGURES, draw_all
 from bench.report.html import render_html
 from bench.report.markdown import render_markdown
 from bench.report.page import Picture
-from bench.store.folder import FIGURES_FOLDER, RunFolder, replace_file
+from bench.store.files import FIGURES_FOLDER, replace_file
+from bench.store.folder import RunFolder
 
 PAGE_FILE = "report.html"
 MARKDOWN_FILE = "report.md"

@@ -9,15 +9,18 @@ import getpass
 import re
 import socket
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pandas as pd
 
 from bench.core.errors import RequestError
-from bench.core.hostnames import fold_hosts, host_of, parse_hosts
+from bench.core.hostnames import fold_hosts, host_of, parse_hosts, split_part
 from bench.report.data import RunData
-from bench.store.folder import RunMeta
+from bench.store.meta import Measured
+from bench.store.nodes import Nodes
+
+Record = TypeVar("Record", bound=msgspec.Struct)
 
 _DROPPED = re.compile(
     r"uuid|serial|guid|unique_id|mac_address|hw_address|machine_id", re.IGNORECASE
@@ -44,17 +47,8 @@ _FOLDED = re.compile(r"(?:[\w.-]*\[[\d,-]+\])+[\w.-]*", re.ASCII)
 """Several hosts as findings name them, such as `node[1-3,7]`."""
 _COMMON = {"localhost", "root", "user", "home"}
 """Names that identify nobody."""
-_META_TEXTS = (
-    "suite_name",
-    "suite_text",
-    "machine_text",
-    "flags",
-    "launcher",
-    "mpi",
-    "commands",
-    "findings",
-    "outcome",
-)
+_META_TEXTS = ("suite_name", "made", "outcome")
+_PARTS_TEXTS = ("suite_text", "machine_text", "commands", "findings")
 
 
 class _Scrubber:
@@ -114,38 +108,59 @@ def _scrub(run: RunData, scrubber: _Scrubber) -> RunData:
         texts = [scrubber.value(value) for value in table[column]]
         table[column] = pd.Series(texts, index=table.index, dtype="object")
     score = msgspec.convert(scrubber.value(msgspec.to_builtins(run.score)), type(run.score))
-    meta_texts = {name: msgspec.to_builtins(getattr(run.meta, name)) for name in _META_TEXTS}
+    meta = _scrub_record(run.meta, _META_TEXTS, scrubber)
+    parts = _scrub_record(run.parts, _PARTS_TEXTS, scrubber)
+    parts.nodes = _scrub_nodes(run.parts.nodes, scrubber)
+    return run._replace(meta=meta, parts=parts, table=table, score=score)
+
+
+def _scrub_record(record: Record, names: Iterable[str], scrubber: _Scrubber) -> Record:
+    """Return a copy of a record, with the texts scrubbed in these fields."""
+    values = msgspec.structs.asdict(record)
+    values |= {n: scrubber.value(msgspec.to_builtins(values[n])) for n in names}
+    return msgspec.convert(values, type(record))
+
+
+def _scrub_nodes(nodes: Nodes, scrubber: _Scrubber) -> Nodes:
     # The keys of facts are hashes, which an outsider could compare with those of another report.
-    keys = {key: str(number) for number, key in enumerate(run.meta.facts)}
-    changed = scrubber.value(meta_texts) | {
-        "facts": {keys[key]: scrubber.value(facts) for key, facts in run.meta.facts.items()},
-        "nodes": {scrubber.text(h): keys.get(key, "") for h, key in run.meta.nodes.items()},
-        "paths": scrubber.value(run.meta.paths),
-    }
-    meta = msgspec.convert(msgspec.to_builtins(run.meta) | changed, RunMeta)
-    return run._replace(meta=meta, table=table, score=score)
+    keys = {key: str(number) for number, key in enumerate(nodes.facts)}
+    return Nodes(
+        hosts={scrubber.text(host): keys.get(key, "") for host, key in nodes.hosts.items()},
+        facts={keys[key]: scrubber.value(facts) for key, facts in nodes.facts.items()},
+        paths=scrubber.value(nodes.paths),
+    )
 
 
 def _hosts(runs: list[RunData]) -> list[str]:
     """Return every host name that the runs mention, in order of appearance."""
     found: dict[str, None] = {}
     for run in runs:
-        found |= dict.fromkeys(run.meta.nodes)
+        found |= dict.fromkeys(run.parts.nodes.hosts)
         for column in ("src", "dst"):
             ends = run.table[column].dropna()
             found |= dict.fromkeys(host_of(str(end)) for end in ends.unique())
         found |= dict.fromkeys(
-            str(facts["host"]) for facts in run.meta.facts.values() if facts.get("host")
+            str(facts["host"]) for facts in run.parts.nodes.facts.values() if facts.get("host")
         )
-        asked = run.meta.flags.get("hosts")
+        made = run.meta.made
+        asked = made.flags.get("hosts") if isinstance(made, Measured) else None
         found |= dict.fromkeys(re.split(r"[,\s:]+", asked) if isinstance(asked, str) else [])
+        for finding in run.parts.findings:
+            parts = (split_part(part)[0] for part in finding.about.parts)
+            found |= dict.fromkeys((*finding.about.hosts, *parts))
     # Advice and log lines may name the machine that the page is built on.
     found[socket.gethostname()] = None
     return [host for host in found if host]
 
 
+def _all_text(run: RunData) -> str:
+    """Return all that a run holds of texts, but its plan and its table."""
+    parts = msgspec.structs.replace(run.parts, plan=())
+    return msgspec.json.encode((run.meta, parts)).decode()
+
+
 def _users(runs: list[RunData]) -> set[str]:
-    text = "\n".join(msgspec.json.encode(run.meta).decode() for run in runs)
+    text = "\n".join(_all_text(run) for run in runs)
     found = set(_HOME.findall(text))
     with contextlib.suppress(OSError, KeyError):
         found.add(getpass.getuser())

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from bench.core.errors import printable
 from bench.core.records import Status
 from bench.judge.findings import BEATS_BOUND, MOST_FRACTION
 from bench.judge.score import format_percent
 from bench.judge.table import NOT_MEASURED, measured
+from bench.report.about import describe_about
 from bench.report.data import RunData
 from bench.report.page import Block, Item, Items, Paragraph
 
@@ -36,10 +38,11 @@ def attention(run: RunData) -> Iterator[Block]:
 
 
 def _findings(run: RunData) -> Iterator[Item]:
-    for finding in run.meta.findings:
+    for finding in run.parts.findings:
         # Found in the rows, whose bounds may have been worked out again.
         if finding.name != BEATS_BOUND:
-            yield Item(finding.level, finding.text, finding.advice)
+            about = describe_about(finding)
+            yield Item(finding.level, finding.text, finding.advice, about)
 
 
 def _reasons(table: pd.DataFrame) -> Iterator[Item]:
@@ -57,6 +60,13 @@ def _reasons(table: pd.DataFrame) -> Iterator[Item]:
 
 
 def _doubts(run: RunData) -> Iterator[Item]:
+    if run.changed:
+        names = ", ".join(printable(name) for name in run.changed[:MOST_REASONS])
+        yield Item(
+            "warning",
+            f"{len(run.changed)} of the files are not what the run left, by their SHA-256: {names}",
+            "find out who changed them, or report a copy that was not",
+        )
     lines = measured(run.table)
     beyond = lines[lines["fraction_of_bound"] > MOST_FRACTION]
     if len(beyond):

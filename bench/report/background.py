@@ -12,7 +12,8 @@ from bench.machine.direct_path import PathFacts, describe_paths
 from bench.machine.facts import NodeFacts, facts_table
 from bench.report.data import RunData
 from bench.report.page import Block, Code, Fold, Paragraph, Table
-from bench.store.folder import Command
+from bench.store.meta import Imported, Measured
+from bench.store.parts import Command
 
 _STATISTICS = (
     "A sample is the time of one operation, averaged over as many as fill 20 µs. The time of a "
@@ -37,28 +38,30 @@ _WORDS = (
 
 def machine(run: RunData) -> Iterator[Block]:
     """Yield the facts of each kind of node, once, with the hosts that share them."""
-    for key, facts in run.meta.facts.items():
-        hosts = [host for host, their in run.meta.nodes.items() if their == key]
-        if hosts:
-            yield Paragraph(f"{', '.join(hosts)}:")
+    for key, facts in run.parts.nodes.facts.items():
+        alike = [host for host, their in run.parts.nodes.hosts.items() if their == key]
+        if alike:
+            yield Paragraph(f"{', '.join(alike)}:")
         try:
             rows = facts_table(msgspec.convert(facts, NodeFacts))
         except msgspec.ValidationError as error:
             yield Paragraph(f"The facts of this node cannot be read: {error}.")
         else:
             # One node gave its name; the line above names all that share these facts.
-            shared = tuple(row for row in rows if row[0] != "Host" or not hosts)
+            shared = tuple(row for row in rows if row[0] != "Host" or not alike)
             yield Table(("Part", "Fact"), shared, frozenset({0, 1}))
-    if run.meta.paths:
+    if run.parts.nodes.paths:
         yield Table(("Host", "What it allows of the direct path"), _paths(run), frozenset({0, 1}))
-    if not run.meta.facts:
-        yield Paragraph(f"No facts were stored. Hosts: {', '.join(run.meta.nodes) or 'unknown'}.")
+    if not run.parts.nodes.facts:
+        yield Paragraph(
+            f"No facts were stored. Hosts: {', '.join(run.parts.nodes.hosts) or 'unknown'}."
+        )
 
 
 def _paths(run: RunData) -> tuple[tuple[str, str], ...]:
     """Return what each host allows, hosts that allow the same together."""
     hosts: dict[str, list[str]] = {}
-    for host, facts in run.meta.paths.items():
+    for host, facts in run.parts.nodes.paths.items():
         try:
             text = describe_paths(msgspec.convert(facts, PathFacts))
         except msgspec.ValidationError as error:
@@ -74,11 +77,8 @@ def method(run: RunData) -> Iterator[Block]:
         ("Run", f"{meta.run}, {meta.origin.value}, clusterbench {meta.version}"),
         ("Started, ended", f"{meta.started_utc}, {meta.finished_utc or 'not recorded'}"),
         ("Outcome", meta.outcome or "the end was not recorded"),
-        ("Suite", f"{meta.suite_name}, {len(meta.plan)} jobs, {len(run.table)} planned rows"),
-        ("Launches, seed", f"{meta.launches}, order of cases shuffled with seed {meta.seed}"),
-        ("Flags", ", ".join(f"{k}={v}" for k, v in meta.flags.items()) or "none"),
-        ("Launcher", meta.launcher),
-        ("MPI", ", ".join(f"{k} {v}" for k, v in meta.mpi.items() if v) or "none"),
+        ("Suite", f"{meta.suite_name}, {len(run.parts.plan)} jobs, {len(run.table)} planned rows"),
+        *_how(meta.made),
         ("Ranks, threads", _shapes(run)),
         ("Time per case", _caps(run)),
         ("Timing layer", _values(run.table, "timing_layer")),
@@ -87,12 +87,27 @@ def method(run: RunData) -> Iterator[Block]:
     )
     yield Table(("What", "How"), rows, frozenset({0, 1}))
     yield Paragraph(_STATISTICS)
-    if meta.commands:
-        text = "\n".join(_command_text(command) for command in meta.commands)
-        yield Fold(f"Commands: {len(meta.commands)}", (Code(text),))
-    yield Fold("Suite", (Code(meta.suite_text),))
-    if meta.machine_text:
-        yield Fold("Machine file", (Code(meta.machine_text),))
+    if run.parts.commands:
+        text = "\n".join(_command_text(command) for command in run.parts.commands)
+        yield Fold(f"Commands: {len(run.parts.commands)}", (Code(text),))
+    yield Fold("Suite", (Code(run.parts.suite_text),))
+    if run.parts.machine_text:
+        yield Fold("Machine file", (Code(run.parts.machine_text),))
+
+
+def _how(made: Measured | Imported) -> tuple[tuple[str, str], ...]:
+    """Return who measured: jobs of a plan, or another tool."""
+    if isinstance(made, Imported):
+        return (
+            ("Tool", f"{made.tool} {made.tool_version or '(version unknown)'}"),
+            ("Read from", ", ".join(made.sources)),
+        )
+    return (
+        ("Launches, seed", f"{made.launches}, order of cases shuffled with seed {made.seed}"),
+        ("Flags", ", ".join(f"{k}={v}" for k, v in made.flags.items()) or "none"),
+        ("Launcher", made.launcher),
+        ("MPI", ", ".join(f"{k} {v}" for k, v in made.mpi.items() if v) or "none"),
+    )
 
 
 def _command_text(command: Command) -> str:
@@ -107,13 +122,13 @@ def glossary() -> Block:
 
 
 def _shapes(run: RunData) -> str:
-    shapes = sorted({(job.ranks, job.threads) for job in run.meta.plan})
+    shapes = sorted({(job.ranks, job.threads) for job in run.parts.plan})
     counts = (f"{ranks} x {threads or 'all cores'}" for ranks, threads in shapes)
     return ", ".join(counts) or "unknown"
 
 
 def _caps(run: RunData) -> str:
-    caps = sorted({job.sampling.cap_s for job in run.meta.plan})
+    caps = sorted({job.sampling.cap_s for job in run.parts.plan})
     return f"at most {', '.join(map(format_seconds, caps))} of samples" if caps else "unknown"
 
 

@@ -83,8 +83,9 @@ def _named(run: RunData, text: str, several: bool) -> str:
 
 
 def _subtitle(run: RunData, several: bool) -> str:
-    launches = f"{run.meta.launches} launch{'' if run.meta.launches == 1 else 'es'}"
-    hosts = f"{len(run.meta.nodes)} host{'' if len(run.meta.nodes) == 1 else 's'}"
+    count = run.table["launch"].nunique()
+    launches = f"{count} launch{'' if count == 1 else 'es'}"
+    hosts = f"{len(run.parts.nodes.hosts)} host{'' if len(run.parts.nodes.hosts) == 1 else 's'}"
     begin = f"run {run.meta.run}, {run.meta.suite_name}, started {run.meta.started_utc}"
     return _named(run, f"{begin}, {launches}, {hosts}", several)
 

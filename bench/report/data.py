@@ -10,16 +10,21 @@ from bench.judge.samples import samples_of
 from bench.judge.score import Score, score_table
 from bench.judge.table import load, measured
 from bench.measure.profiles import profile_of
-from bench.store.folder import RunFolder, RunMeta
+from bench.store.folder import RunFolder
+from bench.store.meta import RunMeta
+from bench.store.parts import Parts
 
 
 class RunData(NamedTuple):
     """A run as the page needs it."""
 
     meta: RunMeta
+    parts: Parts
     table: pd.DataFrame
     samples: Sequence[Seconds]
     """Those of one case, that of `noisy_case`, launch by launch, in the order taken."""
+    changed: list[str]
+    """Files that are no longer what the run left."""
     score: Score
     label: str
     """The letter that figures and tables call the run by where there are several."""
@@ -36,7 +41,7 @@ def read_run(run: RunFolder, label: str) -> RunData:
     samples = tuple(samples_of(run, noisy_case(table)).values())
     # Two copies of a run on one page are two runs: the letter distinguishes them, the id does not.
     table["run"] = label
-    return RunData(run.meta, table, samples, score, label)
+    return RunData(run.meta, run.parts, table, samples, run.changed(), score, label)
 
 
 def noisy_case(table: pd.DataFrame) -> pd.DataFrame:

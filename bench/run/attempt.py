@@ -28,6 +28,7 @@ from bench.run.cause import find_cause
 from bench.run.deadline import END_DEADLINE_S, START_DEADLINE_S, case_deadline_s
 from bench.run.process import JobProcess
 from bench.run.silence import ask_ranks
+from bench.store.parts import Command
 from bench.store.recorder import Recorder
 
 _MOST_STEP_S = 5.0
@@ -89,7 +90,7 @@ class Attempt:
     def execute(self, command: LaunchCommand) -> str | None:
         """Run the job; return None where all its cases ended, else the reason why not."""
         job, recorder = self.job, self._recorder
-        recorder.note("start", job.id, job.attempt, tokens=command.tokens, env=command.env)
+        recorder.command(Command(job.id, job.attempt, command.tokens, command.env))
         log = recorder.log_file(job.id, job.attempt)
         process = JobProcess(command, job, log)
         status = None
@@ -108,6 +109,7 @@ class Attempt:
 
     def _may_go_on(self) -> bool:
         """Return whether the job may take more time; where not, the reason is known after."""
+        self._recorder.tick()
         now_s = time.monotonic()
         self._silent_s += min(now_s - self._looked_s, _MOST_STEP_S)
         self._looked_s = now_s

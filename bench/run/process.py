@@ -149,7 +149,7 @@ def _ask_to_end(process: "subprocess.Popen[bytes]") -> None:
 
 @contextlib.contextmanager
 def _interrupted_after() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait for the end of the block.
+    """Let Ctrl-C, SIGTERM and SIGHUP wait for the end of the block.
 
     A process that has just been made must not get lost on its way to a variable.
     """
@@ -160,7 +160,7 @@ def _interrupted_after() -> Iterator[None]:
 
     held = {}
     if threading.current_thread() is threading.main_thread():  # the only one that is interrupted
-        for held_back in (signal.SIGINT, signal.SIGTERM):
+        for held_back in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # One that is ignored is ignored by the job too, which a handler here would change.
             if callable(signal.getsignal(held_back)):
                 held[held_back] = signal.signal(held_back, note)

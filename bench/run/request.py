@@ -10,7 +10,7 @@ from bench.core.errors import RequestError
 from bench.core.hostnames import parse_hosts, read_hostfile
 from bench.launch import LAUNCHERS, find_launcher
 from bench.launch.site import SITE_VARIABLE
-from bench.store.folder import RunMeta
+from bench.store.meta import RunMeta
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,14 +101,15 @@ def refuse_unheeded(request: Request) -> None:
 
 def stored_request(meta: RunMeta) -> Request:
     """Return the request that a run was started with, as far as its launcher goes."""
-    stored = {name: str(value) for name, value in meta.flags.items() if value is not None}
+    measured = meta.measured
+    stored = {name: str(value) for name, value in measured.flags.items() if value is not None}
 
     def path(name: str) -> Path | None:
         return Path(stored[name]) if name in stored else None
 
     return Request(
         suite=meta.suite_name,
-        launcher=meta.launcher,
+        launcher=measured.launcher,
         mpirun=stored.get("mpirun"),
         hosts=stored.get("hosts"),
         hostfile=path("hostfile"),

@@ -4,44 +4,33 @@ Rows that are ok, skipped or wrong answers stay as they are. Rows that failed be
 fell silent or never started are measured again, in new attempts of their jobs.
 """
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
-from bench.core.errors import RequestError
-from bench.core.records import Finding, Job, Prediction, Row, Sample, Status
+from bench.core.errors import RequestError, printable
+from bench.core.records import LOST, Finding, Job, Prediction, Row, Status
 from bench.plan.plan import Plan
 from bench.plan.suite import parse_suite
 from bench.predict.fit import predict_targets
 from bench.run.request import Request
 from bench.run.runner import Predict
-from bench.store.folder import (
-    JOURNAL_FILE,
-    PREDICTIONS_FILE,
-    RESULTS_FILE,
-    SAMPLES_FILE,
-    RunFolder,
-    RunMeta,
-    csv_header,
-    csv_lines,
-    csv_text,
-    remove_unfinished,
-    replace_file,
-    storage_error,
-)
+from bench.store.folder import RunFolder
+from bench.store.meta import RunMeta
 
 
 def is_final(row: Row) -> bool:
     """Return whether a row stays: measured, skipped with a reason, or a wrong answer."""
-    return row.status is not Status.FAILED or bool(row.bytes_wrong)
+    if row.status is Status.SKIPPED:
+        return not (row.reason or "").startswith(LOST)
+    return row.status is Status.OK or bool(row.bytes_wrong)
 
 
-def stored_plan(meta: RunMeta) -> Plan:
+def stored_plan(run: RunFolder) -> Plan:
     """Return the plan that a run was started with."""
-    suite = parse_suite(meta.suite_text, f"the suite in {meta.run}")
-    return Plan(suite, meta.seed, meta.launches, meta.plan)
+    suite = parse_suite(run.suite_text, f"the suite in {run.meta.run}")
+    made = run.meta.measured
+    return Plan(suite, made.seed, made.launches, run.plan)
 
 
 def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
@@ -50,17 +39,18 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
     Raises:
         RequestError: where there is one, unless forced.
     """
-    differences = [
-        f"{what} was {before or 'unknown'} and is {after or 'unknown'}"
+    hosts, hosts_now = then.measured.hosts, now.measured.hosts
+    differences = {
+        f"{what} was {before or 'unknown'} and is {after or 'unknown'}": (before, after)
         for what, before, after in (
             ("clusterbench", then.version, now.version),
-            ("launcher", then.launcher, now.launcher),
+            ("launcher", then.measured.launcher, now.measured.launcher),
             ("MPI", _mpi(then), _mpi(now)),
             # A run of before hosts were stored has none to compare.
-            ("the list of hosts", ",".join(then.hosts or now.hosts), ",".join(now.hosts)),
+            ("the list of hosts", ",".join(hosts or hosts_now), ",".join(hosts_now)),
         )
         if before != after
-    ]
+    }
     if differences and not force:
         raise RequestError(
             f"cannot resume {then.run}: {'; '.join(differences)}; rows of both in one run would "
@@ -72,8 +62,10 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
             level="warning",
             text=f"the run was resumed although {difference}",
             advice="compare rows of different attempts with care, or measure again in a new run",
+            value=printable(after, 200) or None,
+            limit=printable(before, 200) or None,
         )
-        for difference in differences
+        for difference, (before, after) in differences.items()
     ]
 
 
@@ -82,74 +74,24 @@ def hosts_to_resume(meta: RunMeta, request: Request) -> tuple[str, ...] | None:
 
     The file may be gone, as one of a scheduler's job is. None where the run has none stored.
     """
-    stored = tuple(meta.hosts) or None
+    stored = tuple(meta.measured.hosts) or None
     if request.hostfile is not None and not request.hostfile.is_file():
         return stored
     return stored if request.hostfile is None else request.host_names()
 
 
 def _mpi(meta: RunMeta) -> str:
-    return " ".join(meta.mpi.get(key) or "" for key in ("name", "version", "library")).strip()
-
-
-def cut_back(run: RunFolder) -> list[Row]:
-    """Drop rows that will be measured again and what a crash tore; return the rows that stay.
-
-    Each file is changed in one step, samples last: a row that is there has all its samples. A file
-    from which nothing is dropped is left alone, since a disk that was full has no room for two.
-
-    Raises:
-        StorageError: where the disk is full or gone; nothing is lost.
-    """
-    try:
-        return _cut_back(run)
-    except OSError as error:
-        raise storage_error(run.path, error) from error
-
-
-def _cut_back(run: RunFolder) -> list[Row]:
-    remove_unfinished(run.path)
-    rows = [row for row in run.rows() if is_final(row)]
-    kept = {(row.case, row.launch) for row in rows}
-    samples = [sample for sample in run.samples() if (sample.case, sample.launch) in kept]
-    _replace(run.path / RESULTS_FILE, Row, rows)
-    _replace(run.path / SAMPLES_FILE, Sample, samples)
-    journal = run.path / JOURNAL_FILE
-    if journal.exists():
-        os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)
-    _replace(run.path / PREDICTIONS_FILE, Prediction, run.predictions())
-    return rows
-
-
-def _replace(path: Path, kind: type[msgspec.Struct], records: Sequence[msgspec.Struct]) -> None:
-    content = (csv_text([csv_header(kind)]) + csv_lines(records)).encode()
-    if not path.exists() or path.read_bytes() != content:
-        replace_file(path, content)
-
-
-def next_attempts(journal: Path) -> dict[str, int]:
-    """Return the number of the next attempt of every job that was started before."""
-    attempts: dict[str, int] = {}
-    lines = journal.read_bytes().splitlines() if journal.exists() else []
-    for line in lines:
-        entry = msgspec.json.decode(line, type=_Entry)
-        if entry.kind == "start":
-            attempts[entry.job] = max(attempts.get(entry.job, 0), entry.attempt + 1)
-    return attempts
-
-
-class _Entry(msgspec.Struct):
-    kind: str
-    job: str
-    attempt: int
+    return " ".join(
+        meta.measured.mpi.get(key) or "" for key in ("name", "version", "library")
+    ).strip()
 
 
 def what_is_left(plan: Plan, rows: Sequence[Row], attempts: dict[str, int]) -> tuple[Job, ...]:
     """Return the jobs with only the cases that have no row, and with new attempt numbers."""
-    done = {(row.case, row.launch) for row in rows}
+    done = {(row.case, row.arm, row.launch) for row in rows}
     jobs = []
     for job in plan.jobs:
-        cases = tuple(case for case in job.cases if (case.id, job.launch) not in done)
+        cases = tuple(case for case in job.cases if (case.id, job.arm, job.launch) not in done)
         if cases:
             changed = msgspec.structs.replace(job, cases=cases, attempt=attempts.get(job.id, 0))
             jobs.append(changed)

@@ -7,9 +7,20 @@ import numpy as np
 
 from bench.contracts import Measurement, Seconds
 from bench.core.events import CaseEnded, Facts
-from bench.core.hostnames import part
+from bench.core.hostnames import host_of, part
 from bench.core.orderstats import count_outliers, median_interval
-from bench.core.records import COLUMNS, Axis, Case, Job, Origin, Row, Status, Work, params_text
+from bench.core.records import (
+    COLUMNS,
+    Axis,
+    Case,
+    CounterReading,
+    Job,
+    Origin,
+    Row,
+    Status,
+    Work,
+    params_text,
+)
 from bench.measure import MEASUREMENTS, rates
 from bench.measure.axes import four_digits
 from bench.measure.pair import pair_ranks
@@ -49,7 +60,7 @@ def make_row(
     if samples:
         values |= _statistics(samples, measurement)
     if samples and ended.status is Status.OK:
-        values |= _rates(measurement.work(case), values["t_median_s"])
+        values |= _rates(measurement.work(case), values[f"t_{values['statistic']}_s"])
         if "one_rank_s" in params:
             alone_s, median_s = (
                 float(str(t)) for t in (params["one_rank_s"], values["t_median_s"])
@@ -62,6 +73,7 @@ def make_row(
             "job": place.job.id,
             "attempt": place.job.attempt,
             "launch": place.job.launch,
+            "arm": place.job.arm,
             "order": place.order,
             "case": case.id,
             "benchmark": case.benchmark,
@@ -79,6 +91,28 @@ def make_row(
         },
         Row,
     )
+
+
+def counter_readings(case: Case, launch: int, ended: CaseEnded) -> list[CounterReading]:
+    """Return what the devices of all hosts showed before and after the samples of a case."""
+    return [
+        CounterReading(
+            case=case.id,
+            launch=launch,
+            host=traffic.host,
+            part=counter.device,
+            counter=f"{counter.kind}_{way}_bytes",
+            before=before,
+            after=before + counted,
+        )
+        for traffic in ended.traffic
+        for counter in traffic.counters
+        for way, before, counted in (
+            ("sent", counter.sent_before, counter.sent),
+            ("received", counter.received_before, counter.received),
+        )
+        if before is not None
+    ]
 
 
 def _axis_columns(case: Case, measurement: Measurement) -> dict[str, object]:
@@ -123,7 +157,8 @@ def _placement(facts: Facts, measurement: Measurement, case: Case) -> dict[str, 
     for end in ("src", "dst"):
         if f"{end}_gpu" in case.axes:
             values[end] = part(hosts[0], f"gpu{case.axes[f'{end}_gpu']}")
-    return values
+    ends = {end: str(values[end]) for end in ("src", "dst") if end in values}
+    return values | {f"{end}_host": host_of(name) for end, name in ends.items()}
 
 
 def _oversubscribed(facts: Facts) -> bool:

@@ -12,7 +12,20 @@ import msgspec
 
 from bench.contracts import Launcher
 from bench.core.events import CaseEnded, CaseStarted, Done, Facts, Queued
-from bench.core.records import CONTROL, Case, Finding, Job, Prediction, Row, Sample, Stage, Status
+from bench.core.records import (
+    CONTROL,
+    LOST,
+    About,
+    Case,
+    CounterReading,
+    Finding,
+    Job,
+    Prediction,
+    Row,
+    Sample,
+    Stage,
+    Status,
+)
 from bench.machine.direct_path import PathFacts
 from bench.machine.facts import NodeFacts, read_records
 from bench.machine.survey import Survey
@@ -20,11 +33,11 @@ from bench.measure.device_addresses import hands_device
 from bench.plan.plan import Plan
 from bench.predict.bounds import add_bound, known_hardware
 from bench.run.attempt import Attempt
-from bench.run.rows import Place, make_row
+from bench.run.rows import Place, counter_readings, make_row
 from bench.run.silence import find_silent_hosts
-from bench.store.folder import PREDICTIONS_FILE, Command, read_csv
-from bench.store.node_facts import store_facts
+from bench.store.files import PREDICTIONS_FILE
 from bench.store.recorder import Recorder
+from bench.store.tables import read_csv
 
 MOST_ATTEMPTS = 3
 
@@ -78,7 +91,7 @@ class Runner:
         left: Sequence[Job] | None = None,
         rows: Sequence[Row] = (),
     ) -> None:
-        self._plan = plan
+        self.plan = plan
         self._left = plan.jobs if left is None else left
         self._launcher = launcher
         self.recorder = recorder
@@ -90,7 +103,7 @@ class Runner:
             for i, case in enumerate(job.cases)
         }
         self.rows: list[Row] = list(rows)
-        self._hardware = known_hardware(recorder.meta)
+        self._hardware = known_hardware(recorder.nodes, recorder.machine_text)
         self._survey = Survey()
         self._reference_s: dict[int, float] = {}
         self._died_in: dict[frozenset[tuple[str, str]], str] = {}
@@ -105,7 +118,7 @@ class Runner:
         """Run every job: calibration, then predictions, then the rest."""
         self._run_stage(Stage.CALIBRATE)
         frozen_at = self.recorder.now()
-        self.recorder.predictions(self._predict(self._plan, self.rows, frozen_at))
+        self.recorder.predictions(self._predict(self.plan, self.rows, frozen_at))
         # From the file, which in a resumed run also has those that were frozen before.
         for prediction in read_csv(self.recorder.folder / PREDICTIONS_FILE, Prediction):
             if prediction.high_s is not None:
@@ -144,21 +157,19 @@ class Runner:
             reason = "; ".join([reason, *([_join(unnamed)] if unnamed else [])])
             log = self.recorder.log_file(job.id, attempt)
             self.progress.show(f"job {job.id}: {reason} (what it printed: {log})")
-            self._fail_current(started, reason)
+            self._fail_current(started, reason, bool(absent))
             if started.current is not None and hands_device(started.current):
                 self._died_in.setdefault(frozenset(job.env.items()), started.current.id)
             job = msgspec.structs.replace(job, cases=started.left())
             if not job.cases or not started.any_started:
                 break
-        self._close(job, _failure(job.cases), f"not measured: {reason}")
+        status, reason = _failure(job.cases, f"not measured: {reason}", bool(absent))
+        self._close(job, status, reason)
 
     def _execute(self, attempt: Attempt) -> str | None:
         """Start a job once; return None where all its cases ended, else the reason why not."""
         job = attempt.job
         command = self._launcher.command(job)
-        self.recorder.meta.commands.append(
-            Command(job.id, job.attempt, command.tokens, command.env)
-        )
         reason = attempt.execute(command)
         if attempt.reference_s is not None:
             self._reference_s[job.ranks] = attempt.reference_s
@@ -198,11 +209,11 @@ class Runner:
             self.recorder.event(job.id, job.attempt, CaseStarted(case.id))
             self.recorder.event(job.id, job.attempt, ended)
             row = make_row(self._place(job, case), case, ended, {}, None, None)
-            self._add(row, case, None, ())
+            self._add(row, case, None)
 
-    def _fail_current(self, attempt: Attempt, reason: str) -> None:
+    def _fail_current(self, attempt: Attempt, reason: str, lost: bool) -> None:
         if attempt.current is not None:
-            status = _failure([attempt.current])
+            status, reason = _failure([attempt.current], reason, lost)
             ended = CaseEnded(case=attempt.current.id, status=status, reason=reason)
             attempt.samples = {}
             self.case_ended(attempt, attempt.current, ended)
@@ -215,15 +226,15 @@ class Runner:
         """Keep the facts of the nodes, and what the placement will do to the numbers."""
         if attempt.facts is None:
             return
-        store_facts(self.recorder.meta, attempt.facts.nodes)
-        self.recorder.meta.paths |= attempt.facts.paths
-        self._hardware = known_hardware(self.recorder.meta)
+        recorder = self.recorder
+        recorder.node_facts(attempt.facts.nodes, attempt.facts.paths)
+        self._hardware = known_hardware(recorder.nodes, recorder.machine_text)
         for finding in placement_findings(attempt.facts):
-            self.recorder.finding(finding)
+            recorder.finding(finding)
         nodes = read_records(attempt.facts.nodes, NodeFacts)
         paths = read_records(attempt.facts.paths, PathFacts)
-        self.recorder.replace_findings("nodes", self._survey.look(nodes, paths))
-        self.recorder.save()
+        recorder.replace_findings("nodes", self._survey.look(nodes, paths))
+        recorder.save_findings()
 
     def case_started(self, attempt: Attempt) -> None:
         """Show the case."""
@@ -245,7 +256,8 @@ class Runner:
             for rank, values in sorted(attempt.samples.items())
             for i, seconds in enumerate(values)
         ]
-        self._add(row, case, attempt.facts, samples)
+        readings = counter_readings(case, row.launch, ended)
+        self._add(row, case, attempt.facts, samples, readings)
 
     def waiting(self) -> None:
         """Show the time that passes."""
@@ -255,9 +267,16 @@ class Runner:
         meta = self.recorder.meta
         return Place(meta.run, meta.origin, job, self._order[case.id, job.launch])
 
-    def _add(self, row: Row, case: Case, facts: Facts | None, samples: Sequence[Sample]) -> None:
+    def _add(
+        self,
+        row: Row,
+        case: Case,
+        facts: Facts | None,
+        samples: Sequence[Sample] = (),
+        readings: Sequence[CounterReading] = (),
+    ) -> None:
         row = add_bound(row, case, facts, self._hardware)
-        self.recorder.row(row, samples)
+        self.recorder.row(row, samples, readings)
         self.rows.append(row)
         self.progress.ended(row)
 
@@ -266,12 +285,15 @@ def _join(absent: dict[str, str]) -> str:
     return "; ".join(f"{host}: {why}" for host, why in absent.items())
 
 
-def _failure(cases: Sequence[Case]) -> Status:
-    """Return how cases end whose job died; a control run may, where it requires what is not there.
+def _failure(cases: Sequence[Case], reason: str, lost: bool) -> tuple[Status, str]:
+    """Return how cases end whose job died, and why.
 
-    That is an answer: nothing that was asked for as a result is missing.
+    A control run may die where it requires what is not there. That is an answer: nothing that was
+    asked for as a result is missing. It is none where a host was lost, and is measured again.
     """
-    return Status.SKIPPED if all(CONTROL in case.axes for case in cases) else Status.FAILED
+    if not all(CONTROL in case.axes for case in cases):
+        return Status.FAILED, reason
+    return Status.SKIPPED, f"{LOST}{reason}" if lost else reason
 
 
 def placement_findings(facts: Facts) -> list[Finding]:
@@ -288,6 +310,7 @@ def placement_findings(facts: Facts) -> list[Finding]:
                     text=f"ranks {other} and {rank} were bound to the same core of {where.host}: "
                     "each waited while the other ran",
                     advice="start fewer ranks than cores, or bind each to a core of its own",
+                    about=About(hosts=(where.host,)),
                 )
             )
     return findings

@@ -4,7 +4,8 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -13,10 +14,12 @@ import msgspec
 
 from bench import __version__
 from bench.contracts import Launcher
-from bench.core.errors import RequestError
-from bench.core.records import Finding, Job, Origin, Status
+from bench.core.errors import RequestError, StorageError, printable
+from bench.core.records import SCHEMA, Finding, Job, Origin, Row, Status
+from bench.core.verdict import RowKey, Verdict
 from bench.judge.findings import row_findings
 from bench.judge.path.collect import collect_evidence
+from bench.judge.verdicts import judge_rows
 from bench.machine.busy import check_busy, foreign_busy
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall
@@ -24,22 +27,27 @@ from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import load_suite, override_ranks
 from bench.predict.bounds import foresee, known_hardware
 from bench.predict.fit import predict_targets
+from bench.run.cut import cut_back
 from bench.run.progress import open_progress
 from bench.run.request import Request, stored_request
 from bench.run.resolve import Resolved, ask_for_fitness, resolve
 from bench.run.resume import (
-    cut_back,
     hosts_to_resume,
-    next_attempts,
+    is_final,
     predict_rest,
     refuse_changes,
     stored_plan,
     what_is_left,
 )
 from bench.run.runner import Runner
-from bench.store.folder import JOURNAL_FILE, RunFolder, RunMeta, open_run
-from bench.store.node_facts import store_facts
-from bench.store.recorder import Recorder, create_folder, lock_run, utc_now
+from bench.store.files import JOURNAL_FILE
+from bench.store.folder import RunFolder, open_run
+from bench.store.journal import next_attempts
+from bench.store.lock import RunLock, lock_run
+from bench.store.meta import Measured, RunMeta
+from bench.store.parts import Parts
+from bench.store.recorder import Recorder, begin_run, create_folder, utc_now
+from bench.store.verdicts import write_verdicts
 
 _COMPILE_TIMEOUT_S = 300.0
 
@@ -59,13 +67,13 @@ class Ended(msgspec.Struct, frozen=True):
     outcome: str
     counts: dict[str, int]
     """Rows by status, and how many planned ones have no row."""
+    verdict: Verdict
+    findings: tuple[Finding, ...]
 
     @property
-    def exit_code(self) -> int:
-        """0 all ok or skipped, 4 rows failed, 130 interrupted."""
-        if self.outcome == "interrupted":
-            return 130
-        return 4 if self.counts["failed"] or self.counts["not measured"] else 0
+    def interrupted(self) -> bool:
+        """Whether somebody ended it before its time."""
+        return self.outcome == "interrupted"
 
 
 def prepare(request: Request) -> Prepared:
@@ -96,15 +104,18 @@ def carry_out(request: Request, parent: Path) -> Ended:
     _compile_loops(resolved.mpi)
     folder = create_folder(parent, plan.suite.name)
     launcher = resolved.open(folder)
-    meta = _meta(plan, resolved, folder.name)
-    if diagnosis is not None:
-        # What its facts show is added with its name, as of every node, once ranks run there.
-        meta.findings += diagnosis.here
-        if (name := resolved.name_here()) is not None:
+    parts = Parts(
+        suite_text=plan.suite.text,
+        machine_text=resolved.machine_text,
+        plan=plan.jobs,
+        # What facts show is added with the name of their node once ranks run there.
+        findings=[] if diagnosis is None else [*diagnosis.here],
+    )
+    with lock_run(folder) as lock:
+        recorder = Recorder(begin_run(folder, _meta(plan, resolved, folder.name), parts), lock)
+        if diagnosis is not None and (name := resolved.name_here()) is not None:
             # Before ranks report: one that is bound to a core sees no other.
-            store_facts(meta, {name: msgspec.to_builtins(diagnosis.facts)})
-    with lock_run(folder):
-        recorder = Recorder(folder, meta)
+            recorder.node_facts({name: msgspec.to_builtins(diagnosis.facts)})
         _freeze_datasheet(recorder, plan, launcher)
         progress = open_progress(plan.cases())
         predict = partial(predict_targets, hosts=launcher.nodes)
@@ -122,7 +133,7 @@ def _freeze_datasheet(recorder: Recorder, plan: Plan, launcher: Launcher) -> Non
         return placement.host_of_ranks() if placement else ()
 
     jobs = [job for job in plan.jobs if hosts(job)]
-    known = known_hardware(recorder.meta)
+    known = known_hardware(recorder.nodes, recorder.machine_text)
     recorder.predictions(foresee(jobs, hosts, known, recorder.now()))
 
 
@@ -133,26 +144,35 @@ def carry_on(path: Path, force: bool) -> Ended:
         RequestError: where it is no run, another process writes it, or MPI or program changed.
     """
     # Read again once nobody else can write it.
-    with lock_run(open_run(path).path):
-        return _carry_on(open_run(path), force)
+    with lock_run(open_run(path).path) as lock:
+        return _carry_on(open_run(path), lock, force)
 
 
-def _carry_on(run: RunFolder, force: bool) -> Ended:
+def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
     if run.meta.origin is not Origin.MEASURED:
         raise RequestError(f"{run.meta.run} is {run.meta.origin}: only measured runs are resumed")
-    request, plan = stored_request(run.meta), stored_plan(run.meta)
+    if run.meta.schema != SCHEMA:
+        raise RequestError(
+            f"{run.meta.run} has schema {run.meta.schema}, and this version appends rows of "
+            f"schema {SCHEMA}: it can be read and reported; measure what is missing in a new run"
+        )
+    request, plan = stored_request(run.meta), stored_plan(run)
     resolved = resolve(request, hosts_to_resume(run.meta, request))
     now = _meta(plan, resolved, run.meta.run)
     findings = refuse_changes(run.meta, now, force)
     resolved = ask_for_fitness(resolved)
     launcher = resolved.open(run.path)
-    run.meta.hosts = _hostnames(resolved)
+    run.meta.measured.hosts = _hostnames(resolved)
     _compile_loops(resolved.mpi)
-    kept = cut_back(run)
+    kept = cut_back(run, is_final)
     left = what_is_left(plan, kept, next_attempts(run.path / JOURNAL_FILE))
-    run.meta.findings += [finding for finding in findings if finding not in run.meta.findings]
     run.meta.outcome = run.meta.finished_utc = None
-    recorder = Recorder(run.path, run.meta)
+    # They are those of the files as they were.
+    run.meta.files = {}
+    recorder = Recorder(run, lock)
+    recorder.save()
+    for finding in findings:
+        recorder.finding(finding)
     progress = open_progress(sum(len(job.cases) for job in left))
     predict = predict_rest(run, kept, launcher.nodes)
     return _run(Runner(plan, launcher, recorder, progress, predict, left, kept))
@@ -161,34 +181,93 @@ def _carry_on(run: RunFolder, force: bool) -> Ended:
 def _run(runner: Runner) -> Ended:
     """Run to the end, or to an interruption, and close the folder."""
     recorder, progress = runner.recorder, runner.progress
-    previous = signal.signal(signal.SIGTERM, _interrupt)
     outcome = "interrupted"
+    with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
+        try:
+            runner.run()
+            outcome = "complete"
+        except KeyboardInterrupt:
+            progress.show("interrupted; what was measured is kept")
+        finally:
+            progress.close()
+            _close(runner, outcome)
+    missing = find_missing(runner.plan, runner.rows)
+    verdict = judge_rows(runner.rows, missing)
     try:
-        runner.run()
-        outcome = "complete"
+        write_verdicts(recorder.folder, {"run": verdict})
+    except StorageError as error:
+        progress.show(f"the verdict is not kept: {error}")
+    counts = count_rows(runner.rows, missing)
+    return Ended(recorder.folder, outcome, counts, verdict, tuple(recorder.findings))
+
+
+def _close(runner: Runner, outcome: str) -> None:
+    """Write how the run ended, then all that can be made again from its files.
+
+    A batch system kills half a minute after it has asked, so what is needed to go on comes first;
+    nothing after it, and no further Ctrl-C, can take it back.
+    """
+    recorder = runner.recorder
+    recorder.end(outcome)
+    try:
+        for what, step in (("findings", _add_findings), ("evidence of paths", _add_evidence)):
+            try:
+                step(runner)
+            except Exception as error:  # noqa: BLE001 - what is measured matters more
+                why = printable(f"{type(error).__name__}: {error}", 300)
+                runner.progress.show(f"the {what} could not be made ({why}); the rows are kept")
+        recorder.finish()
     except KeyboardInterrupt:
-        progress.show("interrupted; what was measured is kept")
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-        progress.close()
-        for finding in (*row_findings(runner.rows), *_busy_after(recorder.meta.origin)):
-            recorder.finding(finding)
-        recorder.evidence(collect_evidence(recorder.folder, recorder.meta, runner.rows))
-        recorder.finish(outcome)
-    return Ended(recorder.folder, outcome, count_rows(recorder.folder))
+        runner.progress.show("interrupted again: the run has no hashes of its files")
 
 
-def count_rows(folder: Path) -> dict[str, int]:
-    """Return the rows of a run by status, and how many planned ones are not there."""
-    run = open_run(folder)
-    rows = run.rows()
-    counts = {str(status): sum(row.status is status for row in rows) for status in Status}
-    return {**counts, "not measured": len(run.missing())}
+def _add_findings(runner: Runner) -> None:
+    recorder = runner.recorder
+    for finding in (*row_findings(runner.rows), *_busy_after(recorder.meta.origin)):
+        recorder.finding(finding)
+
+
+def _add_evidence(runner: Runner) -> None:
+    recorder = runner.recorder
+    paths = recorder.nodes.paths
+    evidence = collect_evidence(recorder.folder, runner.plan.jobs, paths, runner.rows)
+    recorder.evidence(evidence)
+
+
+def find_missing(plan: Plan, rows: Sequence[Row]) -> list[RowKey]:
+    """Return what is planned and has no row, in the plan's order."""
+    done = {(row.case, row.arm, row.launch) for row in rows}
+    planned = (
+        RowKey(case=case.id, launch=job.launch, arm=job.arm)
+        for job in plan.jobs
+        for case in job.cases
+    )
+    return [key for key in planned if (key.case, key.arm, key.launch) not in done]
+
+
+def count_rows(rows: Sequence[Row], missing: Sequence[RowKey]) -> dict[str, int]:
+    """Return the rows of a run by status, and how many planned cases have none."""
+    ended = Counter(str(row.status) for row in rows)
+    counts = {str(status): ended[str(status)] for status in Status}
+    return {**counts, "not measured": len(missing)}
 
 
 def _busy_after(origin: Origin) -> list[Finding]:
     """Return what others ran when the run ended: what came in mid-run is still there, or not."""
     return check_busy(foreign_busy()) if origin is Origin.MEASURED else []
+
+
+@contextlib.contextmanager
+def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+    """Treat these signals as Ctrl-C: what ends a login session, or a batch job, ends the run."""
+    # One that is ignored stays so: a run under nohup outlives its terminal.
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, _interrupt) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -213,19 +292,12 @@ def _compile_loops(mpi: MpiInstall | None) -> None:
 
 def _meta(plan: Plan, resolved: Resolved, run: str) -> RunMeta:
     mpi, container = resolved.mpi, resolved.site.container
-    return RunMeta(
-        run=run,
-        origin=resolved.kind.origin,
-        version=__version__,
-        suite_name=plan.suite.name,
-        suite_text=plan.suite.text,
-        machine_text=resolved.machine_text,
+    made = Measured(
         # The image is what ranks run in, whether the command line or the site file names it.
         flags=resolved.request.flags() | ({"container": container.image} if container else {}),
         seed=plan.seed,
         launches=plan.launches,
         launcher=resolved.request.launcher,
-        plan=plan.jobs,
         hosts=_hostnames(resolved),
         mpi={}
         if mpi is None
@@ -237,7 +309,14 @@ def _meta(plan: Plan, resolved: Resolved, run: str) -> RunMeta:
             "mpirun": mpi.mpirun,
             "mpi4py": mpi.mpi4py,
         },
+    )
+    return RunMeta(
+        run=run,
+        origin=resolved.kind.origin,
+        version=__version__,
+        suite_name=plan.suite.name,
         started_utc=utc_now(),
+        made=made,
     )
 
 

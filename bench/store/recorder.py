@@ -1,22 +1,25 @@
-"""The one writer of a run: journal, rows, samples, predictions and `run.json`."""
+"""The one writer of a run."""
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from bench.core.clock import RunClock, utc_seconds, utc_text
+from bench.core.clock import RunClock, utc_text
 from bench.core.errors import RequestError, StorageError, printable
 from bench.core.events import Event
-from bench.core.records import Evidence, Finding, Prediction, Row, Sample
-from bench.store.folder import (
+from bench.core.records import About, CounterReading, Evidence, Finding, Prediction, Row, Sample
+from bench.store.files import (
+    COMMANDS_FILE,
+    EVENTS_FILE,
     EVIDENCE_FILE,
     JOURNAL_FILE,
     LOGS_FOLDER,
@@ -24,17 +27,22 @@ from bench.store.folder import (
     RESULTS_FILE,
     SAMPLES_FILE,
     Appender,
-    RunMeta,
-    csv_header,
-    csv_lines,
-    csv_text,
-    file_hashes,
     replace_file,
     storage_error,
-    write_meta,
+    sync_folder,
 )
+from bench.store.folder import RunFolder, open_run
+from bench.store.hashes import file_hashes
+from bench.store.journal import last_moment_s
+from bench.store.lock import RunLock
+from bench.store.meta import RunMeta, write_meta
+from bench.store.nodes import NodeRecorder, Nodes
+from bench.store.parts import Command, Parts, write_findings, write_parts
+from bench.store.tables import csv_lines, header_line
 
 LATEST = "latest"
+SYNC_S = 3.0
+"""What was written is forced to the disk when this time has passed since it was last done."""
 MOST_CLOCK_STEP_S = 1.0
 """NTP slews a clock by some milliseconds in a run; over a second it was set."""
 
@@ -56,6 +64,7 @@ def create_folder(parent: Path, suite: str) -> Path:
         folder.mkdir(parents=True)
         (folder / LOGS_FOLDER).mkdir()
         _point_latest(parent, folder.name)
+        sync_folder(parent)
     except OSError as error:
         raise RequestError(
             f"cannot write results to {printable(parent, 200)}: {error.strerror}; "
@@ -73,27 +82,19 @@ def _point_latest(parent: Path, name: str) -> None:
     temporary.replace(link)
 
 
-@contextlib.contextmanager
-def lock_run(folder: Path) -> Iterator[None]:
-    """Hold the folder of a run for one writer.
+def begin_run(folder: Path, meta: RunMeta, parts: Parts) -> RunFolder:
+    """Write what is known of a run before its first job, and return it opened.
 
     Raises:
-        RequestError: where another process writes it, or nobody can.
+        StorageError: where the disk is full or gone.
     """
-    if not os.access(folder, os.W_OK):
-        raise RequestError(
-            f"{printable(folder, 400)} is read-only here; make it writable, or work on a copy of it"
-        )
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise RequestError(
-            f"another clusterbench writes {printable(folder, 400)}; wait for it, or end it"
-        ) from error
-    finally:
-        os.close(descriptor)
+        write_parts(folder, parts)
+        # Last: a folder that has it is a run, which can be resumed.
+        write_meta(folder, meta)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    return open_run(folder)
 
 
 class Recorder:
@@ -102,32 +103,49 @@ class Recorder:
     The first write that fails is the last one that is tried: a file with a gap would mislead.
 
     Args:
-        folder: of the run, created.
-        meta: what `run.json` holds at first.
+        run: as it is.
+        lock: whose holder shows that it lives; None where nobody else can write the run.
         clock: the time of day.
 
     Raises:
         StorageError: from every method, where the disk is full or gone.
     """
 
-    def __init__(self, folder: Path, meta: RunMeta, clock: RunClock | None = None) -> None:
-        self.folder = folder
-        self.meta = meta
+    def __init__(
+        self, run: RunFolder, lock: RunLock | None = None, clock: RunClock | None = None
+    ) -> None:
+        self.folder = folder = run.path
+        self.meta = run.meta
+        self.machine_text = run.machine_text
+        self._lock = lock
         self._clock = RunClock() if clock is None else clock
         self._failed: StorageError | None = None
-        self._findings: dict[Finding, None] = dict.fromkeys(meta.findings)
-        """Those of the run, in order; `meta` has them as a list."""
+        self._synced_s = time.monotonic()
+        self._findings: dict[Finding, None] = dict.fromkeys(run.findings)
         self._replaced: dict[str, tuple[Finding, ...]] = {}
         """By kind, what the last look found."""
         with self._storing():
-            self._clock.go_on_after(_last_moment_s(folder / JOURNAL_FILE))
-            # First, since a folder without it cannot be resumed.
-            write_meta(folder, meta)
+            self._clock.go_on_after(last_moment_s(folder / JOURNAL_FILE))
+            self._nodes = NodeRecorder(folder, run.nodes)
+            self._commands = Appender(folder / COMMANDS_FILE)
             self._journal = Appender(folder / JOURNAL_FILE)
-            self._results = Appender(folder / RESULTS_FILE, csv_header(Row))
-            self._samples = Appender(folder / SAMPLES_FILE, csv_header(Sample))
-            self._predictions = Appender(folder / PREDICTIONS_FILE, csv_header(Prediction))
-            Appender(folder / EVIDENCE_FILE, csv_header(Evidence)).close()
+            self._results = Appender(folder / RESULTS_FILE, header_line(Row))
+            self._samples = Appender(folder / SAMPLES_FILE, header_line(Sample))
+            self._predictions = Appender(folder / PREDICTIONS_FILE, header_line(Prediction))
+            self._events = Appender(folder / EVENTS_FILE, header_line(CounterReading))
+            Appender(folder / EVIDENCE_FILE, header_line(Evidence)).close()
+            self._sync()
+            sync_folder(folder)
+
+    @property
+    def nodes(self) -> Nodes:
+        """What is known of the nodes."""
+        return self._nodes.nodes
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Those of the run, in order."""
+        return list(self._findings)
 
     @contextlib.contextmanager
     def _storing(self) -> Iterator[None]:
@@ -151,40 +169,57 @@ class Recorder:
             path.touch()
         return path
 
+    def command(self, command: Command) -> None:
+        """Append a command, and to the journal that its job is started."""
+        with self._storing():
+            self._commands.write(msgspec.json.encode(command) + b"\n")
+        self.note("start", command.job, command.attempt)
+
     def note(self, kind: str, job: str, attempt: int, **more: object) -> None:
         """Append to the journal: what happened to an attempt of a job."""
         entry = {"time": self.now(), "kind": kind, "job": job, "attempt": attempt, **more}
         with self._storing():
-            self._journal.write(msgspec.json.encode(entry).decode() + "\n")
+            self._journal.write(msgspec.json.encode(entry) + b"\n")
 
     def event(self, job: str, attempt: int, event: Event) -> None:
         """Append an event to the journal."""
         self.note("event", job, attempt, event=event)
 
-    def row(self, row: Row, samples: Sequence[Sample]) -> None:
+    def node_facts(
+        self, facts: dict[str, dict[str, Any]], paths: dict[str, dict[str, Any]] | None = None
+    ) -> None:
+        """Keep what hosts are, and what they allow of the direct path, by host."""
+        with self._storing():
+            self._nodes.add(facts, paths or {})
+
+    def row(
+        self, row: Row, samples: Sequence[Sample], readings: Sequence[CounterReading] = ()
+    ) -> None:
         """Append a row after its samples: a row that is there has all of them."""
         with self._storing():
+            if readings:
+                self._events.write(csv_lines(readings))
             if samples:
                 self._samples.write(csv_lines(samples))
             self._results.write(csv_lines([row]))
+        self.tick()
 
     def predictions(self, predictions: Sequence[Prediction]) -> None:
-        """Append frozen predictions."""
+        """Append frozen predictions, on the disk before the cases that they predict begin."""
         with self._storing():
             self._predictions.write(csv_lines(predictions))
+            self._predictions.sync()
 
     def evidence(self, evidence: Sequence[Evidence]) -> None:
         """Replace what is known of the paths that rows took: it changes as control runs end."""
         if self._failed is None:
-            text = csv_text([csv_header(Evidence)]) + csv_lines(evidence)
+            text = header_line(Evidence) + csv_lines(evidence)
             with self._storing():
                 replace_file(self.folder / EVIDENCE_FILE, text.encode())
 
     def finding(self, finding: Finding) -> None:
         """Keep a finding with the run, once."""
-        if finding not in self._findings:
-            self._findings[finding] = None
-            self.meta.findings.append(finding)
+        self._findings.setdefault(finding)
 
     def replace_findings(self, kind: str, findings: Sequence[Finding]) -> None:
         """Keep the findings of one kind as they are now, in place of those of an earlier look."""
@@ -192,26 +227,66 @@ class Recorder:
             self._findings.pop(earlier, None)
         self._replaced[kind] = tuple(findings)
         self._findings |= dict.fromkeys(findings)
-        self.meta.findings = list(self._findings)
 
     def save(self) -> None:
         """Replace `run.json` with what is known now."""
         with self._storing():
             write_meta(self.folder, self.meta)
 
-    def finish(self, outcome: str) -> None:
+    def save_findings(self) -> None:
+        """Replace `findings.json` with what is known now."""
+        with self._storing():
+            write_findings(self.folder, self.findings)
+
+    def tick(self) -> None:
+        """Do what is due every few seconds: force what was written to the disk, and show life."""
+        if self._lock is not None:
+            self._lock.beat()
+        if time.monotonic() - self._synced_s >= SYNC_S:
+            with self._storing():
+                self._sync()
+
+    def _sync(self) -> None:
+        # In this order: a row that is on the disk has its samples there.
+        for file in (
+            self._journal, self._commands, self._events, self._samples, self._results
+        ):  # fmt: skip
+            file.sync()
+        self._synced_s = time.monotonic()
+
+    def end(self, outcome: str) -> None:
+        """Write how the run ended, on the disk before anything else is made of it.
+
+        After a write that failed nothing is demanded of the disk: what it takes is written.
+        """
+        failed, self._failed = self._failed, None
+        self.meta.finished_utc = self.now()
+        self.meta.outcome = outcome
+        try:
+            with self._storing():
+                self._sync()
+                write_meta(self.folder, self.meta)
+        except StorageError:
+            if failed is None:
+                raise
+        finally:
+            self._failed = failed or self._failed
+
+    def finish(self) -> None:
         """Close the files, and write `run.json` for the last time, with hashes of the others.
 
         After a write that failed nothing is demanded of the disk: what it takes is written.
         """
         failed, self._failed = self._failed, None
         self._look_at_clock()
-        self.meta.finished_utc = self.now()
-        self.meta.outcome = outcome
         try:
             with self._storing():
-                for appender in (self._journal, self._results, self._samples, self._predictions):
-                    appender.close()
+                for file in (
+                    self._nodes, self._commands, self._journal, self._events, self._samples,
+                    self._results, self._predictions,
+                ):  # fmt: skip
+                    file.close()
+                write_findings(self.folder, self.findings)
                 self.meta.files = file_hashes(self.folder)
                 write_meta(self.folder, self.meta)
         except StorageError:
@@ -230,18 +305,9 @@ class Recorder:
                     "would be, had it run evenly since the run began: it was set, or the machine "
                     "slept. The times of rows go on evenly from the first",
                     advice="keep the clock with NTP or chrony, which slew it",
+                    about=About(hosts=(socket.gethostname(),)),
+                    value=step_s,
+                    limit=MOST_CLOCK_STEP_S,
+                    unit="s",
                 )
             )
-
-
-def _last_moment_s(journal: Path) -> float:
-    """Return the time of the last entry of a journal, 0 where there is none."""
-    try:
-        lines = journal.read_bytes().splitlines()
-        return utc_seconds(msgspec.json.decode(lines[-1], type=_Moment).time)
-    except (FileNotFoundError, IndexError, ValueError, msgspec.MsgspecError):
-        return 0.0
-
-
-class _Moment(msgspec.Struct):
-    time: str

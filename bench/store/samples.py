@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import RequestError, printable
-from bench.store.folder import csv_text
+from bench.store.tables import csv_text
 
 _PIECE_BYTES = 4 << 20
 

@@ -26,7 +26,7 @@ def open_whole_rows(path: Path) -> BinaryIO:
             f"{printable(path, 400)} cannot be read: {printable(error, 200)}"
         ) from error
     except RequestError as error:
-        raise RequestError(f"{printable(path, 400)}: {error}") from error
+        raise RequestError(f"{printable(path, 400)}, {error}") from error
 
 
 def _find_end(path: Path) -> int:

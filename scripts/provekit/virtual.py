@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from bench.core.errors import RequestError
 from bench.core.records import Row
-from bench.store.folder import JOURNAL_FILE, open_run
+from bench.store.files import JOURNAL_FILE
+from bench.store.folder import open_run
 
 STATE = Path(os.environ.get("CLUSTERBENCH_LAB") or "/run/clusterbench-lab")
 ONE_LINK = {"OMPI_MCA_btl_tcp_if_include": "10.78.1.0/24"}

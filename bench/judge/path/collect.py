@@ -3,16 +3,18 @@
 Traces are read from the logs of the jobs, counters from the journal, control runs from the rows.
 """
 
+import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from bench.core.errors import printable
 from bench.core.events import CaseEnded, Traffic
 from bench.core.hostnames import host_of
-from bench.core.records import Case, Evidence, Row, Status, parse_params
+from bench.core.records import Case, Evidence, Job, Row, Status, parse_params
 from bench.judge.path import nccl, ucx
 from bench.judge.path.verdict import DIFFERENT, Clues, judge
 from bench.machine.direct_path import PathFacts
@@ -20,7 +22,8 @@ from bench.machine.facts import read_records
 from bench.measure.axes import STAGED_PATHS
 from bench.measure.payload import HOG, HOG_SHARED, is_in_question, memory_of, sent_per_operation
 from bench.plan.controls import FORBIDDEN, REQUIRED, control_id
-from bench.store.folder import JOURNAL_FILE, LOGS_FOLDER, RunMeta
+from bench.store.files import JOURNAL_FILE, LOGS_FOLDER
+from bench.store.journal import read_journal
 
 _MOST_LOG_BYTES = 64 * 2**20
 _MOST_REASON = 1000
@@ -31,48 +34,43 @@ Key = tuple[str, int]
 """A case and its launch."""
 
 
-class _Kept(msgspec.Struct):
-    """The end of a case as the journal holds it."""
-
-    job: str
-    attempt: int
-    event: CaseEnded
-
-
-def collect_evidence(folder: Path, meta: RunMeta, rows: Iterable[Row]) -> list[Evidence]:
+def collect_evidence(
+    folder: Path,
+    plan: Iterable[Job],
+    paths: Mapping[str, Any],
+    rows: Iterable[Row],
+) -> list[Evidence]:
     """Return the evidence of every row whose path is in question.
 
     Args:
         folder: of the run.
-        meta: its plan, and what its hosts allow.
+        plan: its jobs.
+        paths: what its hosts allow, by host.
         rows: its rows.
     """
     found = {(row.case, row.launch): row for row in rows}
     asked = [
         (found[case.id, job.launch], job, case)
-        for job in meta.plan
+        for job in plan
         for case in job.cases
         if (case.id, job.launch) in found and is_in_question(job, case)
     ]
     if not asked:
         return []
-    reader = _Reader(folder, meta, found)
+    reader = _Reader(folder, paths, found)
     return [reader.evidence(row, case) for row, _, case in asked if row.status is Status.OK]
 
 
 class _Reader:
     """Reads each file of the run once."""
 
-    def __init__(self, folder: Path, meta: RunMeta, rows: dict[Key, Row]) -> None:
+    def __init__(self, folder: Path, paths: Mapping[str, Any], rows: dict[Key, Row]) -> None:
         self._folder = folder
-        self._paths = read_records(meta.paths, PathFacts)
+        self._paths = read_records(paths, PathFacts)
         self._rows = rows
         self._staged_falls = any(self._falls(row) for row in rows.values())
-        self._traces: dict[tuple[str, int], tuple[ucx.UcxTrace, nccl.NcclTrace]] = {}
-        self._ended = {
-            (kept.job, kept.attempt, kept.event.case): kept.event
-            for kept in _read_ends(folder / JOURNAL_FILE)
-        }
+        self._traces: dict[tuple[str | None, int | None], tuple[ucx.UcxTrace, nccl.NcclTrace]] = {}
+        self._ended = _read_ends(folder / JOURNAL_FILE)
 
     def evidence(self, row: Row, case: Case) -> Evidence:
         """Return the verdict over one row."""
@@ -212,19 +210,14 @@ def _missing(row: Row, across: bool | None, facts: PathFacts | None) -> Iterator
         yield f"ACS sends {redirected[0].gpu} to {redirected[0].nic} through the root"
 
 
-def _read_ends(journal: Path) -> Iterator[_Kept]:
-    """Yield the ends of cases that hold counters, of all attempts."""
-    try:
-        with journal.open("rb") as lines:
-            for line in lines:
-                if b'"traffic"' not in line:
-                    continue
-                try:
-                    yield msgspec.json.decode(line, type=_Kept)
-                except (msgspec.MsgspecError, RecursionError):
-                    continue
-    except OSError:
-        return
+def _read_ends(journal: Path) -> dict[tuple[str | None, int | None, str], CaseEnded]:
+    """Return the ends of cases that hold counters, of all attempts, by job, attempt and case."""
+    found: dict[tuple[str | None, int | None, str], CaseEnded] = {}
+    for entry in read_journal(journal, b'"traffic"'):
+        with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+            ended = entry.read(CaseEnded)
+            found[entry.job, entry.attempt, ended.case] = ended
+    return found
 
 
 def _read_log(path: Path) -> str:

@@ -3,6 +3,7 @@
 `bound_s` is in the row, with `bound_source`; where there is none, it holds `none:` and why.
 """
 
+import contextlib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,23 +18,20 @@ from bench.machine.nominal import parse_nominal, read_nominal
 from bench.predict.bounds.bound import NONE, Bound, Seats
 from bench.predict.bounds.hardware import Hardware
 from bench.predict.bounds.rules import find_bound
-from bench.store.folder import (
-    JOURNAL_FILE,
-    RunFolder,
-    RunMeta,
-    csv_header,
-    csv_lines,
-    csv_text,
-)
+from bench.store.files import JOURNAL_FILE
+from bench.store.folder import RunFolder
+from bench.store.journal import read_journal
+from bench.store.nodes import Nodes
+from bench.store.tables import csv_lines, header_line
 
 __all__ = ["Hardware", "add_bound", "bound_again", "foresee", "known_hardware"]
 
 
-def known_hardware(meta: RunMeta) -> Hardware:
-    """Return what `run.json` knows of the machine; facts that cannot be read are unknown."""
-    known = read_records(meta.facts, NodeFacts)
-    nodes = {host: known[key] for host, key in meta.nodes.items() if key in known}
-    return Hardware(nodes, parse_nominal(meta.machine_text) if meta.machine_text else None)
+def known_hardware(nodes: Nodes, machine_text: str | None) -> Hardware:
+    """Return what a run knows of the machine; facts that cannot be read are unknown."""
+    known = read_records(nodes.facts, NodeFacts)
+    by_host = {host: known[key] for host, key in nodes.hosts.items() if key in known}
+    return Hardware(by_host, parse_nominal(machine_text) if machine_text else None)
 
 
 def add_bound(row: Row, case: Case, facts: Facts | None, hardware: Hardware) -> Row:
@@ -47,8 +45,8 @@ def add_bound(row: Row, case: Case, facts: Facts | None, hardware: Hardware) -> 
     else:
         bound = find_bound(case, _seats(facts, row), hardware)
     fraction = None
-    if bound.seconds is not None and row.t_median_s and row.status is Status.OK:
-        fraction = bound.seconds / row.t_median_s
+    if bound.seconds is not None and row.t_s and row.status is Status.OK:
+        fraction = bound.seconds / row.t_s
     return msgspec.structs.replace(
         row, bound_s=bound.seconds, bound_source=bound.source, fraction_of_bound=fraction
     )
@@ -117,20 +115,20 @@ def bound_again(run: RunFolder, machine: Path) -> RunFolder:
         RequestError: where the machine file is not valid.
     """
     again = _BoundAgain(run.path)
-    again.meta.machine_text = read_nominal(machine)
+    again.parts.machine_text = read_nominal(machine)
     return again
 
 
 class _BoundAgain(RunFolder):
     def results(self) -> BinaryIO:
         """Open the final rows with new bounds, as the file would hold them."""
-        return io.BytesIO((csv_text([csv_header(Row)]) + csv_lines(self.rows())).encode())
+        return io.BytesIO((header_line(Row) + csv_lines(self.rows())).encode())
 
     def rows(self) -> list[Row]:
         """Return the final rows with new bounds."""
-        hardware = known_hardware(self.meta)
+        hardware = known_hardware(self.nodes, self.machine_text)
         facts = _journal_facts(self.path / JOURNAL_FILE)
-        cases = {case.id: case for job in self.meta.plan for case in job.cases}
+        cases = {case.id: case for job in self.plan for case in job.cases}
         return [
             add_bound(row, cases[row.case], facts.get((row.job, row.attempt)), hardware)
             if row.case in cases
@@ -139,22 +137,11 @@ class _BoundAgain(RunFolder):
         ]
 
 
-class _Entry(msgspec.Struct):
-    kind: str
-    job: str
-    attempt: int
-    event: msgspec.Raw = msgspec.Raw()
-
-
-def _journal_facts(journal: Path) -> dict[tuple[str, int], Facts]:
+def _journal_facts(journal: Path) -> dict[tuple[str | None, int | None], Facts]:
     """Return where the ranks of each attempt of a job ran, as far as a journal holds it."""
-    found: dict[tuple[str, int], Facts] = {}
-    for line in journal.read_bytes().splitlines() if journal.is_file() else []:
-        if b'"type":"facts"' not in line:
-            continue
-        try:
-            entry = msgspec.json.decode(line, type=_Entry)
-            found[entry.job, entry.attempt] = msgspec.json.decode(entry.event, type=Facts)
-        except (msgspec.MsgspecError, RecursionError):
-            continue  # a crash leaves half a line
+    found: dict[tuple[str | None, int | None], Facts] = {}
+    for entry in read_journal(journal, b'"type":"facts"'):
+        # A line that holds the words elsewhere is no such event.
+        with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+            found[entry.job, entry.attempt] = entry.read(Facts)
     return found
