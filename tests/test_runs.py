@@ -9,8 +9,9 @@ from bench.judge.runs import label_runs, load_runs, side_by_side
 from bench.judge.statistics import WITHIN, summarise, summarise_places
 from bench.judge.table import NOT_MEASURED, load
 from bench.report import build
-from bench.store.files import RESULTS_FILE
-from bench.store.folder import RunFolder
+from bench.store.files import PLAN_FILE, RESULTS_FILE
+from bench.store.folder import RunFolder, open_run
+from bench.store.jsons import encode_lines
 from bench.store.tables import csv_lines, csv_text
 
 
@@ -113,3 +114,46 @@ def test_a_case_that_moves_to_other_hosts_is_one_case_of_several_launches(tmp_pa
     table = load(run)
     assert table["part"].isna().all()
     assert set(summarise(table)["launches"]) == {3}
+
+
+def test_arms_of_one_run_are_never_one_number(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"])
+    table = load(change_rows(run, {"arm": "a"}, {"arm": "b", "t_median_s": 1.0}))
+    rows = table[table["status"] == "ok"]
+    # Two rows of a case in one launch, and neither is of a node.
+    assert rows["part"].isna().all()
+    points = summarise(table)
+    assert points.groupby("case").size().eq(2).all()
+    assert set(points.loc[points["arm"] == "b", "t_s"]) == {1.0}
+    assert points["launches"].eq(1).all()
+    assert not side_by_side(table)["r"].isna().any()
+
+
+def test_what_was_planned_for_an_arm_is_missing_where_only_the_other_has_a_row(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"])
+    jobs = [msgspec.structs.replace(job, arm=arm) for job in run.plan for arm in "ab"]
+    (run.path / PLAN_FILE).write_bytes(encode_lines(jobs))
+    table = load(open_run(change_rows(run, {"arm": "a"}).path))
+    assert len(table) == 2 * 23
+    assert table.groupby("status")["arm"].unique().map(list).to_dict() == {
+        "ok": ["a"],
+        NOT_MEASURED: ["b"],
+    }
+
+
+def test_hosts_of_an_older_schema_are_those_of_its_ends(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"], host="fd00::1", keep=9)
+    rows = [{"src": "[fd00::1]:rank0", "dst": "n2:gpu1", "src_host": None, "dst_host": None}]
+    table = load(change_rows(run, *rows))
+    measured_lines = table[table["status"] == "ok"]
+    assert set(measured_lines["src_host"]) == {"fd00::1"}
+    assert set(measured_lines["dst_host"]) == {"n2"}
+    assert table.loc[table["status"] == NOT_MEASURED, "src_host"].isna().all()
+
+
+def test_a_row_without_job_attempt_and_order_is_read(tmp_path):
+    run = write_run(tmp_path / "r", benchmarks=["latency"])
+    table = load(change_rows(run, {"job": None, "attempt": None, "order": None}))
+    assert table["attempt"].isna().all()
+    assert table["job"].isna().all()
+    assert (table["status"] == "ok").all()

@@ -113,6 +113,20 @@ def take(column: Values, places: NDArray[np.int64]) -> Values:
     return column[places]
 
 
+def combine(codes: NDArray[np.int64], *columns: Values) -> NDArray[np.int64]:
+    """Return a number for each line, equal where all of these columns are, from 0 as they appear.
+
+    Args:
+        codes: from 0.
+        columns: more of the same length; what is missing is equal.
+    """
+    for column in columns:
+        # Each is smaller than the number of lines, so no product of two overflows.
+        own, found = pd.factorize(column, use_na_sentinel=False)
+        codes = pd.factorize(codes * max(1, len(found)) + own)[0]
+    return codes
+
+
 def _is_spread(column: Values) -> bool:
     return column.strides == (0,) or len(column) == 1
 

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.core.records import Axis, Case
-from bench.judge.columns import Columns, Values, spread, take, text_column
+from bench.judge.columns import Columns, Values, combine, spread, take, text_column
 from bench.judge.names import PAIR, Lines, Naming
 from bench.measure.profiles import place_of, size_axis_of
 
@@ -159,16 +159,13 @@ def _name_lines(
 ) -> Iterator[Values]:
     """Return label, setting and name of every line, worked out once for those that share them."""
     has_ends, is_lone = curves.has_ends[of], columns["ranks_per_node"] == 1
-    kinds = of
-    for values in (
+    kinds = combine(
+        of,
         sizes,
         np.where(has_ends, pd.factorize(columns["src"])[0], -1),
         np.where(has_ends, pd.factorize(columns["dst"])[0], -1),
         has_ends & is_lone,
-    ):
-        codes, found = pd.factorize(values, use_na_sentinel=False)
-        # Each is smaller than the number of lines, so no product of two overflows.
-        kinds = pd.factorize(kinds * max(1, len(found)) + codes)[0]
+    )
     first = np.empty(int(kinds.max(initial=-1)) + 1, np.int64)
     first[kinds[::-1]] = np.arange(len(kinds))[::-1]
     case = of[first]

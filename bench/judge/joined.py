@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.core.records import Evidence, Prediction
-from bench.judge.columns import Columns, read_columns, spread, take
+from bench.judge.columns import Columns, combine, read_columns, spread, take
 from bench.store.files import EVIDENCE_FILE, PREDICTIONS_FILE
 from bench.store.folder import RunFolder
 from bench.store.whole_rows import open_whole_rows
@@ -64,13 +64,14 @@ def _join(
         kinds = {name: found[column].dtype.kind for name, column in names.items()}
         absent = {"f": math.nan, "O": None}
         return {name: spread(absent[kind], len(lines["case"])) for name, kind in kinds.items()}
-    case, _ = pd.factorize(np.concatenate([found["case"], lines["case"]]))
-    launch, launches = pd.factorize(np.concatenate([found["launch"], lines["launch"]]))
-    keys = case * len(launches) + launch
+    keys = combine(
+        pd.factorize(np.concatenate([found["case"], lines["case"]]))[0],
+        np.concatenate([found["launch"], lines["launch"]]),
+    )
     codes, distinct = pd.factorize(keys[:count])
     chosen = np.zeros(len(distinct), np.int64)
     chosen[codes[order]] = order
-    place = pd.Index(distinct).get_indexer(keys[count:])
+    place = pd.Index(distinct).get_indexer(pd.Index(keys[count:]))
     at = np.where(place >= 0, chosen[place], count)
     return {name: _beside(found[column], at) for name, column in names.items()}
 

@@ -57,6 +57,7 @@ def _of_jobs(jobs: Sequence[Job], of: Codes, types: Types) -> Columns:
     """Return what is known from the job that a case was planned in."""
     known: dict[str, list[object]] = {
         "job": [job.id for job in jobs],
+        "arm": [job.arm for job in jobs],
         "attempt": [job.attempt for job in jobs],
         "launch": [job.launch for job in jobs],
         "ranks": [job.ranks for job in jobs],

@@ -60,7 +60,7 @@ def _between(table: pd.DataFrame) -> dict[Key, float]:
     Without one of its values, a sorted list has its middle one place further on.
     """
     table = middle_places(table)
-    cases = table.groupby("case", sort=False).ngroup().to_numpy()
+    cases = table.groupby(["case", "arm"], sort=False, dropna=False).ngroup().to_numpy()
     times = table["t_median_s"].to_numpy()
     order = np.lexsort((times, cases))
     rank, values = cases[order], times[order]

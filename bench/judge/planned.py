@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.core.records import CONTROL, Axis, Case, Job, parse_params
-from bench.judge.columns import Columns, text_column
+from bench.judge.columns import Columns, combine, pick_texts, text_column
 
 Codes = NDArray[np.int64]
 
@@ -23,13 +23,13 @@ class Planned(NamedTuple):
     cases: list[Case]
     """Each once, by its id, as they were first met."""
     case: Codes
-    """Of each planned case and launch, once: its place in `cases`."""
+    """Of each planned case, launch and arm, once: its place in `cases`."""
     job: Codes
     """And its place in `jobs`, the last one that plans it."""
     row: Codes
     """Of each row: its place among these, -1 where it was not planned."""
     is_missing: NDArray[np.bool_]
-    """Of each planned case and launch: whether it has no row at all."""
+    """Of each planned case, launch and arm: whether it has no row at all."""
 
 
 def find_planned(jobs: Sequence[Job], rows: Columns) -> Planned:
@@ -38,13 +38,17 @@ def find_planned(jobs: Sequence[Job], rows: Columns) -> Planned:
     case = np.concatenate([np.zeros(0, np.int64), *of_jobs])
     job = np.repeat(np.arange(len(jobs)), list(map(len, of_jobs)))
     launches = np.array([one.launch for one in jobs], dtype=np.int64)[job]
+    arms = pick_texts([one.arm for one in jobs], job)
     ids = text_column([one.id for one in cases])
     every, texts = pd.factorize(np.concatenate([ids, rows["case"]]))
     row_case = every[len(ids) :]
     # One text for all rows of a case, that of the plan.
     rows["case"] = texts[row_case]
-    launch, found = pd.factorize(np.concatenate([launches, rows["launch"]]))
-    keys = np.concatenate([case, row_case]) * max(1, len(found)) + launch
+    keys = combine(
+        np.concatenate([case, row_case]),
+        np.concatenate([launches, rows["launch"]]),
+        np.concatenate([arms, rows["arm"]]),
+    )
     # A case that two jobs plan for one launch belongs to the last one.
     codes, planned = pd.factorize(keys[: len(case)])
     first, last = np.zeros(len(planned), np.int64), np.zeros(len(planned), np.int64)

@@ -17,7 +17,7 @@ from bench.judge.table import measured
 WITHIN = "within one launch"
 BETWEEN = "over launches"
 
-_SAME = ["run", "case", "arm", "part"]
+SAME = ["run", "case", "arm", "part"]
 """Columns in which lines are equal that differ in their launch alone."""
 _RATES = ["gbytes_per_s", "busbw_gbytes_per_s", "tflops", "messages_per_s"]
 _MEDIANS = ["t_median_s", "predicted_s", "low_s", "high_s", "bound_s"]
@@ -43,8 +43,8 @@ def summarise_places(table: pd.DataFrame) -> pd.DataFrame:
 
 def _summarise(lines: pd.DataFrame) -> pd.DataFrame:
     # A copy: columns are added to it, and those of the table stand apart in memory.
-    points = lines.drop_duplicates(_SAME).reset_index(drop=True).copy()
-    groups = lines.groupby(_SAME, sort=False, dropna=False)
+    points = lines.drop_duplicates(SAME).reset_index(drop=True).copy()
+    groups = lines.groupby(SAME, sort=False, dropna=False)
     # Work is the same in every launch: a rate scales with the inverse of time.
     first_s = points["t_median_s"].to_numpy()
     medians = groups[_MEDIANS].median().to_numpy()

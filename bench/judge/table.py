@@ -10,12 +10,21 @@ import pandas as pd
 
 from bench.core.hostnames import host_of
 from bench.core.records import COLUMNS, Row
-from bench.judge.columns import Columns, Values, join, pick_texts, read_columns, spread, take
+from bench.judge.columns import (
+    Columns,
+    Values,
+    combine,
+    join,
+    pick_texts,
+    read_columns,
+    spread,
+    take,
+)
 from bench.judge.curves import order_lines, place_lines
 from bench.judge.joined import PREDICTED, PROVEN, join_evidence, join_predictions
 from bench.judge.missing import NOT_MEASURED, missing_lines
 from bench.judge.params import PARAM, join_params, take_controls_out
-from bench.judge.planned import Codes, Planned, cases_of_rows, find_planned
+from bench.judge.planned import Planned, cases_of_rows, find_planned
 from bench.store.files import RESULTS_FILE
 from bench.store.folder import RunFolder
 
@@ -60,7 +69,7 @@ def load(run: RunFolder) -> pd.DataFrame:
     lines = {name: _typed(name, join([rows.pop(name), missing.pop(name)])) for name in COLUMNS}
     of = np.concatenate([of_rows, of_missing])
     lines |= place_lines([*planned.cases, *unplanned], of, lines)
-    lines |= {"stage": _stages(planned), "part": _parts(of[: len(of_rows)], lines)}
+    lines |= {"stage": _stages(planned), "part": _parts(len(of_rows), lines)}
     lines |= join_params(params, missing_params)
     order = order_lines(lines)
     lines = {name: take(lines.pop(name), order) for name in tuple(lines)}
@@ -108,7 +117,7 @@ def _add_hosts(rows: Columns) -> None:
     """Add the hosts of both ends where the files have none: those of an older schema."""
     for end in ("src", "dst"):
         name = f"{end}_host"
-        if name in rows and pd.isna(rows[name]).all():
+        if pd.isna(rows[name]).all():
             codes, places = pd.factorize(rows[end])
             rows[name] = pick_texts(map(host_of, places), codes)
 
@@ -120,19 +129,17 @@ def _stages(planned: Planned) -> Values:
     return pick_texts([job.stage.value for job in planned.jobs], jobs)
 
 
-def _parts(of_rows: Codes, lines: Columns) -> Values:
-    """Return the end of each row whose case has several in one launch, None of the others."""
-    kinds = of_rows
-    for name in ("launch", *({"arm"} & lines.keys())):
-        codes, found = pd.factorize(lines[name][: len(of_rows)], use_na_sentinel=False)
-        kinds = pd.factorize(kinds * max(1, len(found)) + codes)[0]
+def _parts(rows: int, lines: Columns) -> Values:
+    """Return `src` of each row whose case has several in one launch and arm, None of the others."""
+    case = pd.factorize(lines["case"][:rows])[0]
+    kinds = combine(case, lines["launch"][:rows], lines["arm"][:rows])
     several = np.bincount(kinds) > 1
     count = len(lines["src"])
     if not several.any():
         return spread(None, count)
-    has_parts = np.zeros(of_rows.max() + 1, np.bool_)
-    has_parts[of_rows[several[kinds]]] = True
+    has_parts = np.zeros(case.max() + 1, np.bool_)
+    has_parts[case[several[kinds]]] = True
     parts = spread(None, count).copy()
-    of_parts = np.flatnonzero(has_parts[of_rows])
+    of_parts = np.flatnonzero(has_parts[case])
     parts[of_parts] = lines["src"][of_parts]
     return parts

@@ -1,4 +1,4 @@
-"""Cases of several runs beside each other, where they are the same in all that was asked for."""
+"""The cases of several runs beside each other, where id and placement are the same."""
 
 from collections.abc import Iterator, Sequence
 
