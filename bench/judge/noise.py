@@ -78,11 +78,10 @@ def aggregate(table: pd.DataFrame, samples: pd.DataFrame) -> dict[Key, list[floa
     }
     if alone:
         columns = (samples["case"], samples["launch"], samples["rank"])
-        kept = [
-            alone.get((case, launch), rank) == rank
-            for case, launch, rank in zip(*columns, strict=True)
-        ]
-        samples = samples[kept]
+        told = (
+            alone.get((c, launch), rank) == rank for c, launch, rank in zip(*columns, strict=True)
+        )
+        samples = samples[np.fromiter(told, dtype=np.bool_, count=len(samples))]
     slowest = table[table["rank_agg"] == "max"]
     by_slowest = set(zip(slowest["case"], slowest["launch"], strict=True))
     keys = zip(samples["case"], samples["launch"], strict=True)
