@@ -237,7 +237,8 @@ def test_places_whose_samples_are_all_here_have_a_row_each_or_the_case_has_none(
         return
     ((status, src, reason),) = [(row.status, row.src, row.reason) for row in rows]
     assert (status, src) == (Status.FAILED, None)
-    assert reason is not None and "did not arrive whole" in reason
+    assert reason is not None
+    assert "did not arrive whole" in reason
 
 
 def play(folder: Path, *attempts: list[bytes]) -> dict[str, Row]:

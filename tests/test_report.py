@@ -69,8 +69,8 @@ def figure_of(name: str, table: pd.DataFrame) -> Figure:
     return figure
 
 
-DRAWN = [kind for kind in FIGURES if kind.name != "hosts"]
-"""All figures that a run without pairs of hosts has; test_pairs.py has the other one."""
+DRAWN = [kind for kind in FIGURES if kind.name not in ("fleet", "hosts")]
+"""All figures that a run of one node has; the others are those of several nodes and of pairs."""
 
 
 @pytest.fixture(scope="module")
