@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from test_lab import STATE, lab, lab_possible, lab_up
 
-from bench.core.records import Status
+from bench.core.records import Status, parse_params
+from bench.judge.fleet import fleet_findings
 from bench.store.files import RESULTS_FILE
 from bench.store.folder import RunFolder, open_run
 
@@ -110,3 +111,43 @@ def test_one_host_taken_away_costs_only_the_jobs_that_need_it(tmp_path):
     lost = [row for row in rows if row.status is not Status.OK]
     assert lost
     assert all(row.ranks == 3 and "h3" in (row.reason or "") for row in lost)
+
+
+PRODUCTS = """
+[suite]
+name = "products"
+cap_s = 0.5
+[[benchmark]]
+name = "matmul"
+batch = [64, 128]
+threads = 1
+"""
+
+
+def test_a_host_with_half_a_cpu_is_slower_by_the_mean_of_its_products(tmp_path):
+    """The others do not stand out; that is asked of the means alone, which a quota moves.
+
+    Whatever else runs on the machine scatters all hosts, so ratios are asked for and no rate.
+    """
+    suite = tmp_path / "products.toml"
+    suite.write_text(PRODUCTS)
+    command = (sys.executable, "-m", "bench", "run", suite, "-o", tmp_path, "--no-report")
+    with lab_up("--hosts", "4", "--rate", "400mbit", "--cpu", "h3=0.5"):
+        flags = ("--hosts", "h[1-4]", "--bind", "none")
+        answer = lab("exec", "h1", *command, *flags, timeout_s=LONGEST_S)
+    assert answer.returncode == 0, answer.stderr
+    rows = open_run(Path(answer.stdout.splitlines()[-1])).rows()
+    assert len(rows) == 8
+    by_case: dict[str, dict[str, float]] = {}
+    for row in rows:
+        assert row.status is Status.OK and row.src is not None and row.t_mean_s is not None
+        assert parse_params(row.params)["turns"] == "4"
+        by_case.setdefault(row.case, {})[row.src] = row.t_mean_s
+    for means in by_case.values():
+        assert sorted(means) == ["h1", "h2", "h3", "h4"]
+    if not any(
+        "busy-process" in finding.name
+        for finding in open_run(Path(answer.stdout.splitlines()[-1])).findings
+    ):
+        slower = [f.text for f in fleet_findings(rows)]
+        assert len(slower) == 1 and slower[0].startswith("h3 is slower than the other 3")

@@ -194,7 +194,7 @@ def test_hostile_text_is_text(tmp_path):
         findings=[Finding(name="x", level="stop", text=HOSTILE, advice=HOSTILE)],
         params={"evil": HOSTILE.replace(";", "").replace("=", "")},
         env={"X": HOSTILE},
-        facts={HOSTILE: {"host": HOSTILE}},
+        facts={"12ab": {"host": HOSTILE}},
         refuse={"c0007": {"formula": HOSTILE, "seconds": None}},
     )
     page = build([run, run], tmp_path / "out")

@@ -344,7 +344,7 @@ def test_what_was_planned_and_has_no_row_is_missing_and_not_forgotten(tmp_path):
 def test_a_row_is_there_only_when_its_samples_are(tmp_path):
     recorder = Recorder(begun(tmp_path, [job("a")]))
     sample = Sample(case="a", launch=0, sample=0, rank=0, seconds=1e-6)
-    recorder.row(row(case="a"), [sample])
+    recorder.rows([row(case="a")], [sample])
     run = open_run(tmp_path)
     assert run.rows() == [row(case="a")]
     assert run.samples() == [sample]

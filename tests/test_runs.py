@@ -6,7 +6,7 @@ from synthetic import true_seconds, write_run
 
 from bench.core.records import COLUMNS
 from bench.judge.runs import label_runs, load_runs, side_by_side
-from bench.judge.statistics import WITHIN, summarise
+from bench.judge.statistics import WITHIN, summarise, summarise_places
 from bench.judge.table import NOT_MEASURED, load
 from bench.report import build
 from bench.store.files import PLAN_FILE, RESULTS_FILE
@@ -97,10 +97,14 @@ def test_rows_of_nodes_share_the_prediction_of_their_case_and_are_told_apart(tmp
 
 def test_nodes_are_no_launches(tmp_path):
     run = change_rows(write_run(tmp_path / "r", benchmarks=["matmul"]), *NODES)
+    each = summarise_places(load(run))
+    assert len(each) == 30 * len(NODES)
+    # The middle one stands for all where nobody asks for each.
     points = summarise(load(run))
-    assert set(points["launches"]) == {1}
-    assert set(points["interval"]) == {WITHIN}
-    assert len(points) == 30 * len(NODES)
+    assert len(points) == 30
+    for found in (each, points):
+        assert set(found["launches"]) == {1}
+        assert set(found["interval"]) == {WITHIN}
 
 
 def test_a_case_that_moves_to_other_hosts_is_one_case_of_several_launches(tmp_path):

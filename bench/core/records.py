@@ -183,9 +183,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def t_s(self) -> float | None:
-        """The time that `statistic` names, from which rates derive."""
+        """The time that `statistic` names, else the median: rates derive from it."""
         times = {"median": self.t_median_s, "mean": self.t_mean_s, "min": self.t_min_s}
-        return times.get(self.statistic or "")
+        return times.get(self.statistic or "median")
 
 
 COLUMNS: tuple[str, ...] = Row.__struct_fields__

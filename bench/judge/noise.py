@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from bench.judge.places import middle_places
 from bench.judge.samples import Key, samples_of
 from bench.judge.statistics import BETWEEN, WITHIN
 from bench.store.folder import RunFolder
@@ -58,7 +59,8 @@ def _between(table: pd.DataFrame) -> dict[Key, float]:
 
     Without one of its values, a sorted list has its middle one place further on.
     """
-    cases = table.groupby(["case", "arm", "part"], sort=False, dropna=False).ngroup().to_numpy()
+    table = middle_places(table)
+    cases = table.groupby(["case", "arm"], sort=False, dropna=False).ngroup().to_numpy()
     times = table["t_median_s"].to_numpy()
     order = np.lexsort((times, cases))
     rank, values = cases[order], times[order]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from bench.judge.statistics import summarise
+from bench.judge.statistics import summarise_places
 from bench.judge.table import load
 from bench.store.folder import RunFolder
 
@@ -66,7 +66,7 @@ def side_by_side(table: pd.DataFrame) -> pd.DataFrame:
     Args:
         table: of several runs, as `load_runs` returns it.
     """
-    points = summarise(table)
+    points = summarise_places(table)
     cases = points.groupby(SAME_CASE, sort=False, dropna=False)
     found = points.loc[~points.duplicated(SAME_CASE), [*SAME_CASE, "name"]].reset_index(drop=True)
     place = cases.ngroup()

@@ -10,6 +10,7 @@ from pandas.api.types import union_categoricals
 from bench.contracts import Seconds
 from bench.core.errors import RequestError, printable
 from bench.core.records import Sample
+from bench.judge.places import middle_places
 from bench.store.files import SAMPLES_FILE
 from bench.store.folder import RunFolder
 from bench.store.samples import Samples, find_samples
@@ -51,10 +52,13 @@ def samples_of(run: RunFolder, lines: pd.DataFrame) -> dict[Key, Seconds]:
     """Return the seconds of each sample behind these lines, in the order in which they were taken.
 
     As the row they are of the slowest rank at each sample (`rank_agg` is `max`), or of the first.
+    Where several places have a line, they are those of the slowest rank of the middle one.
 
     Raises:
         RequestError: where the file cannot be read, or a line of these cases is damaged.
     """
+    several = lines.duplicated(["case", "launch"], keep=False)
+    one_rank = dict(_slowest_ranks(middle_places(lines[several])))
     slowest = lines["rank_agg"] == "max"
     by_slowest = set(zip(lines["case"][slowest], lines["launch"][slowest], strict=True))
     wanted = set(zip(lines["case"], lines["launch"], strict=True))
@@ -62,7 +66,17 @@ def samples_of(run: RunFolder, lines: pd.DataFrame) -> dict[Key, Seconds]:
     for key, samples in _find(run, list(dict.fromkeys(lines["case"]))):
         if key in wanted:
             parts.setdefault(key, []).append(samples)
-    return {key: _aggregate(several, key in by_slowest) for key, several in parts.items()}
+    return {
+        key: _aggregate(pieces, key in by_slowest, one_rank.get(key))
+        for key, pieces in parts.items()
+    }
+
+
+def _slowest_ranks(lines: pd.DataFrame) -> Iterator[tuple[Key, int]]:
+    columns = (lines["case"], lines["launch"], lines["slowest_rank"])
+    for case, launch, rank in zip(*columns, strict=True):
+        if rank == rank:  # NaN where a row has none
+            yield (case, int(launch)), int(rank)
 
 
 def _read(run: RunFolder) -> Iterator[pd.DataFrame]:
@@ -106,11 +120,12 @@ def _split(samples: Samples, case: str) -> Iterator[tuple[Key, Samples]]:
             yield (case, int(samples.launch[start])), samples.between(start, end)
 
 
-def _aggregate(parts: list[Samples], by_slowest: bool) -> Seconds:
-    """Return the seconds of each sample, of the slowest rank or of the first."""
+def _aggregate(parts: list[Samples], by_slowest: bool, one_rank: int | None) -> Seconds:
+    """Return the seconds of each sample: of one rank, else of the slowest or of the first."""
     _, sample, rank, seconds = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if not by_slowest:
-        sample, seconds = sample[rank == 0], seconds[rank == 0]
+    if one_rank is not None or not by_slowest:
+        own = rank == (one_rank or 0)
+        sample, seconds = sample[own], seconds[own]
     order = np.argsort(sample, kind="stable")
     starts = _starts(sample[order])
     return np.maximum.reduceat(seconds[order], starts) if len(starts) else seconds

@@ -11,6 +11,7 @@ from bench.core.units import format_seconds
 from bench.judge.accuracy import Accuracy, Coverage, Skill, judge
 from bench.judge.heldout import Pair, Refused, Unscored, pair_up
 from bench.judge.noise import NoiseFloor
+from bench.judge.places import middle_places
 from bench.judge.strata import SPLITS
 from bench.judge.table import load, measured
 from bench.measure.profiles import profile_of
@@ -86,7 +87,7 @@ def score(run: RunFolder) -> Score:
 
 def score_table(run: RunFolder, table: pd.DataFrame) -> Score:
     """Score a run whose table has been read."""
-    pairs, refused, unscored = pair_up(run, table)
+    pairs, refused, unscored = pair_up(run, middle_places(table))
     times = measured(table)
     floor = NoiseFloor(times[times["case"].isin({pair.case for pair in pairs})], run)
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.contracts import Seconds
 from bench.core.orderstats import median_interval
+from bench.judge.places import middle_places
 from bench.judge.table import measured
 
 WITHIN = "within one launch"
@@ -24,14 +25,23 @@ _Z95 = 1.959963984540054
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one line per run, case and part that was measured, in the order of the table.
+    """Return one line per run and case that was measured, in the order of the table.
 
     `t_s` is the median over launches of the medians of launches, `t_low_s` and `t_high_s` its
     95 % order-statistics interval: over launches from six launches on, within the launch where
     there is one launch alone, else missing. `interval` names which. `launches` counts them.
+    Of several nodes or GPUs the middle one of each launch stands for all.
     Predictions and bounds are medians over launches; rates belong to `t_s`.
     """
-    lines = measured(table)
+    return _summarise(middle_places(measured(table)).assign(part=None))
+
+
+def summarise_places(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the same with a line for each node or GPU that has rows of its own, by `part`."""
+    return _summarise(measured(table))
+
+
+def _summarise(lines: pd.DataFrame) -> pd.DataFrame:
     # A copy: columns are added to it, and those of the table stand apart in memory.
     points = lines.drop_duplicates(SAME).reset_index(drop=True).copy()
     groups = lines.groupby(SAME, sort=False, dropna=False)

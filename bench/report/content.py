@@ -9,7 +9,7 @@ from bench.judge.score import GroupScore, format_percent, headline_text, steady_
 from bench.judge.statistics import BETWEEN, WITHIN, summarise
 from bench.judge.table import is_oversubscribed
 from bench.predict.model.conformal import COVERAGE
-from bench.report import byhost
+from bench.report import byhost, fleet
 from bench.report.attention import attention
 from bench.report.background import glossary, machine, method
 from bench.report.beside import beside
@@ -43,7 +43,8 @@ def compose(runs: Sequence[RunData], pictures: Sequence[Picture]) -> Page:
     """Return the page of one run, or of several beside each other."""
     several = len(runs) > 1
     hosts = tuple(picture for picture in pictures if picture.name == byhost.NAME)
-    pictures = [picture for picture in pictures if picture not in hosts]
+    places = tuple(picture for picture in pictures if picture.name == fleet.NAME)
+    pictures = [picture for picture in pictures if picture not in (*hosts, *places)]
     names = sorted({run.meta.suite_name for run in runs})
     return Page(
         title=f"clusterbench: {', '.join(names)}",
@@ -52,6 +53,7 @@ def compose(runs: Sequence[RunData], pictures: Sequence[Picture]) -> Page:
         sections=(
             Section("result", "Result", (headline_table(runs), Paragraph(_HEADLINE_NOTE))),
             Section("attention", "What to look at first", _each(runs, attention)),
+            *_by_place(runs, places),
             *_by_host(runs, hosts),
             Section("figures", "Figures", (Paragraph(_figure_note(runs, pictures)), *pictures)),
             Section("predictions", "Predicted against measured", _each(runs, _scores)),
@@ -61,6 +63,13 @@ def compose(runs: Sequence[RunData], pictures: Sequence[Picture]) -> Page:
             Section("units", "Units and words", (glossary(),)),
         ),
     )
+
+
+def _by_place(runs: Sequence[RunData], pictures: tuple[Picture, ...]) -> Iterator[Section]:
+    """Yield the section of nodes and GPUs, where several measured for themselves."""
+    if pictures:
+        blocks = (*pictures, *_each(runs, fleet.place_table))
+        yield Section(fleet.NAME, "Node by node", blocks)
 
 
 def _by_host(runs: Sequence[RunData], pictures: tuple[Picture, ...]) -> Iterator[Section]:

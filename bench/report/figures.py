@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bench.contracts import Figure as FigureSpec
 from bench.measure import MEASUREMENTS
-from bench.report import byhost, captions, curves, products, residuals, scatter
+from bench.report import byhost, captions, curves, fleet, products, residuals, scatter
 from bench.report.page import Picture
 from bench.report.scatter import SamplesOfRuns
 from bench.report.style import render
@@ -55,6 +55,7 @@ def _declared() -> Iterator[Drawing]:
 
 
 FIGURES: tuple[Drawing, ...] = (
+    _of_table(fleet.NAME, "Nodes and GPUs in order", fleet.places_in_order, fleet.caption),
     _of_table(byhost.NAME, "Bandwidth between hosts", byhost.between_hosts, byhost.caption),
     *_declared(),
     _of_table("residuals", "Errors of the predictions", residuals.residuals, captions.residuals),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.core.records import Stage
 from bench.core.units import format_rate, format_seconds
+from bench.judge.places import middle_places
 from bench.judge.score import format_percent
 from bench.judge.statistics import SAME, summarise
 from bench.judge.table import measured
@@ -46,7 +47,8 @@ def numbers(run: RunData) -> Iterator[Block]:
     lines = measured(run.table)
     paths = _paths(lines)
     # In the order of the points, which are of the same lines.
-    launches = lines.groupby(SAME, sort=False, dropna=False)
+    middle = middle_places(lines).assign(part=None)
+    launches = middle.groupby(SAME, sort=False, dropna=False)
     points["least_s"] = launches["t_min_s"].min().to_numpy()
     points["p99_s"] = launches["t_p99_s"].max().to_numpy()
     for benchmark, group in points.groupby("benchmark", sort=False):

@@ -24,7 +24,7 @@ from bench.machine.busy import check_busy, foreign_busy
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall
 from bench.plan.plan import Plan, make_plan
-from bench.plan.suite import load_suite, override_ranks
+from bench.plan.suite import fill_nodes, load_suite, override_ranks
 from bench.predict.bounds import foresee, known_hardware
 from bench.predict.fit import predict_targets
 from bench.run.cut import cut_back
@@ -87,7 +87,17 @@ def prepare(request: Request) -> Prepared:
     if request.ranks is not None:
         suite = override_ranks(suite, request.ranks)
     resolved = resolve(request)
-    return Prepared(make_plan(suite, request.launches, request.seed), resolved, resolved.open())
+    launcher = resolved.open()
+    suite = fill_nodes(suite, planned_nodes(request, launcher))
+    return Prepared(make_plan(suite, request.launches, request.seed), resolved, launcher)
+
+
+def planned_nodes(request: Request, launcher: Launcher) -> int:
+    """Return on how many nodes ranks are planned, 1 where nobody knows; of a replay, as then."""
+    if request.replay is None:
+        return launcher.nodes or 1
+    made = open_run(request.replay).meta.made
+    return made.nodes if isinstance(made, Measured) else 1
 
 
 def carry_out(request: Request, parent: Path) -> Ended:
@@ -112,7 +122,8 @@ def carry_out(request: Request, parent: Path) -> Ended:
         findings=[] if diagnosis is None else [*diagnosis.here],
     )
     with lock_run(folder) as lock:
-        recorder = Recorder(begin_run(folder, _meta(plan, resolved, folder.name), parts), lock)
+        meta = _meta(plan, resolved, folder.name, planned_nodes(request, launcher))
+        recorder = Recorder(begin_run(folder, meta, parts), lock)
         if diagnosis is not None and (name := resolved.name_here()) is not None:
             # Before ranks report: one that is bound to a core sees no other.
             recorder.node_facts({name: msgspec.to_builtins(diagnosis.facts)})
@@ -290,7 +301,7 @@ def _compile_loops(mpi: MpiInstall | None) -> None:
         )
 
 
-def _meta(plan: Plan, resolved: Resolved, run: str) -> RunMeta:
+def _meta(plan: Plan, resolved: Resolved, run: str, nodes: int = 1) -> RunMeta:
     mpi, container = resolved.mpi, resolved.site.container
     made = Measured(
         # The image is what ranks run in, whether the command line or the site file names it.
@@ -299,6 +310,7 @@ def _meta(plan: Plan, resolved: Resolved, run: str) -> RunMeta:
         launches=plan.launches,
         launcher=resolved.request.launcher,
         hosts=_hostnames(resolved),
+        nodes=nodes,
         mpi={}
         if mpi is None
         else {

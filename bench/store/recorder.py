@@ -192,16 +192,19 @@ class Recorder:
         with self._storing():
             self._nodes.add(facts, paths or {})
 
-    def row(
-        self, row: Row, samples: Sequence[Sample], readings: Sequence[CounterReading] = ()
+    def rows(
+        self,
+        rows: Sequence[Row],
+        samples: Sequence[Sample],
+        readings: Sequence[CounterReading] = (),
     ) -> None:
-        """Append a row after its samples: a row that is there has all of them."""
+        """Append the rows of a case after all its samples: a row that is there has them."""
         with self._storing():
             if readings:
                 self._events.write(csv_lines(readings))
             if samples:
                 self._samples.write(csv_lines(samples))
-            self._results.write(csv_lines([row]))
+            self._results.write(csv_lines(rows))
         self.tick()
 
     def predictions(self, predictions: Sequence[Prediction]) -> None:
