@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from large import write_large
+from provekit.large import write_large
 from synthetic import write_run
 
 from bench.core.errors import RequestError

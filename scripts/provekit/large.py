@@ -1,4 +1,4 @@
-"""Writes runs as large as a cluster's: `python tests/large.py DIR CASES LAUNCHES SAMPLES NODES`.
+"""Writes runs as large as a cluster's, as the runner would have left them.
 
 Messages between every two of many hosts, collective calls and products, each case of which is in
 every launch with rows that differ in their times. A row in eight has been predicted.
@@ -6,15 +6,16 @@ every launch with rows that differ in their times. A row in eight has been predi
 
 import itertools
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from begun import begun
-from synthetic import instant
 
+from bench import __version__
+from bench.core.clock import utc_text
+from bench.core.events import CaseEnded, CaseStarted, Samples
 from bench.core.records import (
+    SCHEMA,
     Axis,
     Case,
     Job,
@@ -26,12 +27,28 @@ from bench.core.records import (
     Status,
     params_text,
 )
-from bench.store.files import PREDICTIONS_FILE, RESULTS_FILE, SAMPLES_FILE
-from bench.store.folder import RunFolder
+from bench.plan.plan import make_plan
+from bench.plan.suite import parse_suite
+from bench.run.rows import Place, make_row
+from bench.store.files import LOGS_FOLDER, PREDICTIONS_FILE, RESULTS_FILE, SAMPLES_FILE
+from bench.store.folder import RunFolder, open_run
+from bench.store.meta import Measured, RunMeta
+from bench.store.parts import Parts
+from bench.store.recorder import Recorder, begin_run
 from bench.store.tables import csv_header, csv_text, header_line
 
 _TIMES = [name for name in csv_header(Row) if name.startswith("t_")]
 _PREDICTED = 8
+_START_S = 1_795_000_000.0
+_COPIES = """
+[suite]
+name = "large"
+cap_s = 0.02
+[[benchmark]]
+name = "memcpy"
+bytes = { from = "64 B", to = "1 MiB", per_octave = 10 }
+ranks = 1
+"""
 
 
 def large_cases(count: int, alone: bool) -> Iterator[Case]:
@@ -76,17 +93,7 @@ def write_large(
         Job(f"{launch:03d}-target", Stage.TARGET, launch, 2 + math.isqrt(cases), 1, planned)
         for launch in range(launches)
     )
-    run = begun(
-        folder,
-        plan,
-        name="large",
-        suite_text='[suite]\nname = "large"\n',
-        launcher="mpirun",
-        seed=1,
-        launches=launches,
-        started_utc=instant(0),
-        outcome="complete",
-    )
+    run = _begin(folder, plan, '[suite]\nname = "large"\n', "mpirun", launches, "complete")
     with (
         (folder / RESULTS_FILE).open("w", encoding="utf-8", newline="") as rows,
         (folder / SAMPLES_FILE).open("w", encoding="utf-8", newline="") as taken,
@@ -109,7 +116,7 @@ def _row_line(run: str, job: Job, order: int, case: Case, node: int, seconds: fl
     axes, columns = case.axes, csv_header(Row)
     is_pair = case.benchmark == "pairs_bandwidth"
     values: dict[str, object] = {
-        "schema": 1,
+        "schema": SCHEMA,
         "run": run,
         "origin": Origin.MEASURED,
         "job": job.id,
@@ -163,5 +170,59 @@ def _prediction_line(case: Case, launch: int, seconds: float) -> str:
     return csv_text([msgspec.structs.astuple(prediction)])
 
 
-if __name__ == "__main__":
-    write_large(Path(sys.argv[1]), *map(int, sys.argv[2:6]))
+def write_unfinished(folder: Path, samples: int, of_each: int) -> RunFolder:
+    """Write a run of one process that was killed before its last case, and return it opened.
+
+    Args:
+        folder: to be made.
+        samples: of all rows together, about.
+        of_each: samples of a row.
+    """
+    suite = parse_suite(_COPIES, "copies")
+    launches = -(-samples // (of_each * make_plan(suite, 1).cases()))
+    plan = make_plan(suite, launches)
+    recorder = Recorder(_begin(folder, plan.jobs, suite.text, "local", launches, None))
+    *cases, _last = (
+        (job, order, case)
+        for job in plan.jobs
+        for order, case in enumerate(job.cases, start=job.first_order)
+    )
+    for number, (job, order, case) in enumerate(cases):
+        seconds = tuple(1e-6 * (1 + (number + i) % 997 / 997) for i in range(of_each))
+        ended = CaseEnded(case=case.id, status=Status.OK, loops=1, sampled_ranks=1)
+        for event in (CaseStarted(case.id), Samples(case.id, 0, seconds), ended):
+            recorder.event(job.id, 0, event)
+        place = Place(folder.name, Origin.MEASURED, job, order)
+        row = make_row(place, case, ended, {0: seconds}, None, recorder.now())
+        taken = [
+            Sample(case=case.id, launch=job.launch, sample=i, rank=0, seconds=one)
+            for i, one in enumerate(seconds)
+        ]
+        recorder.rows([row], taken)
+    return open_run(folder)
+
+
+def _begin(
+    folder: Path,
+    jobs: tuple[Job, ...],
+    suite_text: str,
+    launcher: str,
+    launches: int,
+    outcome: str | None,
+) -> RunFolder:
+    (folder / LOGS_FOLDER).mkdir(parents=True)
+    meta = RunMeta(
+        run=folder.name,
+        origin=Origin.MEASURED,
+        version=__version__,
+        suite_name="large",
+        started_utc=instant(0),
+        outcome=outcome,
+        made=Measured(flags={}, seed=1, launches=launches, launcher=launcher, mpi={}),
+    )
+    return begin_run(folder, meta, Parts(suite_text=suite_text, plan=jobs))
+
+
+def instant(seconds: float) -> str:
+    """Return a time so many seconds into the run."""
+    return utc_text(_START_S + seconds)
