@@ -40,8 +40,8 @@ __all__ = [
 ]
 
 DERIVED = ("stage", "series", "size", "label", "setting", "name", "part")
-_COUNTED = ("schema", "attempt", "launch")
-"""Whole numbers that every line has, where the record always has them."""
+_COUNTED = ("schema", "launch")
+"""Whole numbers that every line has."""
 
 
 def load(run: RunFolder) -> pd.DataFrame:
