@@ -7,17 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench import __version__
 from bench.cli import run_command
 from bench.cli.commands import commands
+from bench.cli.ending import verdict_code
 from bench.contracts import LaunchCommand
 from bench.core.records import Origin, Status
+from bench.core.verdict import Outcome, Verdict
 from bench.launch import LAUNCHERS
 from bench.measure import MEASUREMENTS
 from bench.plan.suite import suite_names
 from bench.store.folder import RunFolder, open_run
+from bench.store.verdicts import read_verdicts
 
 ROOT = Path(__file__).parent.parent
 SUITE = """[suite]
@@ -127,7 +131,12 @@ def test_the_doctor_answers_in_words_and_in_json(tmp_path):
     done = clusterbench("doctor", "--json", cwd=tmp_path)
     assert done.returncode in (0, 3)
     diagnosis = json.loads(done.stdout)
-    assert {"facts", "findings"} <= set(diagnosis)
+    assert {"facts", "findings", "verdict"} <= set(diagnosis)
+    verdict = msgspec.convert(diagnosis["verdict"], Verdict)
+    assert verdict_code(verdict) == done.returncode
+    assert [msgspec.to_builtins(f) for f in verdict.findings] == [
+        finding for finding in diagnosis["findings"] if finding["level"] == "stop"
+    ]
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["plan", "network", "--launcher", "local"]])
@@ -231,6 +240,9 @@ def test_a_run_played_back_has_the_same_numbers_and_says_what_it_is(run, tmp_pat
     assert printed["rows"]["ok"] == len(measured)
     assert printed["rows"]["not measured"] == 0
     assert code == (4 if printed["rows"]["failed"] else 0)
+    verdict = msgspec.convert(printed["verdict"], Verdict)
+    assert verdict_code(verdict) == code
+    assert read_verdicts(played.path) == {"run": verdict}
 
 
 class Broken:
@@ -281,6 +293,10 @@ def test_a_run_that_goes_wrong_is_readable_and_its_exit_code_shows_it(
     printed = json.loads(capsys.readouterr().out)
     run = open_run(Path(printed["run"]))
     assert run.meta.outcome == printed["outcome"] == outcome
+    verdict = msgspec.convert(printed["verdict"], Verdict)
+    assert verdict.outcome is (Outcome.FAILED_ROWS if code == 4 else Outcome.NOT_MEASURED)
+    assert read_verdicts(run.path) == {"run": verdict}
+    assert verdict.value == run_length(run)
     if outcome == "complete":
         assert run.missing() == []
         assert {row.status for row in run.rows()} == {Status.FAILED}

@@ -65,25 +65,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 PLAYED = ["--launcher", "replay", "--replay", "stored", "--no-report", "-o", "played"]
 LATEST = "played/latest"
 COMMANDS = [
-    (["run", "mine.toml", *PLAYED], "", 0),
-    (["run", "other.toml", *PLAYED, "--json"], "", 4),
-    (["resume", "stored", "--no-report"], "", 0),
-    (["score", "stored"], "", 3),
-    (["doctor"], STOPPED, 3),
-    (["plan", "network", "--launcher", "local", "--json"], "", 0),
-    (["report", "stored", "-o", "page"], "", 0),
-    (["predict", "matmul", "--m", "8", "--k", "8", "--n", "8", "--gpu", "gtx-titan"], "", 0),
-    (["--help"], "", 0),
-    (["--version"], "", 0),
-    ([], "", 0),
-    (["run", "no-suite"], "", 2),
+    (["run", "mine.toml", *PLAYED], "", 0, "PASS: 2 rows measured"),
+    (["run", "other.toml", *PLAYED, "--json"], "", 4, '"outcome": "FAILED ROWS"'),
+    (["resume", "stored", "--no-report"], "", 0, "PASS: 2 rows measured"),
+    (["score", "stored"], "", 3, "CANNOT TELL: no prediction could be scored"),
+    (["doctor"], STOPPED, 3, "NOT MEASURED: `clusterbench run quick` would fail (x)"),
+    (["plan", "network", "--launcher", "local", "--json"], "", 0, ""),
+    (["report", "stored", "-o", "page"], "", 0, ""),
+    (["predict", "matmul", "--m", "8", "--k", "8", "--n", "8", "--gpu", "gtx-titan"], "", 0, ""),
+    (["--help"], "", 0, ""),
+    (["--version"], "", 0, ""),
+    ([], "", 0, ""),
+    (["run", "no-suite"], "", 2, ""),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "before", "code"), COMMANDS)
-def test_the_exit_code_is_that_of_the_outcome_though_nobody_reads(arguments, before, code, folder):
+@pytest.mark.parametrize(("arguments", "before", "code", "verdict"), COMMANDS)
+def test_the_exit_code_is_that_of_the_outcome_though_nobody_reads(
+    arguments, before, code, verdict, folder
+):
     read = clusterbench(*arguments, cwd=folder, before=before)
     assert read.returncode == code, read.stderr
+    if "--json" in arguments:
+        assert verdict in read.stdout
+    elif verdict:
+        # At the end, where only the folder's line may follow.
+        assert any(line.startswith(verdict) for line in read.stdout.splitlines()[-2:])
     gone, complaint = without_reader(*arguments, cwd=folder, before=before)
     assert gone == code, complaint
     assert "Traceback" not in complaint

@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from begun import begun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.errors import RequestError
-from bench.core.events import CaseEnded
+from bench.core.events import CaseEnded, PlaceEnded
 from bench.core.records import Case, Job, Origin, Row, Sample, Stage, Status
 from bench.run.cut import cut_back
 from bench.run.resume import is_final
@@ -52,8 +53,69 @@ def written(folder: Path, rows: list[Row]) -> RunFolder:
     for one in rows:
         ended = CaseEnded(case=one.case, status=one.status, sampled_ranks=RANKS)
         recorder.event("j", 0, ended)
-        recorder.row(one, samples(one.case) if one.samples else [])
+        recorder.rows([one], samples(one.case) if one.samples else [])
     return open_run(folder)
+
+
+PLACES = ("n0", "n1", "n2")
+
+
+def written_places(folder: Path) -> tuple[RunFolder, list[Row]]:
+    """Return a run of two cases that three nodes measured, with unlike numbers of samples."""
+    cases = tuple(Case(case, "matmul", {"batch": 8}) for case in CASES[:2])
+    recorder = Recorder(begun(folder, [Job("j", Stage.TARGET, 0, 3, 1, cases)]))
+    every = []
+    for name in CASES[:2]:
+        told = [
+            Sample(case=name, launch=0, sample=i, rank=rank, seconds=1e-6)
+            for rank in range(len(PLACES))
+            for i in range(SAMPLES + rank)
+        ]
+        rows = [
+            msgspec.structs.replace(row(name), src=src, samples=SAMPLES + rank)
+            for rank, src in enumerate(PLACES)
+        ]
+        ended = CaseEnded(
+            case=name,
+            status=Status.OK,
+            sampled_ranks=len(PLACES),
+            sample_count=len(told),
+            places=tuple(
+                PlaceEnded(host=src, ranks=(rank,), status=Status.OK)
+                for rank, src in enumerate(PLACES)
+            ),
+        )
+        recorder.event("j", 0, ended)
+        recorder.rows(rows, told)
+        every += rows
+    return open_run(folder), every
+
+
+def test_rows_of_all_places_stay_with_all_their_samples(tmp_path):
+    run, rows = written_places(tmp_path)
+    assert cut_back(run, is_final) == rows == open_run(tmp_path).rows()
+    assert len(list(open_run(tmp_path).samples())) == 2 * (3 * SAMPLES + 3)
+
+
+@given(data=st.data())
+@settings(deadline=None)
+def test_rows_of_places_torn_off_anywhere_cost_their_case_and_no_other(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    run, rows = written_places(folder)
+    path = folder / RESULTS_FILE
+    content = path.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(content) if byte == ord("\n")]
+    size = data.draw(st.integers(ends[0], len(content)))
+    path.write_bytes(content[:size])
+    whole = sum(end <= size for end in ends[1:])
+    expected = rows[: whole // len(PLACES) * len(PLACES)]
+    assert cut_back(run, is_final) == expected == open_run(folder).rows()
+    assert {sample.case for sample in open_run(folder).samples()} == {r.case for r in expected}
+
+
+def test_a_place_that_is_not_final_costs_the_rows_of_its_case(tmp_path):
+    run, rows = written_places(tmp_path)
+    assert cut_back(run, lambda one: (one.case, one.src) != (CASES[0], "n1")) == rows[3:]
 
 
 @given(data=st.data())
@@ -91,7 +153,7 @@ def test_rows_cut_anywhere_leave_no_samples_without_a_row(size, zeros, tmp_path_
     again = open_run(folder)
     assert len(again.samples()) == len(kept) * RANKS * SAMPLES
     # What goes on then is read as if nothing had happened.
-    Recorder(again).row(row("c9"), [])
+    Recorder(again).rows([row("c9")], [])
     assert open_run(folder).rows() == [*kept, row("c9")]
 
 

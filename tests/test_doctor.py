@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from trees import DOWN_PORT, NARROW_NIC, gpu_node, laptop, vm, write_tree
 
-from bench.core.records import Finding
+from bench.core.records import About, Finding
+from bench.core.verdict import Outcome
 from bench.machine.cpu import CpuFacts
 from bench.machine.doctor import Diagnosis, by_gravity, diagnose, diagnose_process, examine
 from bench.machine.doctor.gpu_mpi import SETTINGS, check_gpu_mpi
@@ -26,6 +27,7 @@ from bench.machine.host import HostFacts
 from bench.machine.memory import MemoryFacts
 from bench.machine.mpi import MpiInstall
 from bench.machine.nic import NicFacts, RdmaFacts, RdmaPort
+from bench.machine.parts import name_devices
 from bench.machine.pci import PciDevice, PcieLink
 
 GIB = 2**30
@@ -226,6 +228,50 @@ def test_a_fault_is_named_with_its_advice(
     assert (finding.level, finding.name) == (level, name)
     said = f"{finding.text} {finding.advice}"
     assert [word for word in words if word not in said] == []
+    # A limit is one of a value, and only numbers have a unit.
+    assert finding.limit is None or finding.value is not None
+    assert finding.unit is None or isinstance(finding.value, int | float)
+
+
+@pytest.mark.parametrize(
+    ("facts", "parts", "measured"),
+    [
+        (gpus({}, {"pcie": PcieLink(5, 8, 5, 16)}), ("gpu1",), (8, 16, "lanes")),
+        (gpus({}, {"nvlinks_active": 17}, {}), ("gpu1",), (17, 18, "links")),
+        (gpus({"mig": True}, {}, {"mig": True}), ("gpu0", "gpu2"), (None, None, None)),
+        (port("DOWN"), ("nic0",), ("DOWN", "ACTIVE", None)),
+        (nic(PcieLink(5, 8, 5, 16)), ("nic0",), (8, 16, "lanes")),
+        (nic(PcieLink(4, 16, 5, 16)), ("nic0",), (4, 5, "PCIe generation")),
+        (cpu(quota_cores=1.5), (), (1.5, 16, "logical CPUs")),
+        (memory(available=8 * GIB, limit=GIB), (), (GIB, 2 * GIB, "B")),
+    ],
+)
+def test_a_fault_names_its_host_and_part_and_what_was_held_against_what(
+    facts: NodeFacts, parts: tuple[str, ...], measured: tuple[object, ...]
+) -> None:
+    (finding,) = everything(msgspec.structs.replace(facts, host="n7"))
+    assert finding.about == About(hosts=("n7",), parts=tuple(f"n7:{part}" for part in parts))
+    assert (finding.value, finding.limit, finding.unit) == measured
+    # Of a node without a name the parts are known by theirs.
+    (finding,) = everything(msgspec.structs.replace(facts, host=None))
+    assert finding.about == About(parts=parts)
+
+
+def test_cards_count_by_address_and_what_is_none_comes_last() -> None:
+    slots = {
+        "gpus": ("0000:48:00.0", "0000:18:00.0"),
+        "nics": ("br0", "0000:20:00.0", "0000:20:00.0 #1"),
+        "rdma": ("0000:90:00.0", "0000:20:00.0"),
+    }
+    assert name_devices(slots) == {
+        ("gpus", "0000:48:00.0"): "gpu0",
+        ("gpus", "0000:18:00.0"): "gpu1",
+        ("nics", "br0"): "nic2",
+        ("nics", "0000:20:00.0"): "nic0",
+        ("nics", "0000:20:00.0 #1"): "nic0",
+        ("rdma", "0000:90:00.0"): "nic1",
+        ("rdma", "0000:20:00.0"): "nic0",
+    }
 
 
 def test_the_gravest_comes_first() -> None:
@@ -252,6 +298,7 @@ def test_names_from_the_machine_are_escaped() -> None:
     found = [*everything(facts), *check_mpi(mpi), *check_platform(evil)]
     assert len(found) >= 9
     assert all(finding.text.isprintable() for finding in found)
+    assert all(str(found_at).isprintable() for f in found for found_at in (f.value, f.limit))
 
 
 def mpi(**changes: Any) -> MpiInstall:
@@ -312,7 +359,9 @@ def test_elsewhere_than_on_linux_there_is_one_clear_line(
     monkeypatch.setattr(platform, "system", lambda: system)
     diagnosis = examine()
     assert named(diagnosis.findings) == [("stop", "not-linux")]
-    assert diagnosis.stopped
+    assert diagnosis.verdict.outcome is Outcome.NOT_MEASURED
+    assert diagnosis.verdict.findings == diagnosis.findings
+    assert "not-linux" in diagnosis.verdict.reason
     assert (diagnosis.facts, diagnosis.mpi) == (NodeFacts(), None)
 
 
@@ -376,7 +425,10 @@ def test_this_machine_is_examined_in_a_moment() -> None:
     diagnosis = examine()
     assert diagnosis.facts.host
     assert diagnosis.facts.cpu.usable
-    assert diagnosis.stopped == any(f.level == "stop" for f in diagnosis.findings)
+    stops = tuple(f for f in diagnosis.findings if f.level == "stop")
+    assert diagnosis.verdict.findings == stops
+    assert diagnosis.verdict.outcome is (Outcome.NOT_MEASURED if stops else Outcome.PASS)
+    assert {f.about.hosts for f in diagnosis.findings} <= {(diagnosis.facts.host,)}
     if diagnosis.mpi is None:
         assert "no-mpi" in {finding.name for finding in diagnosis.findings}
     assert all(f.text.isprintable() and (f.advice or "x").isprintable() for f in diagnosis.findings)

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.cli.ending import error_code
 from bench.core.errors import (
     BenchError,
     LaunchError,
     RequestError,
+    StorageError,
     SuiteError,
-    UndecidedError,
     nearest,
     printable,
 )
@@ -17,11 +18,11 @@ from bench.core.errors import (
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [(RequestError, 2), (SuiteError, 2), (UndecidedError, 3), (LaunchError, 4)],
+    [(RequestError, 2), (SuiteError, 2), (LaunchError, 4), (StorageError, 4)],
 )
 def test_every_error_has_the_exit_code_of_its_meaning(kind, code):
     assert issubclass(kind, BenchError)
-    assert kind("x").exit_code == code
+    assert error_code(kind("x")) == code
 
 
 def test_a_near_miss_is_answered_with_the_one_word_that_was_meant():

@@ -1,6 +1,7 @@
 """Events on a shared stream: every one arrives whole, or is known not to have."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from bench.core.events import (
     Facts,
     Failure,
     Hello,
+    PlaceEnded,
     RankFacts,
     Samples,
     decode,
@@ -181,7 +183,7 @@ class Silent:
     """Shows nobody how far the run is."""
 
     def started(self, case: Case) -> None: ...
-    def ended(self, row: Row) -> None: ...
+    def ended(self, rows: Sequence[Row]) -> None: ...
     def waiting(self) -> None: ...
     def show(self, line: str) -> None: ...
 
@@ -195,6 +197,48 @@ def lines_of(case: str, *ranks: int) -> list[bytes]:
     samples = [Samples(case, rank, (1e-6, 2e-6, 3e-6)) for rank in ranks or (0,)]
     ended = CaseEnded(case=case, status=Status.OK, loops=1)
     return [encode(event) for event in (CaseStarted(case), *samples, ended)]
+
+
+def places_of(case: str, *times_s: float, missing: int | None = None) -> list[bytes]:
+    """Return what a rank 0 sends of a case that every rank measured for itself."""
+    samples = [Samples(case, rank, (t,) * (3 + rank)) for rank, t in enumerate(times_s)]
+    told = tuple(
+        PlaceEnded(host=f"n{rank}", ranks=(rank,), status=Status.OK) for rank in range(len(samples))
+    )
+    ended = CaseEnded(
+        case=case,
+        status=Status.OK,
+        sampled_ranks=len(samples),
+        sample_count=sum(len(each.seconds) for each in samples),
+        places=told,
+    )
+    sent = [each for each in samples if each.rank != missing]
+    return [encode(event) for event in (CaseStarted(case), *sent, ended)]
+
+
+@pytest.mark.parametrize("missing", [None, 0, 2])
+def test_places_whose_samples_are_all_here_have_a_row_each_or_the_case_has_none(tmp_path, missing):
+    suite = SUITE.replace("[8, 16, 32]", "8\nranks = 3")
+    plan = make_plan(parse_suite(suite, "mine"))
+    (case,) = (case.id for job in plan.jobs for case in job.cases)
+    ranks = tuple(RankFacts(f"n{rank}", 1, (0,)) for rank in range(3))
+    facts = encode(Facts(ranks, None, None, None, None, {}))
+    lines = [facts, *places_of(case, 1e-6, 2e-6, 4e-6, missing=missing), encode(Done("j"))]
+    recorder = Recorder(begun_plan(tmp_path, plan, origin=Origin.REPLAYED, launcher="printer"))
+    Runner(plan, Printer(tmp_path, lines), recorder, Silent(), lambda *_: []).run()
+    recorder.finish()
+    rows = open_run(tmp_path).rows()
+    if missing is None:
+        assert [(row.src, row.t_median_s, row.samples) for row in rows] == [
+            ("n0", 1e-6, 3),
+            ("n1", 2e-6, 4),
+            ("n2", 4e-6, 5),
+        ]
+        return
+    ((status, src, reason),) = [(row.status, row.src, row.reason) for row in rows]
+    assert (status, src) == (Status.FAILED, None)
+    assert reason is not None
+    assert "did not arrive whole" in reason
 
 
 def play(folder: Path, *attempts: list[bytes]) -> dict[str, Row]:

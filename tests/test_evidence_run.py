@@ -305,7 +305,7 @@ class Told:
             t_ci_high_s=None if wrong else took * 1.01, params=params_text(extra),
         )  # fmt: skip
         self.rows.append(row)
-        self.recorder.row(row, [])
+        self.recorder.rows([row], [])
 
     def evidence(self):
         found = collect_evidence(self.folder, self.plan.jobs, self.recorder.nodes.paths, self.rows)

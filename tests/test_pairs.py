@@ -16,7 +16,7 @@ from test_rows import facts, row_of
 
 from bench.contracts import Context
 from bench.core.errors import SuiteError
-from bench.core.records import Axis, Case, Row, Status, parse_params
+from bench.core.records import About, Axis, Case, Row, Status, parse_params
 from bench.judge.findings import row_findings
 from bench.judge.headline import headlines
 from bench.judge.hosts import STANDS_OUT, Line, compare_hosts, make_matrices
@@ -300,6 +300,17 @@ def test_a_run_keeps_a_warning_that_names_the_host() -> None:
     assert finding.level == "warning"
     assert finding.text.startswith("h3 sends at 25 % of the median of the others")
     assert "h3" in (finding.advice or "")
+
+
+@pytest.mark.parametrize(
+    "ways", [({3: 12.5e6}, {3: 25e6}), ({3: 25e6}, {3: 12.5e6}), ({3: 12.5e6},)]
+)
+def test_the_warning_holds_the_host_and_its_worse_way(ways: tuple[dict[int, float], ...]) -> None:
+    _, rows = measured_rows(cluster(4, *ways))
+    (finding,) = (finding for finding in row_findings(rows) if finding.name == STANDS_OUT)
+    assert finding.about == About(hosts=("h3",))
+    assert (finding.value, finding.limit) == (pytest.approx(12.5e6), pytest.approx(50e6))
+    assert finding.unit == "B/s"
 
 
 def test_failed_rows_and_even_hosts_make_no_warning() -> None:

@@ -146,6 +146,8 @@ class Second(SoloWorld):
     """A rank that takes no part."""
 
     rank = 1
+    size = 2
+    nodes = (0, 0)
 
 
 def test_ranks_beside_the_first_one_sleep(monkeypatch):

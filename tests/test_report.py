@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from synthetic import ALL, write_run
 
-from bench.core.records import Finding, Origin, Row
+from bench.core.records import About, Finding, Origin, Row
 from bench.judge.table import load
 from bench.report import build
+from bench.report.about import describe_about
 from bench.report.figures import FIGURES
 from bench.report.markdown import escape
 from bench.report.residuals import residuals
@@ -63,13 +64,13 @@ def report(folder: Path, **kwargs) -> tuple[str, str]:
 
 def figure_of(name: str, table: pd.DataFrame) -> Figure:
     """Return the figure of that name, of a table with its benchmarks."""
-    figure = next(kind for kind in FIGURES if kind.name == name).draw(table, pd.DataFrame())
+    figure = next(kind for kind in FIGURES if kind.name == name).draw(table, {})
     assert figure is not None
     return figure
 
 
-DRAWN = [kind for kind in FIGURES if kind.name != "hosts"]
-"""All figures that a run without pairs of hosts has; test_pairs.py has the other one."""
+DRAWN = [kind for kind in FIGURES if kind.name not in ("fleet", "hosts")]
+"""All figures that a run of one node has; the others are those of several nodes and of pairs."""
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +194,7 @@ def test_hostile_text_is_text(tmp_path):
         findings=[Finding(name="x", level="stop", text=HOSTILE, advice=HOSTILE)],
         params={"evil": HOSTILE.replace(";", "").replace("=", "")},
         env={"X": HOSTILE},
-        facts={HOSTILE: {"host": HOSTILE}},
+        facts={"12ab": {"host": HOSTILE}},
         refuse={"c0007": {"formula": HOSTILE, "seconds": None}},
     )
     page = build([run, run], tmp_path / "out")
@@ -339,6 +340,14 @@ def test_anonymised_pages_name_no_one(tmp_path):
         findings=[
             Finding(name="x", level="note", text=f"gpu07 has {uuid} at 1.5 GB/s"),
             Finding(name="y", level="note", text="gpu[06-08].cs.example.org: cores of x are one"),
+            Finding(
+                name="z",
+                level="note",
+                text="cores of one node are slow",
+                about=About(("c0001",), ("lost99",), ("gpu07.cs.example.org:nic1", "lost98:gpu0")),
+                value="/home/ada/x",
+                limit="10.1.2.3",
+            ),
         ],
         env={"OMPI_FLAGS": "/scratch/ada/a b"},
         predict=False,
@@ -351,6 +360,7 @@ def test_anonymised_pages_name_no_one(tmp_path):
         assert "cores of x are one" in text
         for secret in (
             "gpu07",
+            "lost9",
             "gpu[",
             "example.org",
             "ada",
@@ -361,7 +371,51 @@ def test_anonymised_pages_name_no_one(tmp_path):
         ):
             assert secret not in text, secret
         assert "h0" in text
+        assert "h0:nic1, h" in text
         assert "1.5 GB/s" in text
+
+
+def named(text: str = "x", **fields) -> Finding:
+    return Finding(name="x", level="note", text=text, **fields)
+
+
+@pytest.mark.parametrize(
+    ("finding", "words"),
+    [
+        (named(), None),
+        (named(about=About(hosts=("n1", "n2", "n3"))), "n[1-3]"),
+        (named(text="n[1-3]: so", about=About(hosts=("n1", "n2", "n3"))), None),
+        (named(text="n12: so", about=About(hosts=("n1",))), "n1"),
+        (
+            named(
+                about=About(("a/b=1",), ("n1", "n2"), ("n1:gpu2", "n2:gpu2")),
+                value=8,
+                limit=16,
+                unit="lanes",
+            ),
+            "n[1-2]:gpu2; a/b=1; 8 against 16 lanes",
+        ),
+        (
+            named(about=About(parts=("[fd00::12]:nic3:tx", "sw4:port7:rx"))),
+            "fd00::12:nic3:tx, sw4:port7:rx",
+        ),
+        (named(about=About(tuple("abcdef")), value=0.5, unit="ratio"),
+         "a, b, c, d and 2 more cases; 0.5"),
+        (named(value=2.5e9, limit=1e10, unit="B/s"), "2.50 GB/s against 10.0 GB/s"),
+        (named(value=2**31, unit="B"), "2 GiB"),
+        (named(value=10**4000, unit="s"), "1" + "0" * 96 + "..."),
+        (named(value="a\x1b", limit=""), "a\\x1b against "),
+    ],
+)  # fmt: skip
+def test_what_a_finding_is_about_is_told_in_a_few_words(finding, words):
+    assert describe_about(finding) == words
+
+
+def test_what_a_finding_is_about_stands_below_it(tmp_path):
+    finding = named(about=About((), ("<b>1",), ("n1:gpu2",)), value=8, limit=16, unit="lanes")
+    page, markdown = report(tmp_path, benchmarks=["latency"], findings=[finding])
+    assert "About: n1:gpu2; 8 against 16 lanes" in PageReader(page).text
+    assert "  - about: n1:gpu2; 8 against 16 lanes\n" in markdown
 
 
 def test_nothing_temporary_is_left(whole):

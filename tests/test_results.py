@@ -264,18 +264,16 @@ def test_a_newer_schema_is_refused_with_the_way_out(schema, tmp_path):
     path = tmp_path / RESULTS_FILE
     text = csv_lines([row()]).replace("2,r,", f"{schema},r,", 1)
     path.write_text(f"{','.join(COLUMNS)}\n{text}", encoding="utf-8")
-    with pytest.raises(RequestError, match="upgrade clusterbench") as refused:
+    with pytest.raises(RequestError, match="upgrade clusterbench"):
         read_csv(path, Row)
-    assert refused.value.exit_code == 2
 
 
 def test_a_newer_run_is_refused_with_the_way_out(tmp_path):
     newer = begun(tmp_path).meta
     newer.schema = 3
     write_meta(tmp_path, newer)
-    with pytest.raises(RequestError, match=r"schema 3.*upgrade clusterbench") as refused:
+    with pytest.raises(RequestError, match=r"schema 3.*upgrade clusterbench"):
         open_run(tmp_path)
-    assert refused.value.exit_code == 2
 
 
 def test_columns_that_a_later_version_added_are_ignored(tmp_path):
@@ -346,7 +344,7 @@ def test_what_was_planned_and_has_no_row_is_missing_and_not_forgotten(tmp_path):
 def test_a_row_is_there_only_when_its_samples_are(tmp_path):
     recorder = Recorder(begun(tmp_path, [job("a")]))
     sample = Sample(case="a", launch=0, sample=0, rank=0, seconds=1e-6)
-    recorder.row(row(case="a"), [sample])
+    recorder.rows([row(case="a")], [sample])
     run = open_run(tmp_path)
     assert run.rows() == [row(case="a")]
     assert run.samples() == [sample]
@@ -409,9 +407,8 @@ def test_a_folder_named_latest_is_left_alone(tmp_path):
 
 def test_a_parent_that_is_a_file_is_refused_with_the_way_out(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RequestError, match="choose another folder with -o") as refused:
+    with pytest.raises(RequestError, match="choose another folder with -o"):
         create_folder(tmp_path / "file", "mine")
-    assert refused.value.exit_code == 2
 
 
 def test_an_appender_writes_the_header_of_a_new_file_only(tmp_path):

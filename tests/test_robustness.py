@@ -87,7 +87,7 @@ class Watcher:
         if self._begun == self._number:
             self._act()
 
-    def ended(self, row: Row) -> None: ...
+    def ended(self, rows: Sequence[Row]) -> None: ...
 
     def waiting(self) -> None: ...
 
@@ -239,7 +239,7 @@ def write_run(folder: Path, plan: Plan, written: list[Row]) -> None:
                 recorder.note("filler", job.id, 0, text="x" * 700)
                 ended = CaseEnded(case=case.id, status=Status.OK, sampled_ranks=1)
                 recorder.event("j", 0, ended)
-                recorder.row(a_row(case.id), some_samples(case.id))
+                recorder.rows([a_row(case.id)], some_samples(case.id))
                 written.append(a_row(case.id))
         recorder.save_findings()
     except StorageError:

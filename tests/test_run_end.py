@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.records import Status
+from bench.core.verdict import Outcome
 from bench.run import session
 from bench.run.request import Request
 from bench.run.session import carry_out
@@ -41,7 +42,7 @@ def test_evidence_that_cannot_be_made_costs_no_outcome(failure, tmp_path, monkey
     monkeypatch.setattr(session, "collect_evidence", fail)
     ended = carry_out(Request(suite=str(suite(tmp_path)), launcher="local"), tmp_path)
     run = open_run(ended.folder)
-    assert (ended.exit_code, run.meta.outcome) == (0, "complete")
+    assert (ended.verdict.outcome, run.meta.outcome) == (Outcome.PASS, "complete")
     assert run.meta.files
     assert not run.changed()
     assert "evidence of paths could not be made" in capsys.readouterr().err

@@ -9,11 +9,11 @@ from synthetic import instant, write_run
 
 from bench.core.records import Origin, Row, params_text, parse_params
 from bench.judge.baseline import log_log, straight_line
-from bench.judge.noise import aggregate
+from bench.judge.samples import samples_of
 from bench.judge.score import Score, score, score_text
 from bench.judge.statistics import BETWEEN, WITHIN
 from bench.judge.strata import SplitKey, held_out_by, size_class
-from bench.judge.table import load, load_samples
+from bench.judge.table import load
 from bench.store.files import PREDICTIONS_FILE, RESULTS_FILE
 from bench.store.folder import open_run
 from bench.store.tables import csv_lines, header_line, read_csv
@@ -286,7 +286,7 @@ def test_hostile_reasons_stay_on_one_line(tmp_path):
 def test_noise_takes_the_slowest_rank_where_the_row_does(tmp_path):
     run = write_run(tmp_path / "r", benchmarks=["memcpy"])
     times = {row.case: row.t_median_s for row in run.rows()}
-    for (case, _), seconds in aggregate(load(run), load_samples(run)).items():
+    for (case, _), seconds in samples_of(run, load(run)).items():
         assert np.median(seconds) == pytest.approx(times[case], rel=1e-3)
 
 

@@ -11,8 +11,9 @@ from test_rows import row_of
 from bench.core.errors import RequestError
 from bench.core.records import Case, Origin
 from bench.judge.headline import headlines
+from bench.judge.samples import load_samples
 from bench.judge.statistics import BETWEEN, WITHIN, summarise, wilson_bounds
-from bench.judge.table import NOT_MEASURED, load, load_samples, measured
+from bench.judge.table import NOT_MEASURED, load, measured
 from bench.measure import MEASUREMENTS
 from bench.measure.profiles import place_of, profile_of
 from bench.store.files import RESULTS_FILE

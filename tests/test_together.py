@@ -15,7 +15,7 @@ from bench.contracts import Context, Seconds
 from bench.core.orderstats import relative_half_width
 from bench.core.records import Sampling
 from bench.measure import MEASUREMENTS
-from bench.rank import case as cases
+from bench.rank import active
 from bench.rank import context as contexts
 from bench.rank.context import open_context
 from bench.rank.core_probe import open_wake
@@ -54,9 +54,9 @@ def test_whether_ranks_have_cores_of_their_own_is_one_answer_for_all():
 
 def sample_undisturbed(run: Run, rule: Sampling, world: World, context: Context) -> Pass:
     case = make_case("allreduce", ranks=world.size)
-    watch = cases._Watch(counters=False, gpus=False, clocks=False)
-    task = cases._Task(case, MEASUREMENTS["allreduce"], rule, watch)
-    return cases._sample_undisturbed(run, task, world, context, busy=True)
+    watch = active.Watch(counters=False, gpus=False, clocks=False)
+    task = active.Task(case, MEASUREMENTS["allreduce"], rule, watch)
+    return active._sample_undisturbed(run, task, world, context, busy=True)
 
 
 @pytest.mark.parametrize("wide", [0, 1])
@@ -85,9 +85,9 @@ def test_sampling_goes_on_until_the_times_of_the_slowest_rank_are_known(wide):
 
 @pytest.mark.usefixtures("short", "one_core")
 def test_disturbed_ranks_of_unlike_nodes_take_equally_many_passes(monkeypatch):
-    monkeypatch.setattr(cases, "PAUSE_S", 0.0)
+    monkeypatch.setattr(active, "PAUSE_S", 0.0)
     # No rank ever runs, by its own clock: every pass is a disturbed one.
-    monkeypatch.setattr(cases.time, "thread_time", lambda: 0.0)
+    monkeypatch.setattr(active.time, "thread_time", lambda: 0.0)
 
     def run(seconds: Seconds, _loops: int) -> None:
         seconds[:] = 1e-3

@@ -10,21 +10,22 @@ from collections.abc import Callable
 import rich_click as click
 
 from bench.cli.commands import commands
-from bench.cli.outcome import (
+from bench.cli.ending import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
-    Outcome,
+    Ending,
     complain,
     describe,
     discard_output,
-    show_outcome,
+    error_code,
+    show_ending,
 )
 from bench.core.errors import BenchError, printable
 
 
 def main() -> None:
-    """Run the command line and exit with the code of the outcome."""
+    """Run the command line and exit with the code of how it ended."""
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -36,18 +37,18 @@ def run_command(arguments: list[str]) -> int:
             return complain(f"{printable(argument)} is not UTF-8 text", EXIT_REFUSED)
     try:
         carry_out = _parse(arguments)
-        return show_outcome(carry_out())
+        return show_ending(carry_out())
     except click.ClickException as error:
         return complain(" ".join(error.format_message().split()), EXIT_REFUSED)
     except BenchError as error:
-        return complain(str(error), error.exit_code)
+        return complain(str(error), error_code(error))
     except (click.Abort, KeyboardInterrupt):
         return complain("interrupted", EXIT_INTERRUPTED)
     except OSError as error:
         return complain(describe(error), EXIT_FAILED)
 
 
-def _parse(arguments: list[str]) -> Callable[[], Outcome]:
+def _parse(arguments: list[str]) -> Callable[[], Ending]:
     """Return what carries a command line out; help and the version are printed here."""
     try:
         carry_out = commands.main(arguments, prog_name="clusterbench", standalone_mode=False)
@@ -56,5 +57,5 @@ def _parse(arguments: list[str]) -> Callable[[], Outcome]:
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
         discard_output()
-        return Outcome
-    return carry_out if callable(carry_out) else Outcome
+        return Ending
+    return carry_out if callable(carry_out) else Ending

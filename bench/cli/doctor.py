@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from bench.cli.outcome import EXIT_OK, EXIT_UNDECIDED, Outcome, print_json
+from bench.cli.ending import Ending, print_judged, verdict_code
 from bench.cli.verb import Verb, json_option
 from bench.core.errors import printable
 
 if TYPE_CHECKING:
+    from bench.core.verdict import Verdict
     from bench.machine.doctor import Diagnosis
 
 _STYLES = {"stop": "bold red", "warning": "yellow", "note": "dim"}
@@ -17,16 +18,17 @@ _STYLES = {"stop": "bold red", "warning": "yellow", "note": "dim"}
 
 @click.command(cls=Verb)
 @json_option
-def doctor(as_json: bool) -> Outcome:
+def doctor(as_json: bool) -> Ending:
     """What is here, what it means for measuring, and what to fix first."""
     from bench.machine.doctor import examine
 
     diagnosis = examine()
-    show = print_json if as_json else _print_diagnosis
-    return Outcome(partial(show, diagnosis), EXIT_UNDECIDED if diagnosis.stopped else EXIT_OK)
+    verdict = diagnosis.verdict
+    show = print_judged if as_json else _print_diagnosis
+    return Ending(partial(show, diagnosis, verdict), verdict_code(verdict))
 
 
-def _print_diagnosis(diagnosis: "Diagnosis") -> None:
+def _print_diagnosis(diagnosis: "Diagnosis", verdict: "Verdict") -> None:
     """Print what a node is, and what on it will spoil a measurement."""
     from rich.markup import escape
     from rich.table import Table
@@ -49,5 +51,4 @@ def _print_diagnosis(diagnosis: "Diagnosis") -> None:
         )
         if finding.advice:
             console.print(f"     → {escape(printable(finding.advice, 600))}", highlight=False)
-    verdict = "`clusterbench run quick` would fail" if diagnosis.stopped else "ready to measure"
-    console.print(f"\n{verdict}")
+    console.print(f"\n{escape(printable(verdict.text, 600))}", highlight=False)

@@ -9,23 +9,30 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.outcome import EXIT_INTERRUPTED, Outcome, complain, describe, print_json
+from bench.cli.ending import (
+    EXIT_INTERRUPTED,
+    Ending,
+    complain,
+    describe,
+    print_judged,
+    verdict_code,
+)
 from bench.core.errors import printable
 
 if TYPE_CHECKING:
     from bench.run.session import Ended
 
 
-def finish(ended: "Ended", no_report: bool, as_json: bool) -> Outcome:
+def finish(ended: "Ended", no_report: bool, as_json: bool) -> Ending:
     """Write the page of a run and return what is to be printed of it."""
-    code = ended.exit_code
+    code = EXIT_INTERRUPTED if ended.interrupted else verdict_code(ended.verdict)
     # Who ends a run by a signal may kill it half a minute later; its page can be made at any time.
-    if not no_report and code != EXIT_INTERRUPTED:
+    if not no_report and not ended.interrupted:
         try:
             _report_failure("the report", partial(_write_report, ended.folder))
         except KeyboardInterrupt:
             code = complain("the report was interrupted", EXIT_INTERRUPTED)
-    return Outcome(partial(_print_as_json if as_json else _print, ended), code)
+    return Ending(partial(_print_as_json if as_json else _print, ended), code)
 
 
 def _report_failure(what: str, act: Callable[[], None]) -> None:
@@ -45,12 +52,14 @@ def _write_report(folder: Path) -> None:
 
 
 def _print_as_json(ended: "Ended") -> None:
-    print_json({"run": str(ended.folder), "outcome": ended.outcome, "rows": ended.counts})
+    shown = {"run": str(ended.folder), "outcome": ended.outcome, "rows": ended.counts}
+    print_judged(shown | {"findings": ended.findings}, ended.verdict)
 
 
 def _print(ended: "Ended") -> None:
     try:
         _report_failure("the headline", partial(_print_headline, ended))
+        print(printable(ended.verdict.text, 600))
     finally:
         print(ended.folder)
 
@@ -83,7 +92,7 @@ def _print_headline(ended: "Ended") -> None:
     page = ended.folder / "report.html"
     if page.is_file():
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
-    if ended.exit_code == EXIT_INTERRUPTED:
+    if ended.interrupted:
         shown = shlex.quote(str(ended.folder))
         console.print(
             f"go on with `clusterbench resume {shown}`; `clusterbench report {shown}` writes the "

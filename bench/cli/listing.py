@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from bench.cli.outcome import Outcome, print_json
+from bench.cli.ending import Ending, print_json
 from bench.cli.verb import Verb, json_option
 
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @click.command(cls=Verb, name="list")
 @json_option
-def list_things(as_json: bool) -> Outcome:
+def list_things(as_json: bool) -> Ending:
     """Benchmarks with their axes, suites, launchers, models and known hardware."""
-    return Outcome(partial(print_json if as_json else _print_catalogue, _catalogue()))
+    return Ending(partial(print_json if as_json else _print_catalogue, _catalogue()))
 
 
 def _catalogue() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from bench.cli.outcome import Outcome, print_json
+from bench.cli.ending import Ending, print_json
 from bench.cli.verb import Verb, json_option, request_options
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 @click.argument("suite")
 @request_options
 @json_option
-def plan(as_json: bool, **asked: Any) -> Outcome:
+def plan(as_json: bool, **asked: Any) -> Ending:
     """Exactly what `run` with the same flags would start; nothing is started."""
     from bench.run.request import make_request
     from bench.run.session import prepare
 
     prepared = prepare(make_request(asked))
     commands = [(job, prepared.launcher.command(job)) for job in prepared.plan.jobs]
-    return Outcome(partial(_print_as_json if as_json else _print, prepared.plan, commands))
+    return Ending(partial(_print_as_json if as_json else _print, prepared.plan, commands))
 
 
 def _print_as_json(plan: "Plan", commands: "Commands") -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
-from bench.cli.outcome import Outcome
+from bench.cli.ending import Ending
 from bench.cli.verb import VerbGroup
 from bench.core.errors import RequestError
 from bench.core.units import parse_bytes, parse_rate, parse_seconds
@@ -142,7 +142,7 @@ def predict() -> None:
 @_as_json
 def transfer(
     as_json: bool, protocol: str, mtu: int | None, pcie_payload: str, **asked: Any
-) -> Outcome:
+) -> Ending:
     """One transfer over a link: with packet headers, from best to worst packets."""
     from bench.predict.datasheet import TransferRequest, predict_transfer
     from bench.predict.hardware import Packets
@@ -183,7 +183,7 @@ def transfer(
     help="Of one message; 0 if not given.",
 )
 @_as_json
-def exchange(algorithm: str, size: int, node: str | None, as_json: bool, **asked: Any) -> Outcome:
+def exchange(algorithm: str, size: int, node: str | None, as_json: bool, **asked: Any) -> Ending:
     """An all-reduce between the GPUs of some nodes."""
     from bench.predict.datasheet import predict_exchange
 
@@ -205,7 +205,7 @@ def exchange(algorithm: str, size: int, node: str | None, as_json: bool, **asked
     help="Of a kernel; 0 if not given.",
 )
 @_as_json
-def matmul(m: int, k: int, n: int, gpu: str, dtype: str, launch_s: float, as_json: bool) -> Outcome:
+def matmul(m: int, k: int, n: int, gpu: str, dtype: str, launch_s: float, as_json: bool) -> Ending:
     """A matrix product C[m, n] = A[m, k] B[k, n] on one GPU."""
     from bench.predict.datasheet import predict_matmul
 
@@ -236,7 +236,7 @@ def matmul(m: int, k: int, n: int, gpu: str, dtype: str, launch_s: float, as_jso
     help="Payload rate of a rank and direction, for seconds.",
 )
 @_as_json
-def split(as_json: bool, **asked: Any) -> Outcome:
+def split(as_json: bool, **asked: Any) -> Ending:
     """What data and model parallelism make each rank exchange for one dense layer."""
     from bench.predict.datasheet import predict_split
 
@@ -272,7 +272,7 @@ def split(as_json: bool, **asked: Any) -> Outcome:
     help="How the work is shared out.",
 )
 @_as_json
-def step(cluster: Path, layers: Path, batch: int, parallel: str, as_json: bool) -> Outcome:
+def step(cluster: Path, layers: Path, batch: int, parallel: str, as_json: bool) -> Ending:
     """One training step of a network of dense layers."""
     from bench.predict.step import predict_step
     from bench.predict.step_files import load_cluster, load_layers
@@ -303,8 +303,8 @@ def _cluster(
     return Cluster(nodes, gpus or 1, network or float("inf"), intra, latency_s)
 
 
-def _answer(prediction: "Answer", as_json: bool) -> Outcome:
-    return Outcome(partial(_print_as_json if as_json else _print, prediction))
+def _answer(prediction: "Answer", as_json: bool) -> Ending:
+    return Ending(partial(_print_as_json if as_json else _print, prediction))
 
 
 def _print_as_json(prediction: "Answer") -> None:

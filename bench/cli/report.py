@@ -5,7 +5,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from bench.cli.outcome import Outcome, print_json
+from bench.cli.ending import Ending, print_json
 from bench.cli.verb import Verb, json_option
 
 
@@ -32,7 +32,7 @@ def report(
     folder: Path | None,
     machine: Path | None,
     as_json: bool,
-) -> Outcome:
+) -> Ending:
     """Write the page and its figures again, of one run or of several together."""
     from bench.report import build
     from bench.store.folder import open_run
@@ -43,4 +43,4 @@ def report(
 
         opened = [bound_again(run, machine) for run in opened]
     page = build(opened, folder or opened[0].path, anonymise)
-    return Outcome(partial(print_json, {"report": str(page)}) if as_json else partial(print, page))
+    return Ending(partial(print_json, {"report": str(page)}) if as_json else partial(print, page))

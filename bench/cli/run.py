@@ -5,8 +5,8 @@ from typing import Any
 
 import rich_click as click
 
+from bench.cli.ending import Ending
 from bench.cli.finish import finish
-from bench.cli.outcome import Outcome
 from bench.cli.verb import Verb, json_option, report_option, request_options
 
 
@@ -24,7 +24,7 @@ from bench.cli.verb import Verb, json_option, report_option, request_options
     help="Folder that gets the run's folder.",
 )
 @report_option
-def run(as_json: bool, parent: Path, no_report: bool, **asked: Any) -> Outcome:
+def run(as_json: bool, parent: Path, no_report: bool, **asked: Any) -> Ending:
     """Measure a suite; the last line printed is the folder of the run.
 
     SUITE is a name from `clusterbench list`, or the path of a file such as ./mine.toml.

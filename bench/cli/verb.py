@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Verb(click.RichCommand):
-    """A command whose function returns an `Outcome`."""
+    """A command whose function returns an `Ending`."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Return what carries the command out, instead of carrying it out."""

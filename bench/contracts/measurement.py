@@ -69,6 +69,9 @@ class Context(msgspec.Struct, frozen=True):
     """A case in which a job ended whose MPI was handed such addresses."""
     host: str = ""
     """What rows call the node of this rank."""
+    turns: tuple[tuple[int, int], ...] = ()
+    """For each node its turn among those that share its machine, and how many these are; empty
+    where no node shares one."""
     verbs: Verbs | None = None
     """None without MPI."""
 

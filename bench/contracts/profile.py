@@ -36,6 +36,10 @@ both ways between two ranks, windows of several senders at once, products of mat
 Composition = Literal["senders", "call", "sum", "step"]
 """How its own times are composed of such parts (`predict/compose`)."""
 
+RowsOf = Literal["job", "place"]
+"""What a row of its cases is of: all ranks of the job together, or those of one node alone, or of
+one GPU where the memory is a device's. Nothing may pass between places."""
+
 HeadlinePick = Literal[
     "small message",
     "best of each curve",
@@ -110,6 +114,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """What its pairs show of hosts beside each other (`judge/hosts.py`)."""
     hands_memory_to_mpi: bool = True
     """False where MPI gets no address of its buffers, wherever they lie."""
+    rows: RowsOf = "job"
     headline: Headline | None = None
     figures: tuple[Figure, ...] = ()
     panel: int = 0

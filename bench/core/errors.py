@@ -1,11 +1,10 @@
 """The one error tree; every message says what is wrong and what to do next.
 
-BenchError                  exit code
-├── RequestError            2   a suite, flag, file or topology that cannot be used as given
-│   └── SuiteError          2   the same, in a suite file: the message starts with the key's path
-├── UndecidedError          3   nothing false, but no answer either
-├── LaunchError             4   a job could not start
-└── StorageError            4   the folder of a run took no more: the disk is full, or gone
+BenchError
+├── RequestError            a suite, flag, file or topology that cannot be used as given
+│   └── SuiteError          the same, in a suite file: the message starts with the key's path
+├── LaunchError             a job could not start
+└── StorageError            the folder of a run took no more: the disk is full, or gone
 """
 
 import difflib
@@ -15,23 +14,13 @@ from collections.abc import Iterable
 class BenchError(Exception):
     """Base of every error that is reported as one line and an exit code."""
 
-    exit_code = 4
-
 
 class RequestError(BenchError):
     """The request cannot be carried out as given."""
 
-    exit_code = 2
-
 
 class SuiteError(RequestError):
     """A suite file is not valid."""
-
-
-class UndecidedError(BenchError):
-    """The question has no answer from what is on disk."""
-
-    exit_code = 3
 
 
 class LaunchError(BenchError):
@@ -57,5 +46,8 @@ def printable(text: object, limit: int = 60) -> str:
         plain = str(text)
     except ValueError:
         plain = "a number of thousands of digits"  # Python writes out at most 4300
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in plain)
+    if plain.isprintable():
+        shown = plain
+    else:
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in plain)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."

@@ -103,6 +103,24 @@ class Samples(msgspec.Struct, frozen=True, tag="samples"):
     seconds: tuple[float, ...]
 
 
+class PlaceEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """How a case ended on the ranks of one node, or of one GPU, which measured for themselves."""
+
+    host: str
+    gpu: str | None = None
+    """PCI address of the GPU, as its driver spells it; None where the place is a whole node."""
+    ranks: tuple[int, ...]
+    status: Status
+    reason: str | None = None
+    loops: int | None = None
+    warmups: int | None = None
+    converged: bool | None = None
+    bytes_checked: int | None = None
+    bytes_wrong: int | None = None
+    timing_layer: str | None = None
+    params: dict[str, Axis] = {}
+
+
 class CaseEnded(msgspec.Struct, frozen=True, kw_only=True, tag="row"):
     """How a case ended on all ranks together."""
 
@@ -121,6 +139,10 @@ class CaseEnded(msgspec.Struct, frozen=True, kw_only=True, tag="row"):
     operations: int | None = None
     """Run between the two readings of the counters; None where they were not read."""
     traffic: tuple[Traffic, ...] = ()
+    places: tuple[PlaceEnded, ...] = ()
+    """Each of them has a row; none where the case has one row, as all have in older journals."""
+    sample_count: int | None = None
+    """Of all ranks together, where places may differ in it."""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

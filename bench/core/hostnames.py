@@ -190,6 +190,19 @@ def part(host: str, name: str) -> str:
     return f"[{host}]:{name}" if ":" in host else f"{host}:{name}"
 
 
+_PART = re.compile(r"(.+):([a-z]+\d+(?::[rt]x)?)", re.ASCII)
+
+
+def split_part(text: str) -> tuple[str, str]:
+    """Return the host, or switch, and the name of a part, such as `node1` and `nic3:tx`.
+
+    What is no part is a host without one.
+    """
+    match = _PART.fullmatch(text)
+    host, name = (match[1], match[2]) if match else (text, "")
+    return host.removeprefix("[").removesuffix("]"), name
+
+
 def host_of(place: str) -> str:
     """Return the host of a part, or of a place that is a whole host."""
     if place.startswith("["):

@@ -183,9 +183,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def t_s(self) -> float | None:
-        """The time that `statistic` names, from which rates derive."""
+        """The time that `statistic` names, else the median: rates derive from it."""
         times = {"median": self.t_median_s, "mean": self.t_mean_s, "min": self.t_min_s}
-        return times.get(self.statistic or "")
+        return times.get(self.statistic or "median")
 
 
 COLUMNS: tuple[str, ...] = Row.__struct_fields__
@@ -244,6 +244,20 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Time with the direct path forbidden over the time of the row."""
 
 
+class About(msgspec.Struct, frozen=True):
+    """What is spoken of, as far as it is known; empty where it is the run as a whole."""
+
+    cases: tuple[str, ...] = ()
+    """Ids of cases."""
+    hosts: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    """Parts of hosts, such as `node1:gpu2` and `node1:nic0`, and of switches."""
+
+
+Value = int | float | str
+"""A number in the unit that is named beside it, or what something is set to."""
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something worth a person's attention, with the next step; kept with the run."""
 
@@ -253,6 +267,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """`stop` means that `run quick` would fail."""
     text: str
     advice: str | None = None
+    about: About = About()
+    value: Value | None = None
+    """What was found; of several the one that is furthest off."""
+    limit: Value | None = None
+    """What `value` was held against: what it may be at most or at least, or what others have."""
+    unit: str | None = None
+    """Of both, such as `s`, `B/s` or `rows`; `ratio` where they are shares."""
 
 
 _MEANINGS = {"%3B": ";", "%25": "%"}
@@ -271,8 +292,9 @@ def params_text(params: dict[str, Axis]) -> str | None:
 
 def parse_params(text: str | None) -> dict[str, str]:
     """Return the pairs of a `params` column; what is no pair there is none here."""
-    pairs = (pair.split("=", 1) for pair in (text or "").split(";") if "=" in pair)
-    return {name: _unescape(value) for name, value in pairs}
+    text = text or ""
+    pairs = dict([pair.split("=", 1) for pair in text.split(";") if "=" in pair])
+    return {name: _unescape(value) for name, value in pairs.items()} if "%" in text else pairs
 
 
 def _escape(text: str) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from bench.contracts import Part
 from bench.core.errors import printable
 from bench.core.hostnames import host_of
-from bench.core.records import Finding, Row, parse_params
+from bench.core.records import About, Finding, Row, parse_params
 from bench.core.units import format_bytes, format_seconds
+from bench.judge.fleet import fleet_findings
 from bench.judge.hosts import host_findings
 from bench.measure.profiles import profile_of
 
@@ -35,6 +36,8 @@ _MARKS = (
 )
 
 
+MOST_CASES = 20
+"""Cases that a finding about rows names; its value has the number of rows."""
 THROTTLED = "throttled"
 _BY_CHOICE = {"none", "application-clocks", "sync-boost", "display-clocks"}
 """Words of `throttle` that mean no trouble: somebody set such clocks."""
@@ -51,17 +54,11 @@ _LARGE_BYTES = 65536
 
 
 def row_findings(rows: Sequence[Row]) -> list[Finding]:
-    """Return a warning for each host that stands out, and each kind of disturbance of rows."""
-    marked = [set(parse_params(row.params)) for row in rows]
-    findings = host_findings(rows)
-    for name, key, text, advice in _MARKS:
-        count = sum(key in keys for keys in marked)
-        if count:
-            findings.append(
-                Finding(name=name, level="warning", text=f"{count} {text}", advice=advice)
-            )
+    """Return a warning for each place that stands out, and each kind of disturbance of rows."""
+    findings = host_findings(rows) + fleet_findings(rows) + _marked_findings(rows)
     findings += _throttled_findings(rows) + _bound_findings(rows) + _in_turn_findings(rows)
-    if any(row.timing_layer == "mpi4py" for row in rows):
+    interpreted = [row for row in rows if row.timing_layer == "mpi4py"]
+    if interpreted:
         findings.append(
             Finding(
                 name="interpreted-loops",
@@ -69,15 +66,47 @@ def row_findings(rows: Sequence[Row]) -> list[Finding]:
                 text="messages were timed by loops in Python, which add their own time to each "
                 "(overhead_ns in the rows)",
                 advice="install numba into this environment to compile the loops",
+                about=_about(interpreted),
+                value=len(interpreted),
+                unit="rows",
             )
         )
     return findings
+
+
+def _marked_findings(rows: Sequence[Row]) -> list[Finding]:
+    """Return one warning for each mark that rows have."""
+    marks = [set(parse_params(row.params)) for row in rows]
+    findings = []
+    for name, key, text, advice in _MARKS:
+        marked = [row for row, keys in zip(rows, marks, strict=True) if key in keys]
+        if marked:
+            findings.append(
+                Finding(
+                    name=name,
+                    level="warning",
+                    text=f"{len(marked)} {text}",
+                    advice=advice,
+                    about=_about(marked),
+                    value=len(marked),
+                    unit="rows",
+                )
+            )
+    return findings
+
+
+def _about(rows: Sequence[Row]) -> About:
+    """Return the first of the cases of rows, and the hosts that they name."""
+    cases = dict.fromkeys(row.case for row in rows)
+    hosts = dict.fromkeys(host_of(end) for row in rows for end in (row.src, row.dst) if end)
+    return About(cases=tuple(cases)[:MOST_CASES], hosts=tuple(hosts))
 
 
 def _throttled_findings(rows: Sequence[Row]) -> list[Finding]:
     """Return one warning where power or heat held the clocks of GPUs down."""
     reasons_of = [set(parse_params(row.params).get("throttle", "none").split("+")) for row in rows]
     held = [words - _BY_CHOICE for words in reasons_of if words - _BY_CHOICE]
+    slow = [row for row, words in zip(rows, reasons_of, strict=True) if words - _BY_CHOICE]
     if not held:
         return []
     count = "1 row was" if len(held) == 1 else f"{len(held)} rows were"
@@ -90,6 +119,9 @@ def _throttled_findings(rows: Sequence[Row]) -> list[Finding]:
             "sm_clock_mhz and power_watts in the rows)",
             advice="look at its power limit and its cooling (nvidia-smi -q -d POWER,TEMPERATURE), "
             "then measure again",
+            about=_about(slow),
+            value=len(slow),
+            unit="rows",
         )
     ]
 
@@ -116,6 +148,10 @@ def _bound_findings(rows: Sequence[Row]) -> list[Finding]:
             f"({printable(row.bound_source, 300)})",
             advice="a fact or the machine file is wrong, a cache was overlooked, or the work was "
             "not done; look at the source of the bound first",
+            about=_about([row]),
+            value=fraction,
+            limit=MOST_FRACTION,
+            unit="ratio",
         )
     ]
 
@@ -128,7 +164,7 @@ def _in_turn_findings(rows: Sequence[Row]) -> list[Finding]:
     apart = [row for row in rows if row.src and row.dst and host_of(row.src) != host_of(row.dst)]
     one_way_s = {_ends(row): row.t_median_s for row in apart if _is_alone(row, "window")}
     ratios = [
-        (row.t_median_s / alone_s, row.bytes)
+        (row.t_median_s / alone_s, row.bytes, row)
         for row in apart
         if _is_alone(row, "crossing") and row.t_median_s
         if row.bytes and row.bytes >= _LARGE_BYTES
@@ -137,7 +173,7 @@ def _in_turn_findings(rows: Sequence[Row]) -> list[Finding]:
     held = [pair for pair in ratios if pair[0] >= LEAST_IN_TURN]
     if not held:
         return []
-    ratio, size = max(held)
+    ratio, size, worst = max(held, key=lambda pair: pair[:2])
     return [
         Finding(
             name=IN_TURN,
@@ -147,6 +183,10 @@ def _in_turn_findings(rows: Sequence[Row]) -> list[Finding]:
             "least 1.5 times: they wait for each other, and so does whatever exchanges data",
             advice="over TCP with Open MPI set OMPI_MCA_btl_tcp_flags=send and measure again; "
             "else look for a link that is half duplex (docs/exchange.md)",
+            about=_about([worst]),
+            value=ratio,
+            limit=LEAST_IN_TURN,
+            unit="ratio",
         )
     ]
 

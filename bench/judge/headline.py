@@ -34,6 +34,8 @@ class Headline(msgspec.Struct, frozen=True):
     """Predicted / measured - 1; None where the case was not predicted."""
     calibration: bool
     """True where the case served to calibrate the model, so that its error would mean nothing."""
+    nodes: int | None = None
+    ranks_per_node: int | None = None
 
     @property
     def text(self) -> str:
@@ -168,4 +170,10 @@ def _headline(what: str, point: "pd.Series[float]", declared: Declared) -> Itera
         name=str(point["name"]),
         error=None if calibration else error,
         calibration=calibration,
+        nodes=_count(point["nodes"]),
+        ranks_per_node=_count(point["ranks_per_node"]),
     )
+
+
+def _count(value: float) -> int | None:
+    return int(value) if math.isfinite(value) else None

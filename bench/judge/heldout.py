@@ -22,6 +22,14 @@ Key = tuple[str, int]
 """Case and launch."""
 
 
+_COLUMNS = [
+    *("case", "launch", "name", "label", "benchmark", "series", "size", "status", "reason"),
+    *("origin", "bytes", "nodes", "ranks", "pairs", "params", "t_median_s", "bound_s"),
+    "started_utc",
+]
+"""What is looked at of a line."""
+
+
 class Refused(msgspec.Struct, frozen=True):
     """A prediction that may not be scored, and why."""
 
@@ -85,7 +93,7 @@ def pair_up(run: RunFolder, table: pd.DataFrame) -> HeldOut:
     pairs: list[Pair] = []
     refused: list[Refused] = []
     unscored: dict[str, int] = {}
-    for line in table[table["stage"] != Stage.CALIBRATE].to_dict("records"):
+    for line in table.loc[table["stage"] != Stage.CALIBRATE, _COLUMNS].to_dict("records"):
         found = predictions.get((line["case"], line["launch"]), [])
         missing = _why_unscored(line, found)
         if missing is not None:
@@ -178,7 +186,7 @@ class _Curves:
 
     def __init__(self, times: pd.DataFrame) -> None:
         usable = times[(times["stage"] == Stage.CALIBRATE) & (times["size"] > 0)]
-        lines = usable.drop_duplicates("case").to_dict("records")
+        lines = usable.drop_duplicates("case")[_COLUMNS].to_dict("records")
         self._place = {line["case"]: (line["series"], line["size"]) for line in lines}
         self._seconds = usable.groupby("case")["t_median_s"].median().to_dict()
         self._whereabouts = {line["case"]: _whereabouts(line) for line in lines}

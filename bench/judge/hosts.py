@@ -4,12 +4,13 @@ A host that is slow shows in all its pairs, and in one direction where only that
 slow pair makes neither of its hosts stand out.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import median, median_high
 from typing import NamedTuple
 
 from bench.core.hostnames import host_of
-from bench.core.records import Finding, Row
+from bench.core.records import About, Finding, Row
 from bench.core.units import format_bytes, format_rate
 from bench.measure.profiles import comparing
 
@@ -81,6 +82,12 @@ class HostRates(NamedTuple):
     host: str
     sends: Way | None
     receives: Way | None
+
+    @property
+    def worst(self) -> Way | None:
+        """The way that is furthest from the others, of those that stand out; None without any."""
+        out = [way for way in (self.sends, self.receives) if way is not None and way.stands_out]
+        return max(out, key=lambda way: abs(math.log(way.share)), default=None)
 
     @property
     def text(self) -> str:
@@ -180,8 +187,12 @@ def host_findings(rows: Iterable[Row]) -> list[Finding]:
             text=f"{rates.host} {rates.text}, {matrix.kind}",
             advice=f"look at the link of {rates.host}: cable, port, rate, MTU, and what else runs "
             "there; the matrix of hosts in the report shows all pairs",
+            about=About(hosts=(rates.host,)),
+            value=worst.rate,
+            limit=worst.others,
+            unit="B/s",
         )
         for matrix in make_matrices(lines)
         for rates in compare_hosts(matrix)
-        if rates.text
+        if (worst := rates.worst) is not None
     ]

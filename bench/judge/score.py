@@ -11,8 +11,9 @@ from bench.core.units import format_seconds
 from bench.judge.accuracy import Accuracy, Coverage, Skill, judge
 from bench.judge.heldout import Pair, Refused, Unscored, pair_up
 from bench.judge.noise import NoiseFloor
+from bench.judge.places import middle_places
 from bench.judge.strata import SPLITS
-from bench.judge.table import load, load_samples, measured
+from bench.judge.table import load, measured
 from bench.measure.profiles import profile_of
 from bench.predict.model.conformal import COVERAGE
 from bench.store.folder import RunFolder
@@ -81,14 +82,14 @@ def score(run: RunFolder) -> Score:
     Raises:
         RequestError: where a file of the run is damaged.
     """
-    return score_table(run, load(run), load_samples(run))
+    return score_table(run, load(run))
 
 
-def score_table(run: RunFolder, table: pd.DataFrame, samples: pd.DataFrame) -> Score:
-    """Score a run whose table and samples have been read."""
-    pairs, refused, unscored = pair_up(run, table)
+def score_table(run: RunFolder, table: pd.DataFrame) -> Score:
+    """Score a run whose table has been read."""
+    pairs, refused, unscored = pair_up(run, middle_places(table))
     times = measured(table)
-    floor = NoiseFloor(times, samples)
+    floor = NoiseFloor(times[times["case"].isin({pair.case for pair in pairs})], run)
 
     def by(key: Callable[[Pair], str]) -> tuple[GroupScore, ...]:
         groups: dict[str, list[Pair]] = {}
@@ -172,7 +173,7 @@ def score_text(score: Score) -> list[str]:
     lines += steady_lines(score)
     lines += [f"not scored: {u.count} cases, {u.reason}" for u in score.unscored]
     lines += [f"refused: {r.name} (launch {r.launch}): {r.reason}" for r in score.refused]
-    return lines + [f"problem: {problem}" for problem in score.problems]
+    return lines
 
 
 def headline_text(median_of_strata: float, strata: Sequence[GroupScore]) -> str:

@@ -11,11 +11,14 @@ import pandas as pd
 
 from bench.contracts import Seconds
 from bench.core.orderstats import median_interval
+from bench.judge.places import middle_places
 from bench.judge.table import measured
 
 WITHIN = "within one launch"
 BETWEEN = "over launches"
 
+SAME = ["run", "case", "arm", "part"]
+"""Columns in which lines are equal that differ in their launch alone."""
 _RATES = ["gbytes_per_s", "busbw_gbytes_per_s", "tflops", "messages_per_s"]
 _MEDIANS = ["t_median_s", "predicted_s", "low_s", "high_s", "bound_s"]
 _Z95 = 1.959963984540054
@@ -27,11 +30,21 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     `t_s` is the median over launches of the medians of launches, `t_low_s` and `t_high_s` its
     95 % order-statistics interval: over launches from six launches on, within the launch where
     there is one launch alone, else missing. `interval` names which. `launches` counts them.
+    Of several nodes or GPUs the middle one of each launch stands for all.
     Predictions and bounds are medians over launches; rates belong to `t_s`.
     """
-    lines = measured(table)
-    points = lines.drop_duplicates(["run", "case"]).reset_index(drop=True)
-    groups = lines.groupby(["run", "case"], sort=False)
+    return _summarise(middle_places(measured(table)).assign(part=None))
+
+
+def summarise_places(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the same with a line for each node or GPU that has rows of its own, by `part`."""
+    return _summarise(measured(table))
+
+
+def _summarise(lines: pd.DataFrame) -> pd.DataFrame:
+    # A copy: columns are added to it, and those of the table stand apart in memory.
+    points = lines.drop_duplicates(SAME).reset_index(drop=True).copy()
+    groups = lines.groupby(SAME, sort=False, dropna=False)
     # Work is the same in every launch: a rate scales with the inverse of time.
     first_s = points["t_median_s"].to_numpy()
     medians = groups[_MEDIANS].median().to_numpy()

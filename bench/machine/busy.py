@@ -1,18 +1,21 @@
 """Processes of others that take time from the cores being measured."""
 
 import os
+import socket
 import time
 from pathlib import Path
 
 import msgspec
 
 from bench.core.errors import printable
-from bench.core.records import Finding
+from bench.core.records import About, Finding
 from bench.machine.sysfs import list_folder
 
 _KERNEL_THREAD = 0x00200000
 """PF_KTHREAD of include/linux/sched.h, in field 9 of /proc/PID/stat."""
 
+MOST_SHARE = 0.2
+"""Of a core that a process of others may take without being named."""
 _NAMED = 5
 """Processes that a finding names; a shared login node can have hundreds."""
 
@@ -35,7 +38,7 @@ class _Process(msgspec.Struct, frozen=True):
 
 
 def foreign_busy(
-    threshold: float = 0.2, interval_s: float = 0.3, root: Path = Path("/")
+    threshold: float = MOST_SHARE, interval_s: float = 0.3, root: Path = Path("/")
 ) -> list[BusyProcess]:
     """Return what others run that takes more than `threshold` of a core, busiest first.
 
@@ -74,6 +77,10 @@ def check_busy(busy: list[BusyProcess]) -> list[Finding]:
             level="warning",
             text=f"{', '.join(named + more)}: ranks that share its core wait for it",
             advice="stop it or wait until it is done, then measure",
+            about=About(hosts=(socket.gethostname(),)),
+            value=busy[0].share,
+            limit=MOST_SHARE,
+            unit="cores",
         )
     ]
 

@@ -1,4 +1,7 @@
-"""Nodes that differ from the majority in what can move a number: one odd node slows all others."""
+"""Nodes that differ in what can move a number: one odd node slows all others.
+
+Where no value is that of most nodes, as of two that differ, nobody knows which one is odd.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -7,21 +10,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.core.errors import printable
-from bench.core.hostnames import fold_hosts
-from bench.core.records import Finding
-from bench.machine.compared import Leaf, Value, make_leaf, name_fact, read_leaves, read_slots
+from bench.machine.compared import Leaf, Value, make_leaf, read_leaves, read_slots
 
-ODD_NODE = "odd-node"
 MOST_SKEW_S = 1.0
 """Between clocks. Nodes read theirs within a fraction of a second of each other, so less than this
 means nothing."""
-_CLOCK = "clock"
-_CLOCK_ADVICE = (
-    "keep the clocks of all nodes with NTP or chrony, so that their logs can be compared; no time "
-    "in this run is a difference between two nodes' clocks"
-)
-_ADVICE = "bring the nodes to the same state before comparing them"
+CLOCK = "clock"
+"""The name of that fact."""
 _PRESENT, _ABSENT = "present", "absent"
 
 
@@ -40,24 +35,8 @@ class Odd(NamedTuple):
     """What a host has, and what most have."""
 
     value: str
-    majority: str
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """A value of a fact in which some hosts are not like most others."""
-
-    hosts: tuple[str, ...]
-    part: str
-    slots: tuple[str, ...]
-    """Of all devices of that kind for which this holds; empty where it is a fact of none."""
-    field: str
-    odd: Odd
-
-    @property
-    def fact(self) -> str:
-        """Its name for people; of several devices alike the first and how many more."""
-        first, *more = self.slots or ("",)
-        return name_fact(self.part, f"{first} and {len(more)} more" if more else first, self.field)
+    majority: str | None
+    """None where no value is that of most hosts."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -79,13 +58,9 @@ def view_node(facts: msgspec.Struct) -> View:
 
 
 def find_odd(views: Mapping[str, View]) -> dict[Place, Odd]:
-    """Return every value that is not what most hosts have.
+    """Return every value that is not what most hosts have, and all of a fact without such a value.
 
     Devices are compared by slot; one that is missing where most hosts have one is a difference.
-
-    Args:
-        views: by host. Where no value is held by more than half of the hosts, the most frequent
-            one is the majority, and the first of those in order of hosts.
     """
     leaves: dict[Leaf, dict[str, Value]] = defaultdict(dict)
     for host, values in _place_devices(views).items():
@@ -95,16 +70,17 @@ def find_odd(views: Mapping[str, View]) -> dict[Place, Odd]:
     for leaf, by_host in leaves.items():
         if leaf.missing is not None and len(by_host) < len(views):
             by_host = {host: by_host.get(host, leaf.missing) for host in views}
-        alike, majority = find_majority(leaf, by_host.values())
-        for host, value in by_host.items():
-            if not alike(value):
-                place = Place(leaf.part, leaf.slot, leaf.field, host)
-                found[place] = Odd(_text(leaf, value), majority)
+        alike, usual = find_usual(leaf, by_host.values())
+        odd = {host: value for host, value in by_host.items() if not alike(value)}
+        majority = usual if 2 * len(odd) < len(by_host) else None
+        for host, value in by_host.items() if majority is None else odd.items():
+            place = Place(leaf.part, leaf.slot, leaf.field, host)
+            found[place] = Odd(_text(leaf, value), majority)
     return found
 
 
-def find_majority(leaf: Leaf, values: Collection[Value]) -> tuple[Callable[[Value], bool], str]:
-    """Return a check whether a value is that of most nodes, and that value as text."""
+def find_usual(leaf: Leaf, values: Collection[Value]) -> tuple[Callable[[Value], bool], str]:
+    """Return a check whether a value is the commonest or the middle one, and that one as text."""
     numbers = [value for value in values if isinstance(value, int | float)]
     if numbers:
         middle = median_low(numbers)
@@ -125,7 +101,7 @@ def _place_devices(views: Mapping[str, View]) -> dict[str, dict[Leaf, Value]]:
         for host, view in views.items()
     }
     for part in dict.fromkeys(part for view in views.values() for part in view.slots):
-        usual = Counter(view.slots[part] for view in views.values()).most_common(1)[0][0]
+        usual = usual_slots(views.values())[part]
         plans = {
             slots: _plan_slots(slots, usual)
             for slots in dict.fromkeys(view.slots[part] for view in views.values())
@@ -138,6 +114,14 @@ def _place_devices(views: Mapping[str, View]) -> dict[str, dict[Leaf, Value]]:
             if plan is not None:
                 placed[host] |= _place(view, part, plan, every)
     return placed
+
+
+def usual_slots(views: Collection[View]) -> dict[str, tuple[str, ...]]:
+    """Return the slots that the devices of most nodes are in, by the field that holds them."""
+    return {
+        part: Counter(view.slots[part] for view in views).most_common(1)[0][0]
+        for part in dict.fromkeys(part for view in views for part in view.slots)
+    }
 
 
 def _place(
@@ -169,47 +153,16 @@ def _plan_slots(slots: tuple[str, ...], usual: tuple[str, ...]) -> dict[str, str
 
 
 def find_odd_clocks(clocks_s: Mapping[str, float]) -> dict[Place, Odd]:
-    """Return the hosts whose clock is over a second from that of the one in the middle."""
-    middle_s = median_low(clocks_s.values()) if clocks_s else 0.0
-    usual = f"within {MOST_SKEW_S:.0f} s of the median node"
-    return {
-        Place("", "", _CLOCK, host): Odd(f"{clock_s - middle_s:+.1f} s", usual)
-        for host, clock_s in clocks_s.items()
-        if abs(clock_s - middle_s) > MOST_SKEW_S
-    }
+    """Return the hosts whose clock is over a second from that of the one in the middle.
 
-
-def fold_differences(odd: Mapping[Place, Odd]) -> list[Difference]:
-    """Return each odd value once, with all its hosts, and with all devices that differ alike.
-
-    A card that is an interface and an RDMA device is one card: what both have is kept once.
+    Where those are not fewer than the others, all hosts, as seconds after the earliest clock.
     """
-    hosts: dict[tuple[str, str, str, Odd], list[str]] = defaultdict(list)
-    for place, values in odd.items():
-        hosts[place.part, place.slot, place.field, values].append(place.host)
-    slots: dict[tuple[str, str, Odd, tuple[str, ...]], list[str]] = defaultdict(list)
-    seen = set()
-    for (part, slot, field, values), names in hosts.items():
-        same = (slot, field, values, tuple(sorted(names)))
-        if same not in seen:
-            seen.add(same)
-            slots[part, field, values, tuple(sorted(names))].append(slot)
-    return [
-        Difference(names, part, tuple(found) if part else (), field, values)
-        for (part, field, values, names), found in slots.items()
-    ]
-
-
-def difference_findings(differences: Iterable[Difference]) -> list[Finding]:
-    """Return a warning for each difference, with its hosts folded."""
-    return [
-        Finding(
-            name=ODD_NODE,
-            level="warning",
-            text=f"{fold_hosts(d.hosts)} {'differs' if len(d.hosts) == 1 else 'differ'} from most "
-            f"nodes in {printable(d.fact)}: {printable(d.odd.value)} instead of "
-            f"{printable(d.odd.majority)}",
-            advice=_CLOCK_ADVICE if d.field == _CLOCK else _ADVICE,
-        )
-        for d in differences
-    ]
+    middle_s = median_low(clocks_s.values()) if clocks_s else 0.0
+    off_s = {h: c - middle_s for h, c in clocks_s.items() if abs(c - middle_s) > MOST_SKEW_S}
+    usual: str | None = f"within {MOST_SKEW_S:.0f} s of the median node"
+    if 2 * len(off_s) >= len(clocks_s) > 0:
+        earliest_s, usual = min(clocks_s.values()), None
+        off_s = {host: clock_s - earliest_s for host, clock_s in clocks_s.items()}
+    return {
+        Place("", "", CLOCK, host): Odd(f"{by_s:+.1f} s", usual) for host, by_s in off_s.items()
+    }

@@ -11,15 +11,16 @@ from bench.machine.differences import (
     Odd,
     Place,
     View,
-    difference_findings,
     find_odd,
     find_odd_clocks,
-    fold_differences,
+    usual_slots,
     view_node,
 )
 from bench.machine.direct_path import PathFacts
-from bench.machine.doctor import by_gravity, diagnose
+from bench.machine.doctor import by_gravity, check_node
 from bench.machine.facts import NodeFacts
+from bench.machine.odd_nodes import difference_findings, fold_differences
+from bench.machine.parts import name_devices, place
 
 
 class Survey:
@@ -46,12 +47,14 @@ class Survey:
         views = {host: view_node(facts).split() for host, facts in nodes.items()}
         self._compare(self._views, {host: lasting for host, (lasting, _) in views.items()})
         self._compare(self._paths, {host: view_node(facts) for host, facts in paths.items()})
-        self._odd |= find_odd({host: of_job for host, (_, of_job) in views.items()})
+        self._keep(find_odd({host: of_job for host, (_, of_job) in views.items()}))
         clocks_s = {host: f.clock_s for host, f in nodes.items() if f.clock_s is not None}
-        self._odd |= find_odd_clocks(clocks_s)
+        self._keep(find_odd_clocks(clocks_s))
         for host, facts in nodes.items():
             self._examine(host, facts)
-        return by_gravity((*self._fold_faults(), *difference_findings(fold_differences(self._odd))))
+        names = name_devices(usual_slots(self._views.values()))
+        differences = difference_findings(fold_differences(self._odd), names)
+        return by_gravity((*self._fold_faults(), *differences))
 
     def _compare(self, known: dict[str, View], views: Mapping[str, View]) -> None:
         """Compare all hosts that are known by now, where one is new or another than it was."""
@@ -60,13 +63,30 @@ class Survey:
         known |= views
         found = find_odd(known)
         # With more nodes another value may be that of most: who was odd for it no longer is.
-        majority = {place[:-1]: odd.majority for place, odd in found.items()}
-        kept = {p: odd for p, odd in self._odd.items() if odd.value != majority.get(p[:-1])}
-        self._odd = kept | found
+        majority = {p[:-1]: odd.majority for p, odd in found.items()}
+        self._odd = {p: odd for p, odd in self._odd.items() if odd.value != majority.get(p[:-1])}
+        self._keep(found)
+
+    def _keep(self, found: dict[Place, Odd]) -> None:
+        """Add what was found; values that nobody could call odd are, once that of most is known."""
+        both = (*self._odd.items(), *found.items())
+        majority = {p[:-1]: odd.majority for p, odd in both if odd.majority is not None}
+        every = self._odd | found
+        settled = {
+            p[:-1]
+            for p, odd in every.items()
+            if odd.majority is None and odd.value == majority.get(p[:-1])
+        }
+        self._odd = {}
+        for p, odd in every.items():
+            if odd.majority is not None or p[:-1] not in settled:
+                self._odd[p] = odd
+            elif odd.value != majority[p[:-1]]:
+                self._odd[p] = Odd(odd.value, majority[p[:-1]])
 
     def _examine(self, host: str, facts: NodeFacts) -> None:
         by_name: dict[str, list[Finding]] = defaultdict(list)
-        for finding in diagnose(facts):
+        for finding in check_node(facts):
             by_name[finding.name].append(finding)
         for name, findings in by_name.items():
             self._faults[host, name] = findings
@@ -77,6 +97,6 @@ class Survey:
             for finding in findings:
                 hosts[finding].append(host)
         return [
-            msgspec.structs.replace(finding, text=f"{fold_hosts(names)}: {finding.text}")
-            for finding, names in hosts.items()
+            place(msgspec.structs.replace(f, text=f"{fold_hosts(names)}: {f.text}"), sorted(names))
+            for f, names in hosts.items()
         ]

@@ -67,7 +67,7 @@ class Copy:
     tolerance = 0.01
     size_axis = "bytes"
     pairwise = False
-    profile = Profile(family="copy", bound="device copy", hands_memory_to_mpi=False)
+    profile = Profile(family="copy", bound="device copy", hands_memory_to_mpi=False, rows="place")
 
     def work(self, case: Case) -> Work:
         """All bytes that are copied; both directions together."""

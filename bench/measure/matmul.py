@@ -94,6 +94,7 @@ class Matmul:
         bound="product",
         part="product",
         hands_memory_to_mpi=False,
+        rows="place",
         headline=Headline(pick="best of each dtype", what="Matrix product, best", rate="tflops"),
         figures=(TIMES, RATES),
     )

@@ -42,6 +42,7 @@ class Memcpy:
         family="memory",
         bound="host copy",
         hands_memory_to_mpi=False,
+        rows="place",
         headline=Headline(
             pick="largest of each curve", what="Memory copy bandwidth", rate="gbytes_per_s"
         ),

@@ -1,7 +1,8 @@
 """Copies between GPUs that one process drives: a pair, one to all others, all others to one.
 
-Every copy has a stream of its own, and all begin together. The case belongs to the first rank. One
-rank for each GPU, and messages between them, is what `pairs_bandwidth` in device memory measures.
+Every copy has a stream of its own, and all begin together. The first rank of each node makes
+them. One rank for each GPU, and messages between them, is what `pairs_bandwidth` in device memory
+measures.
 """
 
 import itertools
@@ -63,7 +64,9 @@ class PeerCopy:
     tolerance = 0.01
     size_axis = "bytes"
     pairwise = False
-    profile = Profile(family="peer_copy", bound="between GPUs", hands_memory_to_mpi=False)
+    profile = Profile(
+        family="peer_copy", bound="between GPUs", hands_memory_to_mpi=False, rows="place"
+    )
 
     def count_cases(self, ranks: int, gpus: int) -> int:
         """Every ordered pair of GPUs, at most."""
@@ -90,8 +93,8 @@ class PeerCopy:
         return {}
 
     def unsupported(self, case: Case, context: Context) -> str | None:
-        """Return why the first rank cannot run the case, or None."""
-        if context.communicator.rank != 0:
+        """Return why the first rank of a node cannot run the case, or None."""
+        if not _drives(context):
             return None
         reason = context.memories.lacks("device")
         if reason is not None:
@@ -107,7 +110,13 @@ class PeerCopy:
 
     def prepare(self, case: Case, context: Context) -> Operation:
         """Allocate sources and targets."""
-        return _Asleep() if context.communicator.rank else _PeerCopies(case, context)
+        return _PeerCopies(case, context) if _drives(context) else _Asleep()
+
+
+def _drives(context: Context) -> bool:
+    """Return whether this rank drives the GPUs of its node: the first one there does."""
+    ranks = context.communicator
+    return ranks.nodes.index(ranks.nodes[ranks.rank]) == ranks.rank
 
 
 def routes(case: Case) -> list[tuple[int, int]]:
@@ -183,7 +192,7 @@ def _access_text(reached: list[bool]) -> str:
 
 
 class _Asleep:
-    """A rank beside the first one."""
+    """A rank beside the first one of its node."""
 
     idle = True
     timing_layer = "device events"

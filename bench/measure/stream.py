@@ -52,6 +52,7 @@ class Stream:
         family="memory",
         bound="kernel",
         hands_memory_to_mpi=False,
+        rows="place",
         headline=Headline(
             pick="largest of each curve",
             what="Memory bandwidth",

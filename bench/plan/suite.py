@@ -52,6 +52,8 @@ class Block(msgspec.Struct, frozen=True):
     """Whether the path of its messages is to be proven, by traces and control runs."""
     calibrate: bool | None = None
     """Whether models are fitted on all its cases or on none; None for a third of the sizes."""
+    on_every_node: bool = False
+    """Whether the file leaves its ranks open, and it measures every node for itself."""
 
 
 class Suite(msgspec.Struct, frozen=True):
@@ -176,7 +178,8 @@ def _block(value: object, path: str) -> Block:
     calibrate = table.get("calibrate")
     if calibrate is not None:
         calibrate = as_truth(calibrate, f"{path}.calibrate")
-    return Block(name, _axes(measurement, table, path), evidence, calibrate)
+    on_every_node = "ranks" not in table and measurement.profile.rows == "place"
+    return Block(name, _axes(measurement, table, path), evidence, calibrate, on_every_node)
 
 
 def _axes(
@@ -313,5 +316,16 @@ def override_ranks(suite: Suite, ranks: int) -> Suite:
                 "ranks; choose another number or a suite without it"
             )
         axes = {**block.axes, "ranks": (ranks,)}
-        blocks.append(msgspec.structs.replace(block, axes=axes))
+        blocks.append(msgspec.structs.replace(block, axes=axes, on_every_node=False))
+    return msgspec.structs.replace(suite, blocks=tuple(blocks))
+
+
+def fill_nodes(suite: Suite, nodes: int) -> Suite:
+    """Return the suite with a rank on every node where it leaves the ranks of nodes open."""
+    blocks = (
+        msgspec.structs.replace(block, axes={**block.axes, "ranks": (nodes,)})
+        if block.on_every_node
+        else block
+        for block in suite.blocks
+    )
     return msgspec.structs.replace(suite, blocks=tuple(blocks))

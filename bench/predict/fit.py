@@ -7,6 +7,7 @@ from statistics import median
 
 import msgspec
 
+from bench.core.fleet import middle_rows
 from bench.core.records import CONTROL, Axis, Case, Prediction, Row, Stage, Status
 from bench.measure import MEASUREMENTS
 from bench.measure.profiles import profile_of
@@ -64,6 +65,8 @@ def predict_targets(
         hosts: that ranks are spread over, evenly in blocks; None where nobody knows.
     """
     calibration = _calibration_cases(plan)
+    # Of nodes that measured for themselves the middle one of each launch is what models know.
+    rows = middle_rows(rows)
     curves = _fit_groups(calibration, rows)
     widths = _widths(curves)
     targets = [

@@ -20,6 +20,7 @@ from bench.machine.sysfs import parse_cpu_list
 from bench.rank.memory import LazyMemories, Locality
 from bench.rank.memory.nccl import Nccl
 from bench.rank.perftest import Perftest
+from bench.rank.places import find_turns
 from bench.rank.timing.gpu_library_loops import GpuLibraryLoops
 from bench.rank.timing.layers import (
     loaded_library,
@@ -69,6 +70,7 @@ def open_context(
         takes_device=None if world.mpi is None else partial(_judge_mpi, world.library),
         died_in=died_in,
         host=host,
+        turns=find_turns(world),
         verbs=None if world.mpi is None else Perftest(_own_numa()),
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 from bench.contracts import Context
 from bench.core.events import CaseEnded, CaseStarted, Done, Event
 from bench.core.records import Case, Job, Stage
+from bench.measure import MEASUREMENTS
 from bench.measure.expansion import group_cases
 from bench.rank.case import execute_at_once, execute_case
 from bench.rank.core_probe import Probe
@@ -29,6 +30,11 @@ quick."""
 COLLECTED_S = 1.0
 """A case that took as long is followed by a collection of what it left behind: ranks run with the
 collector off, and a collection takes 40 ms at most."""
+
+
+UNKNOWN_STATE = 0.0
+"""Of a case whose state no probe shows; it is better than every other, so that it is not waited
+for."""
 
 
 class _MeasuredCase(NamedTuple):
@@ -97,9 +103,11 @@ def _in_rounds(job: Job, world: World, context: Context, probe: Probe) -> Iterat
 
 def _measure(case: Case, job: Job, world: World, context: Context, probe: Probe) -> _MeasuredCase:
     begin_s = time.perf_counter()
-    before = probe.settle()
+    # What passes between two nodes is no state of either, where each measures for itself.
+    alone = MEASUREMENTS[case.benchmark].profile.rows == "place" and len({*world.nodes}) > 1
+    before = UNKNOWN_STATE if alone else probe.settle()
     events = list(execute_case(case, job.sampling, world, context))
-    state = max(before, probe.measure())
+    state = UNKNOWN_STATE if alone else max(before, probe.measure())
     _collect_after(begin_s)
     return _MeasuredCase(case, events, begin_s, state)
 
@@ -113,8 +121,10 @@ def _collect_after(begin_s: float) -> None:
 def _release(measured: _MeasuredCase, probe: Probe) -> Iterator[Event]:
     """Return the events of a case that is over; where its state was another, the row names it."""
     yield CaseStarted(measured.case.id, time.perf_counter() - measured.begin_s)
-    moved_percent = probe.moved_percent(measured.state)
+    known = measured.state != UNKNOWN_STATE
+    moved_percent = probe.moved_percent(measured.state) if known else None
     for event in measured.events:
         if isinstance(event, CaseEnded) and moved_percent is not None:
-            event.params["state_percent"] = moved_percent
+            for params in (event.params, *(place.params for place in event.places)):
+                params["state_percent"] = moved_percent
         yield event

@@ -1,13 +1,14 @@
 """What ranks found out about a case that ran, and the events that come of it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from bench.contracts import Checked, ComparesRanks, Measurement, Seconds
-from bench.core.events import CaseEnded, Event, Samples
+from bench.core.events import CaseEnded, Event, PlaceEnded, Samples
 from bench.core.records import Axis, Case, Status
 from bench.rank.gpu_clocks import GpuLoad, load_params
 from bench.rank.timing.sampling import Sampled
@@ -48,6 +49,22 @@ class Outcome(NamedTuple):
     params: dict[str, Axis]
 
 
+class Seat(NamedTuple):
+    """Where one rank of a case sits whose places measure for themselves, and why it cannot."""
+
+    node: int
+    host: str
+    gpu: str | None
+    """PCI address of the GPU that its place is; None for a whole node."""
+    status: Status = Status.OK
+    reason: str | None = None
+
+    @property
+    def place(self) -> tuple[int, str | None]:
+        """What all ranks of a place have in common."""
+        return self.node, self.gpu
+
+
 def report_case(
     case: Case,
     measurement: Measurement,
@@ -58,6 +75,83 @@ def report_case(
 ) -> list[Event]:
     """Return what the ranks of one case measured, and how it ended."""
     ours = {rank: outcome for rank, outcome in enumerate(outcomes) if outcome.case_index == index}
+    samples, ended = _judge(case, measurement, ours, shared, own_cores)
+    return [*_samples_events(case, samples), ended]
+
+
+def report_places(
+    case: Case,
+    measurement: Measurement,
+    seats: Sequence[Seat],
+    outcomes: Sequence[Outcome],
+    shared: Mapping[int, dict[str, Axis]],
+    own_cores: bool,
+) -> list[Event]:
+    """Return what each place of a case measured, and how the case ended in all of them.
+
+    Args:
+        seats: of all ranks; those of one place agree on its status.
+        outcomes: of all ranks; those that slept have none of their place's.
+        shared: by node, what its places have in `params`.
+    """
+    members: dict[tuple[int, str | None], list[int]] = {}
+    for rank, seat in enumerate(seats):
+        members.setdefault(seat.place, []).append(rank)
+    samples: dict[int, Seconds] = {}
+    places, judged = [], []
+    for index, ranks in enumerate(members.values()):
+        seat = seats[ranks[0]]
+        ours = {rank: outcomes[rank] for rank in ranks if outcomes[rank].case_index == index}
+        if seat.status is Status.OK and ours:
+            found, ended = _judge(case, measurement, ours, shared[seat.node], own_cores)
+            samples |= found
+        else:
+            ended = CaseEnded(case=case.id, status=seat.status, reason=seat.reason)
+        judged.append(ended)
+        places.append(
+            PlaceEnded(
+                host=seat.host,
+                gpu=seat.gpu,
+                ranks=tuple(ranks),
+                **{name: getattr(ended, name) for name in _OF_PLACE},
+            )
+        )
+    worst = min(judged, key=lambda ended: _WORST_FIRST.index(ended.status))
+    checked = [ended for ended in judged if ended.bytes_checked is not None]
+    return [
+        *_samples_events(case, samples),
+        msgspec.structs.replace(
+            worst,
+            bytes_checked=sum(each.bytes_checked or 0 for each in checked) if checked else None,
+            bytes_wrong=sum(each.bytes_wrong or 0 for each in checked) if checked else None,
+            sampled_ranks=len(samples) if checked else None,
+            sample_count=sum(map(len, samples.values())) if checked else None,
+            traffic=tuple(traffic for each in judged for traffic in each.traffic),
+            places=tuple(places),
+        ),
+    ]
+
+
+_OF_PLACE = (
+    "status", "reason", "loops", "warmups", "converged", "bytes_checked", "bytes_wrong",
+    "timing_layer", "params",
+)  # fmt: skip
+_WORST_FIRST = (Status.FAILED, Status.OK, Status.SKIPPED)
+"""Of several places: a case is skipped where all of them are."""
+
+
+def _samples_events(case: Case, samples: Mapping[int, Seconds]) -> list[Event]:
+    return [Samples(case.id, rank, tuple(each.tolist())) for rank, each in sorted(samples.items())]
+
+
+def _judge(
+    case: Case,
+    measurement: Measurement,
+    ours: dict[int, Outcome],
+    shared: dict[str, Axis],
+    own_cores: bool,
+) -> tuple[dict[int, Seconds], CaseEnded]:
+    """Return the times that count of ranks that measured together, and how that ended."""
     checked = sum(outcome.result.checked.bytes_checked for outcome in ours.values())
     wrong = {rank: outcome.result.checked.bytes_wrong for rank, outcome in ours.items()}
     # The first rank of the job may have slept; those that measured took equally many samples.
@@ -82,24 +176,21 @@ def report_case(
     metered = [each.result.metered for each in ours.values() if each.result.metered]
     reason = _wrong_answer(wrong, checked) if sum(wrong.values()) else no_time
     sampled = measured.sampled if measured else None
-    return [
-        *(Samples(case.id, rank, tuple(seconds.tolist())) for rank, seconds in samples.items()),
-        CaseEnded(
-            case=case.id,
-            status=Status.OK if reason is None else Status.FAILED,
-            reason=reason,
-            loops=sampled.loops if sampled else None,
-            warmups=sampled.warmups if sampled else None,
-            converged=sampled.converged if sampled else None,
-            bytes_checked=checked,
-            bytes_wrong=sum(wrong.values()),
-            timing_layer=first.timing_layer,
-            params={name: _in_json(value) for name, value in params.items()},
-            sampled_ranks=len(samples),
-            operations=next((one.operations for one in metered), None),
-            traffic=tuple(one.traffic for one in metered if one.traffic is not None),
-        ),
-    ]
+    return samples, CaseEnded(
+        case=case.id,
+        status=Status.OK if reason is None else Status.FAILED,
+        reason=reason,
+        loops=sampled.loops if sampled else None,
+        warmups=sampled.warmups if sampled else None,
+        converged=sampled.converged if sampled else None,
+        bytes_checked=checked,
+        bytes_wrong=sum(wrong.values()),
+        timing_layer=first.timing_layer,
+        params={name: _in_json(value) for name, value in params.items()},
+        sampled_ranks=len(samples),
+        operations=next((one.operations for one in metered), None),
+        traffic=tuple(one.traffic for one in metered if one.traffic is not None),
+    )
 
 
 def _find_no_time(samples: dict[int, Seconds]) -> str | None:

@@ -1,11 +1,9 @@
 """The report: figures, one self-contained HTML page, and the same page as Markdown."""
 
-import string
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
+from bench.judge.runs import join_tables, label_runs
 from bench.report.anonymise import anonymise as take_names_out
 from bench.report.content import compose
 from bench.report.data import RunData, read_run
@@ -30,7 +28,8 @@ def build(runs: Sequence[RunFolder], folder: Path, anonymise: bool = False) -> P
         RequestError: where a file of a run is damaged.
         OSError: where the folder cannot be written.
     """
-    data = [read_run(run, _label(place)) for place, run in enumerate(runs)]
+    labels = label_runs(len(runs))
+    data = [read_run(run, label) for run, label in zip(runs, labels, strict=True)]
     if anonymise:
         data = take_names_out(data)
     pictures = _draw(data)
@@ -42,15 +41,9 @@ def build(runs: Sequence[RunFolder], folder: Path, anonymise: bool = False) -> P
     return folder / PAGE_FILE
 
 
-def _label(place: int) -> str:
-    """Return the letter by which figures and tables call a run: its id fits no legend."""
-    letters = string.ascii_uppercase
-    return letters[place] if place < len(letters) else str(place + 1)
-
-
 def _draw(runs: Sequence[RunData]) -> tuple[Picture, ...]:
-    table = pd.concat([run.table for run in runs], ignore_index=True)
-    samples = pd.concat([run.samples for run in runs], ignore_index=True)
+    table = join_tables({run.label: run.table for run in runs})
+    samples = {run.label: run.samples for run in runs}
     return tuple(draw_all(table, samples))
 
 

@@ -15,7 +15,7 @@ import msgspec
 import pandas as pd
 
 from bench.core.errors import RequestError
-from bench.core.hostnames import fold_hosts, host_of, parse_hosts
+from bench.core.hostnames import fold_hosts, host_of, parse_hosts, split_part
 from bench.report.data import RunData
 from bench.store.meta import Measured
 from bench.store.nodes import Nodes
@@ -145,6 +145,9 @@ def _hosts(runs: list[RunData]) -> list[str]:
         made = run.meta.made
         asked = made.flags.get("hosts") if isinstance(made, Measured) else None
         found |= dict.fromkeys(re.split(r"[,\s:]+", asked) if isinstance(asked, str) else [])
+        for finding in run.parts.findings:
+            parts = (split_part(part)[0] for part in finding.about.parts)
+            found |= dict.fromkeys((*finding.about.hosts, *parts))
     # Advice and log lines may name the machine that the page is built on.
     found[socket.gethostname()] = None
     return [host for host in found if host]

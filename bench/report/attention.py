@@ -9,6 +9,7 @@ from bench.core.records import Status
 from bench.judge.findings import BEATS_BOUND, MOST_FRACTION
 from bench.judge.score import format_percent
 from bench.judge.table import NOT_MEASURED, measured
+from bench.report.about import describe_about
 from bench.report.data import RunData
 from bench.report.page import Block, Item, Items, Paragraph
 
@@ -40,7 +41,8 @@ def _findings(run: RunData) -> Iterator[Item]:
     for finding in run.parts.findings:
         # Found in the rows, whose bounds may have been worked out again.
         if finding.name != BEATS_BOUND:
-            yield Item(finding.level, finding.text, finding.advice)
+            about = describe_about(finding)
+            yield Item(finding.level, finding.text, finding.advice, about)
 
 
 def _reasons(table: pd.DataFrame) -> Iterator[Item]:

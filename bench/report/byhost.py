@@ -128,8 +128,9 @@ def _draw(figure: Figure, axes: Axes, matrix: Matrix) -> None:
     hosts = matrix.hosts
     factor, unit = _scale(max(matrix.rates.values()))
     values = np.full((len(hosts), len(hosts)), np.nan)
+    place = {host: number for number, host in enumerate(hosts)}
     for (source, target), rate in matrix.rates.items():
-        values[hosts.index(source), hosts.index(target)] = rate * factor
+        values[place[source], place[target]] = rate * factor
     # From zero: a per cent of scatter must not look like a fault.
     top = float(np.nanmax(values))
     image = axes.imshow(values, cmap=_COLOURS, vmin=0, vmax=top, aspect="equal")

@@ -5,20 +5,21 @@ Where a figure holds several runs, only what holds for all of them is stated.
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from bench.contracts import Figure
 from bench.contracts.profile import CaptionNumbers
 from bench.core.records import Stage
 from bench.core.units import format_bytes, format_rate, format_seconds
-from bench.judge.noise import aggregate
 from bench.judge.score import format_percent
 from bench.judge.statistics import summarise
 from bench.judge.table import is_back_to_back, is_standin
 from bench.measure.profiles import profile_of
+from bench.report.data import noisy_case
 from bench.report.products import MOST_SHAPES
 from bench.report.residuals import BAND
-from bench.report.scatter import noisy_case
+from bench.report.scatter import SamplesOfRuns, shown_samples
 
 
 def declared(figure: Figure, members: Sequence[str], table: pd.DataFrame) -> str:
@@ -173,7 +174,7 @@ def residuals(table: pd.DataFrame) -> str:
     return f"{text} {inside} of {len(errors)} cases lie within the shaded {BAND} %."
 
 
-def samples_in_order(table: pd.DataFrame, samples: pd.DataFrame) -> str:
+def samples_in_order(table: pd.DataFrame, samples: SamplesOfRuns) -> str:
     """Return how many samples are near their median, and how far the slowest is."""
     lines = noisy_case(table)
     name = lines["name"].iloc[0] if len(lines) else "one case"
@@ -181,15 +182,14 @@ def samples_in_order(table: pd.DataFrame, samples: pd.DataFrame) -> str:
         f"Every sample of {name}, in the order taken, and their distribution; nothing is removed. "
         "The line is the median of a launch."
     )
-    wanted = samples["run"].isin(lines["run"]) & samples["case"].isin(lines["case"])
-    launches = aggregate(lines, samples[wanted].reset_index(drop=True)).values()
-    ratios = [t / pd.Series(seconds).median() for seconds in launches for t in seconds]
-    if not ratios:
+    launches = shown_samples(lines, samples)
+    if not launches:
         return text
-    near = sum(abs(ratio - 1) <= 0.05 for ratio in ratios) / len(ratios)
+    ratios = np.concatenate([seconds / np.median(seconds) for seconds in launches])
+    near = float(np.mean(np.abs(ratios - 1) <= 0.05))
     return (
         f"{text} {format_percent(near)} of the samples lie within 5 % of it; the slowest took "
-        f"{max(ratios):.3g} times as long."
+        f"{ratios.max():.3g} times as long."
     )
 
 

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-import pandas as pd
-
 from bench.core.records import Origin
 from bench.core.units import format_seconds
-from bench.judge.headline import Headline, headlines
+from bench.judge.runs import join_tables
 from bench.judge.score import GroupScore, format_percent, headline_text, steady_lines
 from bench.judge.statistics import BETWEEN, WITHIN, summarise
 from bench.judge.table import is_oversubscribed
 from bench.predict.model.conformal import COVERAGE
-from bench.report import byhost
+from bench.report import byhost, fleet
 from bench.report.attention import attention
 from bench.report.background import glossary, machine, method
+from bench.report.beside import beside
 from bench.report.data import RunData
 from bench.report.numbers import numbers
 from bench.report.page import Block, Fold, Page, Paragraph, Picture, Section, Table
+from bench.report.result import headline_table
 from bench.report.style import has_dots
 
 _HEADLINE_NOTE = (
@@ -43,24 +43,33 @@ def compose(runs: Sequence[RunData], pictures: Sequence[Picture]) -> Page:
     """Return the page of one run, or of several beside each other."""
     several = len(runs) > 1
     hosts = tuple(picture for picture in pictures if picture.name == byhost.NAME)
-    pictures = [picture for picture in pictures if picture not in hosts]
+    places = tuple(picture for picture in pictures if picture.name == fleet.NAME)
+    pictures = [picture for picture in pictures if picture not in (*hosts, *places)]
     names = sorted({run.meta.suite_name for run in runs})
     return Page(
         title=f"clusterbench: {', '.join(names)}",
         subtitle="; ".join(_subtitle(run, several) for run in runs),
         banners=tuple(_named(run, text, several) for run in runs for text in _banners(run)),
         sections=(
-            Section("result", "Result", (_headline_table(runs), Paragraph(_HEADLINE_NOTE))),
+            Section("result", "Result", (headline_table(runs), Paragraph(_HEADLINE_NOTE))),
             Section("attention", "What to look at first", _each(runs, attention)),
+            *_by_place(runs, places),
             *_by_host(runs, hosts),
             Section("figures", "Figures", (Paragraph(_figure_note(runs, pictures)), *pictures)),
             Section("predictions", "Predicted against measured", _each(runs, _scores)),
-            Section("numbers", "All numbers", _each(runs, numbers)),
+            Section("numbers", "All numbers", (*beside(runs), *_each(runs, numbers))),
             Section("machine", "The machine", _each(runs, machine)),
             Section("method", "How it was measured", _each(runs, method)),
             Section("units", "Units and words", (glossary(),)),
         ),
     )
+
+
+def _by_place(runs: Sequence[RunData], pictures: tuple[Picture, ...]) -> Iterator[Section]:
+    """Yield the section of nodes and GPUs, where several measured for themselves."""
+    if pictures:
+        blocks = (*pictures, *_each(runs, fleet.place_table))
+        yield Section(fleet.NAME, "Node by node", blocks)
 
 
 def _by_host(runs: Sequence[RunData], pictures: tuple[Picture, ...]) -> Iterator[Section]:
@@ -110,38 +119,11 @@ def _banners(run: RunData) -> Iterator[str]:
         )
 
 
-def _headline_table(runs: Sequence[RunData]) -> Block:
-    found = [{headline.what: headline for headline in headlines(run.table)} for run in runs]
-    whats = list(dict.fromkeys(what for each in found for what in each))
-    if not whats:
-        return Paragraph("Nothing was measured that a headline could be made of.")
-    if len(runs) == 1:
-        rows = [(what, h.text, h.name, _error_text(h)) for what, h in found[0].items()]
-        header = ("What", "Measured", "Reached in", "Prediction off by")
-        return Table(header, tuple(rows), words=frozenset({0, 2}))
-    return Table(
-        ("What", *(run.label for run in runs)),
-        tuple((what, *(_cell(each.get(what)) for each in found)) for what in whats),
-    )
-
-
-def _cell(headline: Headline | None) -> str:
-    return "not measured" if headline is None else f"{headline.text} ({headline.name})"
-
-
-def _error_text(headline: Headline) -> str:
-    if headline.calibration:
-        return "calibration case"
-    return (
-        "no prediction" if headline.error is None else format_percent(headline.error, signed=True)
-    )
-
-
 def _figure_note(runs: Sequence[RunData], pictures: Sequence[Picture]) -> str:
     """Return how to read the marks, those alone that these figures have."""
     if not pictures:
         return "There is nothing to draw: no case was measured."
-    points = summarise(pd.concat([run.table for run in runs]))
+    points = summarise(join_tables({run.label: run.table for run in runs}))
     bars = [kind for kind in (BETWEEN, WITHIN) if points["interval"].isin([kind]).any()]
     notes = (
         (True, "Filled markers were measured, hollow ones measured and used to calibrate a model."),

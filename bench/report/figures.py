@@ -9,21 +9,22 @@ from matplotlib.figure import Figure
 
 from bench.contracts import Figure as FigureSpec
 from bench.measure import MEASUREMENTS
-from bench.report import byhost, captions, curves, products, residuals, scatter
+from bench.report import byhost, captions, curves, fleet, products, residuals, scatter
 from bench.report.page import Picture
+from bench.report.scatter import SamplesOfRuns
 from bench.report.style import render
 
 
 class Drawing(NamedTuple):
     """A figure: the stem of its files, its heading, what draws it and what describes it.
 
-    Both take the table and the samples of all runs on the page.
+    Both take the table of all runs on the page, and the samples of one case of each.
     """
 
     name: str
     title: str
-    draw: Callable[[pd.DataFrame, pd.DataFrame], Figure | None]
-    caption: Callable[[pd.DataFrame, pd.DataFrame], str]
+    draw: Callable[[pd.DataFrame, SamplesOfRuns], Figure | None]
+    caption: Callable[[pd.DataFrame, SamplesOfRuns], str]
 
 
 def _of_table(
@@ -54,6 +55,7 @@ def _declared() -> Iterator[Drawing]:
 
 
 FIGURES: tuple[Drawing, ...] = (
+    _of_table(fleet.NAME, "Nodes and GPUs in order", fleet.places_in_order, fleet.caption),
     _of_table(byhost.NAME, "Bandwidth between hosts", byhost.between_hosts, byhost.caption),
     *_declared(),
     _of_table("residuals", "Errors of the predictions", residuals.residuals, captions.residuals),
@@ -66,7 +68,7 @@ FIGURES: tuple[Drawing, ...] = (
 )
 
 
-def draw_all(table: pd.DataFrame, samples: pd.DataFrame) -> Iterator[Picture]:
+def draw_all(table: pd.DataFrame, samples: SamplesOfRuns) -> Iterator[Picture]:
     """Draw every figure that the runs have measurements for."""
     for figure in FIGURES:
         drawn = render(partial(figure.draw, table, samples))

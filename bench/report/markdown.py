@@ -43,8 +43,9 @@ def _block(block: Block) -> list[str]:
 
 
 def _item(item: Item) -> list[str]:
+    about = [f"  - about: {escape(item.about)}"] if item.about else []
     advice = [f"  - next: {escape(item.advice)}"] if item.advice else []
-    return [f"- **{escape(item.level)}:** {escape(item.text)}", *advice]
+    return [f"- **{escape(item.level)}:** {escape(item.text)}", *about, *advice]
 
 
 def _table(table: Table) -> list[str]:

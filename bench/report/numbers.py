@@ -3,15 +3,16 @@
 Where the path of messages is in question, a row has beside its rate which path was proven.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from bench.core.records import Stage
 from bench.core.units import format_rate, format_seconds
+from bench.judge.places import middle_places
 from bench.judge.score import format_percent
-from bench.judge.statistics import summarise
+from bench.judge.statistics import SAME, summarise
 from bench.judge.table import measured
 from bench.report.data import RunData
 from bench.report.page import Block, Fold, Table
@@ -32,6 +33,11 @@ _HEADER = (
     "Off by",
 )
 _PROVEN = "Path proven"
+_SHOWN = [
+    *("name", "stage", "launches", "t_s", "t_low_s", "t_high_s", "least_s", "p99_s", "bound_s"),
+    *("predicted_s", "messages_per_s", "tflops", "gbytes_per_s", "busbw_gbytes_per_s"),
+]
+"""Columns that a row of the tables is made of."""
 
 
 def numbers(run: RunData) -> Iterator[Block]:
@@ -40,9 +46,13 @@ def numbers(run: RunData) -> Iterator[Block]:
     points = summarise(run.table)
     lines = measured(run.table)
     paths = _paths(lines)
-    extremes = lines.groupby("case").agg({"t_min_s": "min", "t_p99_s": "max"})
+    # In the order of the points, which are of the same lines.
+    middle = middle_places(lines).assign(part=None)
+    launches = middle.groupby(SAME, sort=False, dropna=False)
+    points["least_s"] = launches["t_min_s"].min().to_numpy()
+    points["p99_s"] = launches["t_p99_s"].max().to_numpy()
     for benchmark, group in points.groupby("benchmark", sort=False):
-        rows = tuple(_row(line, extremes) for _, line in group.iterrows())
+        rows = tuple(_row(point) for point in group[_SHOWN].to_dict("records"))
         header: tuple[str, ...] = _HEADER
         if group["case"].isin(paths).any():
             header = (*_HEADER, _PROVEN)
@@ -52,7 +62,7 @@ def numbers(run: RunData) -> Iterator[Block]:
         yield Fold(f"{benchmark}: {len(rows)} cases", (table,))
     if paths:
         yield _reasons(lines)
-    others = run.table[~run.table.index.isin(lines.index)]
+    others = run.table.drop(index=lines.index)
     if len(others):
         columns = ["name", "launch", "status", "reason"]
         rows = tuple(tuple(str(v) for v in line) for line in others[columns].to_numpy())
@@ -90,8 +100,7 @@ def _reasons(lines: pd.DataFrame) -> Fold:
     )
 
 
-def _row(point: "pd.Series[Any]", extremes: pd.DataFrame) -> tuple[str, ...]:
-    least_s, p99_s = extremes.loc[point["case"], ["t_min_s", "t_p99_s"]].tolist()
+def _row(point: Mapping[Any, Any]) -> tuple[str, ...]:
     interval = [_seconds(point[end]) for end in ("t_low_s", "t_high_s")]
     held_out = str(point["stage"]) != Stage.CALIBRATE
     predicted = point["predicted_s"] if held_out else float("nan")
@@ -102,8 +111,8 @@ def _row(point: "pd.Series[Any]", extremes: pd.DataFrame) -> tuple[str, ...]:
         str(point["launches"]),
         _seconds(point["t_s"]),
         " to ".join(interval) if all(interval) else "",
-        _seconds(least_s),
-        _seconds(p99_s),
+        _seconds(point["least_s"]),
+        _seconds(point["p99_s"]),
         _rate(point),
         format_percent(point["bound_s"] / point["t_s"]) if pd.notna(point["bound_s"]) else "",
         _seconds(predicted),
@@ -115,7 +124,7 @@ def _seconds(seconds: float) -> str:
     return format_seconds(seconds) if pd.notna(seconds) else ""
 
 
-def _rate(point: "pd.Series[Any]") -> str:
+def _rate(point: Mapping[Any, Any]) -> str:
     if pd.notna(point["messages_per_s"]):
         return format_rate(point["messages_per_s"], " messages/s").replace("  ", " ")
     for column, factor, unit in _RATES:

@@ -28,6 +28,8 @@ class Item(msgspec.Struct, frozen=True):
     """`stop`, `warning` or `note`."""
     text: str
     advice: str | None = None
+    about: str | None = None
+    """Hosts, parts and cases that it is about, and the value that stood out."""
 
 
 class Items(msgspec.Struct, frozen=True, tag="items"):

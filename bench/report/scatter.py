@@ -1,15 +1,15 @@
 """The figure of noise: every sample of one case, in the order in which it was taken."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.contracts import Seconds
-from bench.judge.noise import aggregate
-from bench.judge.table import measured
-from bench.measure.profiles import profile_of
 from bench.report.axes import set_log_axis
+from bench.report.data import noisy_case
 from bench.report.style import GREY, INK, PALETTE, new_figure, plain
 
 RASTER_ABOVE = 1500
@@ -20,28 +20,19 @@ FAR = 4
 """Times the median beyond which a sample needs a logarithmic axis to leave the others visible."""
 
 
-def noisy_case(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the lines (one per launch) of the case shown: the smallest message, or the fastest.
-
-    Of several runs it is a case of the first.
-    """
-    lines = measured(table)
-    first = lines[lines["run"].isin(lines["run"].head(1))]
-    small = first[first["benchmark"].map(_quotes_a_small_message).astype(bool)]
-    order = small if len(small) else first.sort_values("t_median_s")
-    return first[first["case"].isin(order["case"].head(1))]
+SamplesOfRuns = Mapping[str, Sequence[Seconds]]
+"""By run, the samples of its case of `noisy_case`, launch by launch."""
 
 
-def _quotes_a_small_message(benchmark: str) -> bool:
-    declared = profile_of(benchmark).headline
-    return declared is not None and declared.pick == "small message"
+def shown_samples(lines: pd.DataFrame, samples: SamplesOfRuns) -> Sequence[Seconds]:
+    """Return the samples behind the lines of one case, launch by launch."""
+    return samples.get(lines["run"].iloc[0], ()) if len(lines) else ()
 
 
-def samples_in_order(table: pd.DataFrame, samples: pd.DataFrame) -> Figure | None:
+def samples_in_order(table: pd.DataFrame, samples: SamplesOfRuns) -> Figure | None:
     """Draw the samples of one case in time order, launch after launch, and their distribution."""
     lines = noisy_case(table)
-    wanted = samples["run"].isin(lines["run"]) & samples["case"].isin(lines["case"])
-    launches = list(aggregate(lines, samples[wanted].reset_index(drop=True)).values())
+    launches = shown_samples(lines, samples)
     if not launches:
         return None
     unit, factor = _unit(float(np.median(launches[0])))
@@ -53,7 +44,7 @@ def samples_in_order(table: pd.DataFrame, samples: pd.DataFrame) -> Figure | Non
     count = sum(len(seconds) for seconds in launches)
     begin = 0
     for number, seconds in enumerate(launches):
-        values = np.asarray(seconds) * factor
+        values = seconds * factor
         colour = PALETTE[number % 2]
         x = np.arange(begin, begin + len(values))
         order.plot(x, values, ".", color=colour, ms=3, rasterized=count > RASTER_ABOVE)

@@ -127,7 +127,7 @@ def split_series(
     found: list[Series] = []
     several_runs = points["run"].nunique() > 1
     several_benchmarks = several or points["benchmark"].nunique() > 1
-    launches = measured(table)
+    launches = measured(table).groupby(["run", "series"])
     for (run, series), group in points.groupby(["run", "series"], sort=False):
         line = group.iloc[0]
         parts = [str(run)] if several_runs else []
@@ -140,7 +140,7 @@ def split_series(
                 colour=colour,
                 marker=marker,
                 points=group.sort_values("size"),
-                launches=launches[(launches["run"] == run) & (launches["series"] == series)],
+                launches=launches.get_group((run, series)),
             )
         )
     return found

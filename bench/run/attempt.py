@@ -181,6 +181,8 @@ class Attempt:
 
     def _trusted(self, case: Case, ended: CaseEnded) -> CaseEnded:
         """Return how a case ended: as a failure where not all of its events arrived."""
+        if ended.places:
+            return self._trusted_places(ended)
         # Of more than a pair, rank 0 may sleep; whoever sends first has measured in any case.
         first, _ = pair_ranks(case, self.job.ranks)
         whole = not self._torn and first in self.samples and _complete(self.samples)
@@ -190,10 +192,28 @@ class Attempt:
         facts_lost = sampled is not None and self.facts is None
         if ended.status is not Status.OK or (whole and not facts_lost):
             return ended
+        return self._distrusted(ended, "its samples" if not whole else "the facts of its ranks")
+
+    def _trusted_places(self, ended: CaseEnded) -> CaseEnded:
+        """Return how a case ended that places measured for themselves; all of it has to be here."""
+        if self.facts is None:
+            return self._distrusted(ended, "the facts of its ranks")
+        told = [
+            {rank: self.samples[rank] for rank in place.ranks if rank in self.samples}
+            for place in ended.places
+            if place.status is Status.OK
+        ]
+        whole = not self._torn and all(map(_complete, told))
+        counted = sum(map(len, self.samples.values()))
+        expected = (ended.sampled_ranks or 0, ended.sample_count or 0)
+        if whole and (len(self.samples), counted) == expected:
+            return ended
+        return self._distrusted(ended, "its samples")
+
+    def _distrusted(self, ended: CaseEnded, what: str) -> CaseEnded:
         self.samples = {}
-        what = "its samples" if not whole else "the facts of its ranks"
         why = f"{what} did not arrive whole: other output was mixed into them (see the journal)"
-        return msgspec.structs.replace(ended, status=Status.FAILED, reason=why)
+        return msgspec.structs.replace(ended, status=Status.FAILED, reason=why, places=())
 
     def left(self) -> tuple[Case, ...]:
         """Return the cases that have not ended, the current one aside."""

@@ -7,6 +7,7 @@ without them.
 
 import mmap
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -77,7 +78,7 @@ def _cut(path: Path, find_end: Callable[[Content], int]) -> None:
 
 def _drop(run: RunFolder, is_final: Callable[[Row], bool]) -> list[Row]:
     rows = run.rows()
-    dropped = {_key(row) for row in rows if not is_final(row)}
+    dropped = {_key(row) for row in rows if not is_final(row)} | _torn(rows, run.path)
     samples = run.path / SAMPLES_FILE
     if samples.exists():
         with mapped(samples) as content:
@@ -124,11 +125,32 @@ def _find_unsampled(rows: Sequence[Row], content: Content, journal: Path) -> tup
 
 def _expected_samples(row: Row, journal: Path) -> int | None:
     """Return how many samples of all ranks belong to a row, None where no journal tells."""
+    ended = _how_ended(row, journal)
+    if ended is None or ended.sampled_ranks is None or row.samples is None:
+        return None
+    if ended.sample_count is not None:
+        return ended.sample_count
+    return ended.sampled_ranks * row.samples
+
+
+def _how_ended(row: Row, journal: Path) -> CaseEnded | None:
     found = None
     for entry in read_journal(journal, b'"type":"row","case":%s,' % msgspec.json.encode(row.case)):
         if (entry.job, entry.attempt) == (row.job, row.attempt):
-            found = entry.read(CaseEnded).sampled_ranks
-    return None if found is None or row.samples is None else found * row.samples
+            found = entry.read(CaseEnded)
+    return found
+
+
+def _torn(rows: Sequence[Row], folder: Path) -> set[Key]:
+    """Return the case of the last rows where not every place of it has one: a crash took them."""
+    if not rows:
+        return set()
+    last = _key(rows[-1])
+    count = sum(1 for _ in takewhile(lambda row: _key(row) == last, reversed(rows)))
+    ended = _how_ended(rows[-1], folder / JOURNAL_FILE)
+    # A case whose events did not arrive whole has one row, and measured none of its places.
+    torn = ended is not None and rows[-1].src is not None and count < len(ended.places)
+    return {last} if torn else set()
 
 
 def _find_block(content: Content, row: Row) -> tuple[int, int]:

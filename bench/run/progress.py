@@ -7,6 +7,7 @@ take time from the ranks that share its cores.
 import contextlib
 import sys
 import time
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -28,7 +29,7 @@ class Tally:
     """Counts the cases that are over: with a row, or waiting for the end of their round."""
 
     def __init__(self) -> None:
-        self._rows = 0
+        self._ended = 0
         self._begun: set[str] = set()
 
     def begin(self, case: Case) -> None:
@@ -36,14 +37,14 @@ class Tally:
         self._begun.add(case.id)
 
     def end(self, row: Row) -> None:
-        """Count its row."""
+        """Count the case of a row."""
         self._begun.discard(row.case)
-        self._rows += 1
+        self._ended += 1
 
     @property
     def done(self) -> int:
         """The cases before the current one."""
-        return self._rows + max(0, len(self._begun) - 1)
+        return self._ended + max(0, len(self._begun) - 1)
 
 
 class Bar:
@@ -78,11 +79,11 @@ class Bar:
         name = printable(case.id, 40).ljust(40)
         self._progress.update(self._task, case=name, completed=self._tally.done, refresh=True)
 
-    def ended(self, row: Row) -> None:
+    def ended(self, rows: Sequence[Row]) -> None:
         """Count the case; print what failed."""
-        if row.status is Status.FAILED:
-            self.show(f"{row.case}: failed: {row.reason}")
-        self._tally.end(row)
+        for line in _failures(rows):
+            self.show(line)
+        self._tally.end(rows[0])
         self._progress.update(self._task, completed=self._tally.done)
 
     def waiting(self) -> None:
@@ -127,11 +128,11 @@ class PlainLines:
                 f"about {left_s:.0f} s left: {case.id}"
             )
 
-    def ended(self, row: Row) -> None:
+    def ended(self, rows: Sequence[Row]) -> None:
         """Count the case; print what failed."""
-        self._tally.end(row)
-        if row.status is Status.FAILED:
-            self.show(f"{row.case}: failed: {row.reason}")
+        self._tally.end(rows[0])
+        for line in _failures(rows):
+            self.show(line)
 
     def waiting(self) -> None:
         """Print nothing: a log needs no clock."""
@@ -143,6 +144,16 @@ class PlainLines:
 
     def close(self) -> None:
         """Nothing to take away."""
+
+
+def _failures(rows: Sequence[Row]) -> list[str]:
+    """Return why a case failed: of several places the first one's reason, and how many more."""
+    failed = [row for row in rows if row.status is Status.FAILED]
+    if not failed:
+        return []
+    where = f" on {failed[0].src}" if len(rows) > 1 else ""
+    more = f" (and {len(failed) - 1} more places)" if len(failed) > 1 else ""
+    return [f"{failed[0].case}: failed{where}: {failed[0].reason}{more}"]
 
 
 def open_progress(total: int) -> Bar | PlainLines:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench.core.errors import RequestError
+from bench.core.errors import RequestError, printable
 from bench.core.records import LOST, Finding, Job, Prediction, Row, Status
 from bench.plan.plan import Plan
 from bench.plan.suite import parse_suite
@@ -40,8 +40,8 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
         RequestError: where there is one, unless forced.
     """
     hosts, hosts_now = then.measured.hosts, now.measured.hosts
-    differences = [
-        f"{what} was {before or 'unknown'} and is {after or 'unknown'}"
+    differences = {
+        f"{what} was {before or 'unknown'} and is {after or 'unknown'}": (before, after)
         for what, before, after in (
             ("clusterbench", then.version, now.version),
             ("launcher", then.measured.launcher, now.measured.launcher),
@@ -50,7 +50,7 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
             ("the list of hosts", ",".join(hosts or hosts_now), ",".join(hosts_now)),
         )
         if before != after
-    ]
+    }
     if differences and not force:
         raise RequestError(
             f"cannot resume {then.run}: {'; '.join(differences)}; rows of both in one run would "
@@ -62,8 +62,10 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
             level="warning",
             text=f"the run was resumed although {difference}",
             advice="compare rows of different attempts with care, or measure again in a new run",
+            value=printable(after, 200) or None,
+            limit=printable(before, 200) or None,
         )
-        for difference in differences
+        for difference, (before, after) in differences.items()
     ]
 
 

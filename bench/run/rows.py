@@ -43,7 +43,7 @@ def make_row(
     facts: Facts | None,
     started_utc: str | None,
 ) -> Row:
-    """Return the final row of a case.
+    """Return the final row of a case of which all ranks measured together.
 
     Args:
         samples: seconds for one operation, of every rank that measured.
@@ -53,9 +53,9 @@ def make_row(
     values = _axis_columns(case, measurement)
     params = {**_rare_axes(case), **ended.params}
     if facts is not None:
-        values |= _placement(facts, measurement, case)
+        values |= describe_placement(facts) | _ends(facts, measurement, case)
         values |= {"thread_level": facts.thread_level}
-        if _oversubscribed(facts):
+        if crowded_hosts(facts):
             params["oversubscribed"] = 1
     if samples:
         values |= _statistics(samples, measurement)
@@ -138,36 +138,40 @@ def _rare_axes(case: Case) -> dict[str, Axis]:
     return {name: value for name, value in case.axes.items() if name not in known}
 
 
-def _placement(facts: Facts, measurement: Measurement, case: Case) -> dict[str, object]:
+def describe_placement(facts: Facts) -> dict[str, object]:
+    """Return the columns that tell how ranks are spread."""
     hosts = [rank.host for rank in facts.ranks]
     bound = all(len(rank.usable_cores) == 1 for rank in facts.ranks)
-    values: dict[str, object] = {
+    return {
         "nodes": len(set(hosts)),
         "ranks_per_node": max(Counter(hosts).values()),
         "binding": "core" if bound else "none",
-        "src": hosts[0],
     }
+
+
+def _ends(facts: Facts, measurement: Measurement, case: Case) -> dict[str, object]:
+    hosts = [rank.host for rank in facts.ranks]
+    ends = {"src": hosts[0]}
     if measurement.pairwise:
         first, last = pair_ranks(case, len(hosts))
-        values |= {
+        ends = {
             "src": part(hosts[first], f"rank{first}"),
             "dst": part(hosts[last], f"rank{last}"),
         }
     # GPUs of one process are those of the first rank.
     for end in ("src", "dst"):
         if f"{end}_gpu" in case.axes:
-            values[end] = part(hosts[0], f"gpu{case.axes[f'{end}_gpu']}")
-    ends = {end: str(values[end]) for end in ("src", "dst") if end in values}
-    return values | {f"{end}_host": host_of(name) for end, name in ends.items()}
+            ends[end] = part(hosts[0], f"gpu{case.axes[f'{end}_gpu']}")
+    return {**ends, **{f"{end}_host": host_of(name) for end, name in ends.items()}}
 
 
-def _oversubscribed(facts: Facts) -> bool:
-    """Return whether ranks of a host outnumber the physical cores that they may use together."""
+def crowded_hosts(facts: Facts) -> set[str]:
+    """Return the hosts whose ranks outnumber the physical cores that they may use together."""
     cores: dict[str, set[int]] = {}
     for rank in facts.ranks:
         cores.setdefault(rank.host, set()).update(rank.usable_cores)
     ranks = Counter(rank.host for rank in facts.ranks)
-    return any(ranks[host] > len(usable) for host, usable in cores.items())
+    return {host for host, usable in cores.items() if ranks[host] > len(usable)}
 
 
 def aggregate(samples: dict[int, tuple[float, ...]], rank_agg: str) -> Seconds:

@@ -15,6 +15,7 @@ from bench.core.events import CaseEnded, CaseStarted, Done, Facts, Queued
 from bench.core.records import (
     CONTROL,
     LOST,
+    About,
     Case,
     CounterReading,
     Finding,
@@ -30,9 +31,10 @@ from bench.machine.facts import NodeFacts, read_records
 from bench.machine.survey import Survey
 from bench.measure.device_addresses import hands_device
 from bench.plan.plan import Plan
-from bench.predict.bounds import add_bound, known_hardware
+from bench.predict.bounds import add_bounds, known_hardware
 from bench.run.attempt import Attempt
-from bench.run.rows import Place, counter_readings, make_row
+from bench.run.place_rows import make_rows
+from bench.run.rows import Place, counter_readings
 from bench.run.silence import find_silent_hosts
 from bench.store.files import PREDICTIONS_FILE
 from bench.store.recorder import Recorder
@@ -50,8 +52,8 @@ class Progress(Protocol):
     def started(self, case: Case) -> None:
         """A case begins."""
 
-    def ended(self, row: Row) -> None:
-        """A case has its row."""
+    def ended(self, rows: Sequence[Row]) -> None:
+        """A case has its row, or those of all its places."""
 
     def waiting(self) -> None:
         """Nothing happened for a second."""
@@ -207,8 +209,8 @@ class Runner:
             ended = CaseEnded(case=case.id, status=status, reason=reason)
             self.recorder.event(job.id, job.attempt, CaseStarted(case.id))
             self.recorder.event(job.id, job.attempt, ended)
-            row = make_row(self._place(job, case), case, ended, {}, None, None)
-            self._add(row, case, None)
+            rows = make_rows(self._place(job, case), case, ended, {}, None, None)
+            self._add(rows, case, None)
 
     def _fail_current(self, attempt: Attempt, reason: str, lost: bool) -> None:
         if attempt.current is not None:
@@ -241,8 +243,9 @@ class Runner:
             self.progress.started(attempt.current)
 
     def case_ended(self, attempt: Attempt, case: Case, ended: CaseEnded) -> None:
-        """Write the row of the case and its samples."""
-        row = make_row(
+        """Write the rows of the case and its samples."""
+        launch = attempt.job.launch
+        rows = make_rows(
             self._place(attempt.job, case),
             case,
             ended,
@@ -251,12 +254,12 @@ class Runner:
             attempt.started_utc,
         )
         samples = [
-            Sample(case=case.id, launch=row.launch, sample=i, rank=rank, seconds=seconds)
+            Sample(case=case.id, launch=launch, sample=i, rank=rank, seconds=seconds)
             for rank, values in sorted(attempt.samples.items())
             for i, seconds in enumerate(values)
         ]
-        readings = counter_readings(case, row.launch, ended)
-        self._add(row, case, attempt.facts, samples, readings)
+        readings = counter_readings(case, launch, ended)
+        self._add(rows, case, attempt.facts, samples, readings)
 
     def waiting(self) -> None:
         """Show the time that passes."""
@@ -268,16 +271,16 @@ class Runner:
 
     def _add(
         self,
-        row: Row,
+        rows: Sequence[Row],
         case: Case,
         facts: Facts | None,
         samples: Sequence[Sample] = (),
         readings: Sequence[CounterReading] = (),
     ) -> None:
-        row = add_bound(row, case, facts, self._hardware)
-        self.recorder.row(row, samples, readings)
-        self.rows.append(row)
-        self.progress.ended(row)
+        rows = add_bounds(rows, case, facts, self._hardware)
+        self.recorder.rows(rows, samples, readings)
+        self.rows += rows
+        self.progress.ended(rows)
 
 
 def _join(absent: dict[str, str]) -> str:
@@ -309,6 +312,7 @@ def placement_findings(facts: Facts) -> list[Finding]:
                     text=f"ranks {other} and {rank} were bound to the same core of {where.host}: "
                     "each waited while the other ran",
                     advice="start fewer ranks than cores, or bind each to a core of its own",
+                    about=About(hosts=(where.host,)),
                 )
             )
     return findings

@@ -14,15 +14,17 @@ import msgspec
 
 from bench import __version__
 from bench.contracts import Launcher
-from bench.core.errors import RequestError, printable
+from bench.core.errors import RequestError, StorageError, printable
 from bench.core.records import SCHEMA, Finding, Job, Origin, Row, Status
+from bench.core.verdict import RowKey, Verdict
 from bench.judge.findings import row_findings
 from bench.judge.path.collect import collect_evidence
+from bench.judge.verdicts import judge_rows
 from bench.machine.busy import check_busy, foreign_busy
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall
 from bench.plan.plan import Plan, make_plan
-from bench.plan.suite import load_suite, override_ranks
+from bench.plan.suite import fill_nodes, load_suite, override_ranks
 from bench.predict.bounds import foresee, known_hardware
 from bench.predict.fit import predict_targets
 from bench.run.cut import cut_back
@@ -45,6 +47,7 @@ from bench.store.lock import RunLock, lock_run
 from bench.store.meta import Measured, RunMeta
 from bench.store.parts import Parts
 from bench.store.recorder import Recorder, begin_run, create_folder, utc_now
+from bench.store.verdicts import write_verdicts
 
 _COMPILE_TIMEOUT_S = 300.0
 
@@ -64,13 +67,13 @@ class Ended(msgspec.Struct, frozen=True):
     outcome: str
     counts: dict[str, int]
     """Rows by status, and how many planned ones have no row."""
+    verdict: Verdict
+    findings: tuple[Finding, ...]
 
     @property
-    def exit_code(self) -> int:
-        """0 all ok or skipped, 4 rows failed, 130 interrupted."""
-        if self.outcome == "interrupted":
-            return 130
-        return 4 if self.counts["failed"] or self.counts["not measured"] else 0
+    def interrupted(self) -> bool:
+        """Whether somebody ended it before its time."""
+        return self.outcome == "interrupted"
 
 
 def prepare(request: Request) -> Prepared:
@@ -84,7 +87,17 @@ def prepare(request: Request) -> Prepared:
     if request.ranks is not None:
         suite = override_ranks(suite, request.ranks)
     resolved = resolve(request)
-    return Prepared(make_plan(suite, request.launches, request.seed), resolved, resolved.open())
+    launcher = resolved.open()
+    suite = fill_nodes(suite, planned_nodes(request, launcher))
+    return Prepared(make_plan(suite, request.launches, request.seed), resolved, launcher)
+
+
+def planned_nodes(request: Request, launcher: Launcher) -> int:
+    """Return on how many nodes ranks are planned, 1 where nobody knows; of a replay, as then."""
+    if request.replay is None:
+        return launcher.nodes or 1
+    made = open_run(request.replay).meta.made
+    return made.nodes if isinstance(made, Measured) else 1
 
 
 def carry_out(request: Request, parent: Path) -> Ended:
@@ -109,7 +122,8 @@ def carry_out(request: Request, parent: Path) -> Ended:
         findings=[] if diagnosis is None else [*diagnosis.here],
     )
     with lock_run(folder) as lock:
-        recorder = Recorder(begin_run(folder, _meta(plan, resolved, folder.name), parts), lock)
+        meta = _meta(plan, resolved, folder.name, planned_nodes(request, launcher))
+        recorder = Recorder(begin_run(folder, meta, parts), lock)
         if diagnosis is not None and (name := resolved.name_here()) is not None:
             # Before ranks report: one that is bound to a core sees no other.
             recorder.node_facts({name: msgspec.to_builtins(diagnosis.facts)})
@@ -188,7 +202,14 @@ def _run(runner: Runner) -> Ended:
         finally:
             progress.close()
             _close(runner, outcome)
-    return Ended(recorder.folder, outcome, count_rows(runner.plan, runner.rows))
+    missing = find_missing(runner.plan, runner.rows)
+    verdict = judge_rows(runner.rows, missing)
+    try:
+        write_verdicts(recorder.folder, {"run": verdict})
+    except StorageError as error:
+        progress.show(f"the verdict is not kept: {error}")
+    counts = count_rows(runner.rows, missing)
+    return Ended(recorder.folder, outcome, counts, verdict, tuple(recorder.findings))
 
 
 def _close(runner: Runner, outcome: str) -> None:
@@ -224,13 +245,22 @@ def _add_evidence(runner: Runner) -> None:
     recorder.evidence(evidence)
 
 
-def count_rows(plan: Plan, rows: Sequence[Row]) -> dict[str, int]:
+def find_missing(plan: Plan, rows: Sequence[Row]) -> list[RowKey]:
+    """Return what is planned and has no row, in the plan's order."""
+    done = {(row.case, row.arm, row.launch) for row in rows}
+    planned = (
+        RowKey(case=case.id, launch=job.launch, arm=job.arm)
+        for job in plan.jobs
+        for case in job.cases
+    )
+    return [key for key in planned if (key.case, key.arm, key.launch) not in done]
+
+
+def count_rows(rows: Sequence[Row], missing: Sequence[RowKey]) -> dict[str, int]:
     """Return the rows of a run by status, and how many planned cases have none."""
     ended = Counter(str(row.status) for row in rows)
-    done = {(row.case, row.arm, row.launch) for row in rows}
-    planned = {(case.id, job.arm, job.launch) for job in plan.jobs for case in job.cases}
     counts = {str(status): ended[str(status)] for status in Status}
-    return {**counts, "not measured": len(planned - done)}
+    return {**counts, "not measured": len(missing)}
 
 
 def _busy_after(origin: Origin) -> list[Finding]:
@@ -271,7 +301,7 @@ def _compile_loops(mpi: MpiInstall | None) -> None:
         )
 
 
-def _meta(plan: Plan, resolved: Resolved, run: str) -> RunMeta:
+def _meta(plan: Plan, resolved: Resolved, run: str, nodes: int = 1) -> RunMeta:
     mpi, container = resolved.mpi, resolved.site.container
     made = Measured(
         # The image is what ranks run in, whether the command line or the site file names it.
@@ -280,6 +310,7 @@ def _meta(plan: Plan, resolved: Resolved, run: str) -> RunMeta:
         launches=plan.launches,
         launcher=resolved.request.launcher,
         hosts=_hostnames(resolved),
+        nodes=nodes,
         mpi={}
         if mpi is None
         else {

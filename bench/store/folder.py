@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -30,6 +31,7 @@ from bench.store.meta import RunMeta, read_run_file
 from bench.store.nodes import Nodes
 from bench.store.parts import Command, Parts, read_parts
 from bench.store.tables import read_csv
+from bench.store.whole_rows import open_whole_rows
 
 
 class RunFolder:
@@ -85,6 +87,14 @@ class RunFolder:
     def machine_text(self) -> str | None:
         """The machine file as it was given."""
         return self.parts.machine_text
+
+    def results(self) -> BinaryIO:
+        """Open `results.csv` up to its last whole row, empty where it is absent.
+
+        Raises:
+            RequestError: where it cannot be read, or a quote in it never ends.
+        """
+        return open_whole_rows(self.path / RESULTS_FILE)
 
     def rows(self) -> list[Row]:
         """Return the final rows of the cases that ended."""

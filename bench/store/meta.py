@@ -23,6 +23,8 @@ class Measured(msgspec.Struct, kw_only=True, tag_field="by", tag="plan"):
     hosts: dict[str, str | None] = {}
     """Hosts that ranks were asked to run on, in order, each with the name that it calls itself;
     none where they ran here, or a scheduler chose."""
+    nodes: int = 1
+    """Nodes that ranks were planned for."""
 
 
 class Imported(msgspec.Struct, kw_only=True, tag_field="by", tag="import"):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import secrets
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ import msgspec
 from bench.core.clock import RunClock, utc_text
 from bench.core.errors import RequestError, StorageError, printable
 from bench.core.events import Event
-from bench.core.records import CounterReading, Evidence, Finding, Prediction, Row, Sample
+from bench.core.records import About, CounterReading, Evidence, Finding, Prediction, Row, Sample
 from bench.store.files import (
     COMMANDS_FILE,
     EVENTS_FILE,
@@ -191,16 +192,19 @@ class Recorder:
         with self._storing():
             self._nodes.add(facts, paths or {})
 
-    def row(
-        self, row: Row, samples: Sequence[Sample], readings: Sequence[CounterReading] = ()
+    def rows(
+        self,
+        rows: Sequence[Row],
+        samples: Sequence[Sample],
+        readings: Sequence[CounterReading] = (),
     ) -> None:
-        """Append a row after its samples: a row that is there has all of them."""
+        """Append the rows of a case after all its samples: a row that is there has them."""
         with self._storing():
             if readings:
                 self._events.write(csv_lines(readings))
             if samples:
                 self._samples.write(csv_lines(samples))
-            self._results.write(csv_lines([row]))
+            self._results.write(csv_lines(rows))
         self.tick()
 
     def predictions(self, predictions: Sequence[Prediction]) -> None:
@@ -304,5 +308,9 @@ class Recorder:
                     "would be, had it run evenly since the run began: it was set, or the machine "
                     "slept. The times of rows go on evenly from the first",
                     advice="keep the clock with NTP or chrony, which slew it",
+                    about=About(hosts=(socket.gethostname(),)),
+                    value=step_s,
+                    limit=MOST_CLOCK_STEP_S,
+                    unit="s",
                 )
             )

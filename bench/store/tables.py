@@ -10,7 +10,7 @@ import msgspec
 
 from bench.core.errors import RequestError, printable
 from bench.core.records import SCHEMA
-from bench.store.tail import whole_end
+from bench.store.whole_rows import open_whole_rows
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -61,27 +61,8 @@ def read_csv(path: Path, kind: type[Record]) -> list[Record]:
     Raises:
         RequestError: where a line does not fit the record, with its number.
     """
-    return list(parse_csv(read_whole_rows(path), path, kind))
-
-
-def read_whole_rows(path: Path) -> bytes:
-    """Return the content of a CSV file up to the end of its last whole row.
-
-    Raises:
-        RequestError: where it cannot be read.
-    """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise RequestError(
-            f"{printable(path, 400)} cannot be read: {printable(error, 200)}"
-        ) from error
-    try:
-        return content[: whole_end(content)]
-    except RequestError as error:
-        raise RequestError(f"{printable(path, 400)}, {error}") from error
+    with open_whole_rows(path) as file:
+        return list(parse_csv(file.read(), path, kind))
 
 
 def parse_csv(content: bytes, path: Path, kind: type[Record]) -> Iterator[Record]:

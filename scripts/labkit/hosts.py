@@ -8,6 +8,7 @@ from pathlib import Path
 from labkit.cluster import STATE, Cluster
 from labkit.errors import LabError
 from labkit.namespaces import FOLDER, OPTIONS, inside, make_namespaces, mount_sysfs, run
+from labkit.quota import enter_group, leave_group
 
 HOME = STATE / "home"
 """The home of root on every host."""
@@ -92,7 +93,12 @@ def start_sshds(cluster: Cluster) -> None:
         address = cluster.links_of(host)[0].address
         own = f"ListenAddress {address}\nPidFile {folder}/sshd.pid\n"
         (folder / "sshd_config").write_text(own + SERVER)
-        inside(host, sshd, "-f", folder / "sshd_config", "-E", folder / "sshd.log")
+        # What ssh starts there has the host's share of the CPUs.
+        enter_group(host)
+        try:
+            inside(host, sshd, "-f", folder / "sshd_config", "-E", folder / "sshd.log")
+        finally:
+            leave_group()
     deadline = time.monotonic() + START_TIMEOUT_S
     for folder in (FOLDER / host for host in cluster.hosts):
         while not (folder / "sshd.pid").exists():  # which it writes once it listens

@@ -8,17 +8,20 @@ from pathlib import Path
 import msgspec
 
 from bench.core.records import Finding
+from bench.core.verdict import Outcome, Verdict
 from bench.machine.busy import BusyProcess, check_busy, foreign_busy
 from bench.machine.doctor import devices, gpu_mpi, host
 from bench.machine.doctor.mpi import check_mpi, check_wheels
 from bench.machine.facts import NodeFacts, gather_facts
 from bench.machine.mpi import MpiInstall, find_mpi, two_mpi_wheels
+from bench.machine.parts import place
 from bench.machine.ucx import find_ucx_wheel
 
 __all__ = [
     "BusyProcess",
     "Diagnosis",
     "by_gravity",
+    "check_node",
     "diagnose",
     "diagnose_process",
     "examine",
@@ -64,9 +67,21 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(finding for finding in self.findings if finding not in of_node)
 
     @property
-    def stopped(self) -> bool:
-        """Whether `run quick` would fail here."""
-        return any(finding.level == "stop" for finding in self.findings)
+    def verdict(self) -> Verdict:
+        """Whether `run quick` can measure here.
+
+        Where it cannot, nothing is said of the machine, good or bad: it is not measured.
+        """
+        stops = tuple(finding for finding in self.findings if finding.level == "stop")
+        names = ", ".join(dict.fromkeys(finding.name for finding in stops))
+        return Verdict(
+            claim="`clusterbench run quick` can measure here",
+            outcome=Outcome.NOT_MEASURED if stops else Outcome.PASS,
+            reason=f"`clusterbench run quick` would fail ({names}): mend that first"
+            if stops
+            else "ready to measure",
+            findings=stops,
+        )
 
 
 def examine(root: Path = Path("/")) -> Diagnosis:
@@ -77,27 +92,41 @@ def examine(root: Path = Path("/")) -> Diagnosis:
     # Others' processes first: gathering and probing load this machine themselves.
     busy = foreign_busy(root=root)
     facts, mpi = gather_facts(root), find_mpi()
-    findings = [
+    here = [
         *check_mpi(mpi),
         *check_wheels(two_mpi_wheels()),
         *gpu_mpi.check_gpu_mpi(facts, mpi, find_ucx_wheel(), os.environ),
         *check_busy(busy),
         *host.check_load(facts, host.read_load(root)),
         *host.check_shm(host.read_shm(root)),
-        *diagnose_process(facts),
-        *diagnose(facts),
     ]
+    findings = (*_on_host(facts, here), *diagnose_process(facts), *diagnose(facts))
     return Diagnosis(facts=facts, mpi=mpi, findings=by_gravity(findings))
 
 
-def diagnose(facts: NodeFacts) -> tuple[Finding, ...]:
-    """Return what the facts of a node show, gravest first; a rank may have gathered them."""
+def check_node(facts: NodeFacts) -> tuple[Finding, ...]:
+    """Return what the facts of a node show, gravest first; a rank may have gathered them.
+
+    Each is about parts by their names on the node, such as `gpu2`, wherever the node is.
+    """
     return by_gravity(finding for check in _NODE_CHECKS for finding in check(facts))
+
+
+def diagnose(facts: NodeFacts) -> tuple[Finding, ...]:
+    """Return what the facts of a node show, about the host that it calls itself."""
+    return _on_host(facts, check_node(facts))
 
 
 def diagnose_process(facts: NodeFacts) -> tuple[Finding, ...]:
     """Return what this process may not use of its node, and which threads it was given."""
-    return by_gravity(finding for check in _PROCESS_CHECKS for finding in check(facts))
+    found = by_gravity(finding for check in _PROCESS_CHECKS for finding in check(facts))
+    return _on_host(facts, found)
+
+
+def _on_host(facts: NodeFacts, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    if facts.host is None:
+        return tuple(findings)
+    return tuple(place(finding, [facts.host]) for finding in findings)
 
 
 def by_gravity(findings: Iterable[Finding]) -> tuple[Finding, ...]:

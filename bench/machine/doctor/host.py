@@ -31,6 +31,8 @@ def check_platform(system: str) -> list[Finding]:
             text="clusterbench measures on Linux only, and this is "
             f"{printable(system) or 'unknown'}",
             advice="run it on a Linux machine; results from one can be reported anywhere",
+            value=printable(system) or None,
+            limit="Linux",
         )
     ]
 
@@ -47,6 +49,9 @@ def check_cores(facts: NodeFacts) -> list[Finding]:
             text="one core to use: two ranks share it, and each waits while the other runs, so "
             "that a latency measures the scheduler",
             advice="give this machine, container or allocation at least 2 cores",
+            value=cores,
+            limit=2,
+            unit="cores",
         )
     ]
 
@@ -64,6 +69,9 @@ def check_affinity(facts: NodeFacts) -> list[Finding]:
             f"{format_count(cpu.logical, 'logical CPU')} ({cpu.usable_list}): ranks crowd there, "
             "and the machine's peak is out of reach",
             advice="start from a shell without taskset or cpuset, or allocate the whole node",
+            value=cpu.usable,
+            limit=cpu.logical,
+            unit="logical CPUs",
         )
     ]
 
@@ -82,6 +90,9 @@ def check_quota(facts: NodeFacts) -> list[Finding]:
             "the next period, up to 0.1 s later",
             advice="lift the limit (`docker run --cpus`, the pod's CPU limit), or pin the "
             "container to whole cores instead",
+            value=cpu.quota_cores,
+            limit=cpu.usable,
+            unit="logical CPUs",
         )
     ]
 
@@ -97,6 +108,8 @@ def check_governor(facts: NodeFacts) -> list[Finding]:
                 text=f"CPU governor {printable(', '.join(slow))}: cores lower their clock between "
                 "messages, so that small messages look slower and times drift",
                 advice="`sudo cpupower frequency-set -g performance`",
+                value=printable(", ".join(slow)),
+                limit="performance",
             )
         ]
     if facts.cpu.governors:
@@ -123,6 +136,9 @@ def check_smt(facts: NodeFacts) -> list[Finding]:
             text=f"SMT is on ({cpu.logical} logical CPUs on {format_count(cpu.cores, 'core')}): "
             "two ranks on one core share its units",
             advice="bind ranks to cores, not to hardware threads",
+            value=cpu.logical,
+            limit=cpu.cores,
+            unit="logical CPUs",
         )
     ]
 
@@ -139,6 +155,9 @@ def check_load(facts: NodeFacts, load: float | None) -> list[Finding]:
             text=f"load average {load:.1f} on {format_count(cores, 'core')}: more work than cores, "
             "and ranks queue behind it",
             advice="wait until it falls, or measure on a machine that is free",
+            value=load,
+            limit=cores,
+            unit="processes",
         )
     ]
 
@@ -178,6 +197,9 @@ def check_memory(facts: NodeFacts) -> list[Finding]:
             "or the kernel kills a rank",
             advice=f"free memory, at least {format_bytes(_LITTLE_MEMORY)}, or leave out the "
             "largest sizes",
+            value=min(sizes),
+            limit=_LITTLE_MEMORY,
+            unit="B",
         )
     ]
 
@@ -193,6 +215,9 @@ def check_shm(available: int | None) -> list[Finding]:
             text=f"{format_memory(available)} free in /dev/shm: MPI keeps the messages between "
             "ranks of one node there, and fails or takes a slower path without it",
             advice="in a container `--shm-size=1g` or `--ipc=host`; else remove what fills it",
+            value=available,
+            limit=_SMALL_SHM,
+            unit="B",
         )
     ]
 

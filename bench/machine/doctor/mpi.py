@@ -55,6 +55,8 @@ def _check_agreement(mpi: MpiInstall, launcher: str, loads: str) -> list[Finding
                 advice="use the `mpirun` that belongs to that library, or install mpi4py against "
                 f"the MPI of that launcher; `pip install {mpi.family}` in a fresh environment "
                 "brings both",
+                value=library.family,
+                limit=mpi.family,
             )
         ]
     if mpi.family == "openmpi" and library.version != mpi.version:
@@ -65,6 +67,8 @@ def _check_agreement(mpi: MpiInstall, launcher: str, loads: str) -> list[Finding
                 text=f"{launcher} starts the ranks, but {loads}{where}: of one family, yet not of "
                 "one version, and ranks may fail to find each other",
                 advice="use launcher and library of one installation",
+                value=".".join(map(str, library.version)),
+                limit=mpi.version_text,
             )
         ]
     return []
@@ -90,5 +94,7 @@ def check_wheels(wheels: tuple[str, ...]) -> list[Finding]:
             text=text,
             advice=f"uninstall all of them (`pip uninstall {' '.join(wheels)}`), then install "
             "one; keep the other in an environment of its own",
+            value=len(clashes),
+            unit="files",
         )
     ]

@@ -4,15 +4,19 @@
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
-from bench.core.events import Facts
+from bench.core.events import Facts, RankFacts
 from bench.core.records import Case, Job, Prediction, Row, Status, parse_params
 from bench.machine.facts import NodeFacts, read_records
 from bench.machine.nominal import parse_nominal, read_nominal
+from bench.measure.profiles import profile_of
 from bench.predict.bounds.bound import NONE, Bound, Seats
 from bench.predict.bounds.hardware import Hardware
 from bench.predict.bounds.rules import find_bound
@@ -20,8 +24,9 @@ from bench.store.files import JOURNAL_FILE
 from bench.store.folder import RunFolder
 from bench.store.journal import read_journal
 from bench.store.nodes import Nodes
+from bench.store.tables import csv_lines, header_line
 
-__all__ = ["Hardware", "add_bound", "bound_again", "foresee", "known_hardware"]
+__all__ = ["Hardware", "add_bound", "add_bounds", "bound_again", "foresee", "known_hardware"]
 
 
 def known_hardware(nodes: Nodes, machine_text: str | None) -> Hardware:
@@ -47,6 +52,36 @@ def add_bound(row: Row, case: Case, facts: Facts | None, hardware: Hardware) -> 
     return msgspec.structs.replace(
         row, bound_s=bound.seconds, bound_source=bound.source, fraction_of_bound=fraction
     )
+
+
+def add_bounds(
+    rows: Sequence[Row], case: Case, facts: Facts | None, hardware: Hardware
+) -> list[Row]:
+    """Return the rows of one case with their bounds, each by the hardware of its own place.
+
+    Args:
+        facts: of the job; None where it never sent them.
+    """
+    if facts is None or profile_of(case.benchmark).rows == "job":
+        return [add_bound(row, case, facts, hardware) for row in rows]
+    by_host = _by_host(facts)
+    return [add_bound(row, case, _facts_of(row, facts, by_host), hardware) for row in rows]
+
+
+def _by_host(facts: Facts) -> dict[str, Facts]:
+    """Return the facts of a job as if each host had one of its own."""
+    ranks: dict[str, list[RankFacts]] = {}
+    for rank in facts.ranks:
+        ranks.setdefault(rank.host, []).append(rank)
+    return {host: msgspec.structs.replace(facts, ranks=tuple(own)) for host, own in ranks.items()}
+
+
+def _facts_of(row: Row, facts: Facts, by_host: Mapping[str, Facts]) -> Facts:
+    """Return the facts of the place that a row is of; of a GPU, as if one rank used it."""
+    own = by_host.get(row.src_host or "", facts)
+    if row.src == row.src_host:
+        return own
+    return msgspec.structs.replace(own, ranks=own.ranks[:1])
 
 
 def _seats(facts: Facts, row: Row) -> Seats:
@@ -117,17 +152,27 @@ def bound_again(run: RunFolder, machine: Path) -> RunFolder:
 
 
 class _BoundAgain(RunFolder):
+    def results(self) -> BinaryIO:
+        """Open the final rows with new bounds, as the file would hold them."""
+        return io.BytesIO((header_line(Row) + csv_lines(self.rows())).encode())
+
     def rows(self) -> list[Row]:
         """Return the final rows with new bounds."""
         hardware = known_hardware(self.nodes, self.machine_text)
         facts = _journal_facts(self.path / JOURNAL_FILE)
         cases = {case.id: case for job in self.plan for case in job.cases}
-        return [
-            add_bound(row, cases[row.case], facts.get((row.job, row.attempt)), hardware)
-            if row.case in cases
-            else row
-            for row in super().rows()
-        ]
+        found: list[Row] = []
+        # Rows of a case stand together: all of them are of one attempt.
+        for (name, job, attempt), rows in groupby(
+            super().rows(), key=lambda row: (row.case, row.job, row.attempt)
+        ):
+            case, again = cases.get(name), list(rows)
+            found += (
+                again
+                if case is None
+                else add_bounds(again, case, facts.get((job, attempt)), hardware)
+            )
+        return found
 
 
 def _journal_facts(journal: Path) -> dict[tuple[str | None, int | None], Facts]:

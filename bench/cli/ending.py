@@ -5,16 +5,21 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from bench.core.errors import BenchError, RequestError, UndecidedError, printable
+from bench.core.errors import BenchError, RequestError, printable
+
+if TYPE_CHECKING:
+    from bench.core.verdict import Verdict
 
 EXIT_OK = 0
-EXIT_REFUSED = RequestError.exit_code
+EXIT_BAD = 1
+"""The verdict is bad."""
+EXIT_REFUSED = 2
 """The request cannot be carried out as given."""
-EXIT_UNDECIDED = UndecidedError.exit_code
+EXIT_UNDECIDED = 3
 """Nothing false, but no answer either."""
-EXIT_FAILED = BenchError.exit_code
+EXIT_FAILED = 4
 """A job or a case failed, or files could not be written."""
 EXIT_INTERRUPTED = 130
 """By Ctrl-C or SIGTERM; as a shell has it."""
@@ -24,24 +29,42 @@ def print_nothing() -> None:
     """Print nothing: help and version print themselves."""
 
 
-class Outcome(NamedTuple):
+class Ending(NamedTuple):
     """What a command has to print, and its exit code, which is known before anything is printed."""
 
     show: Callable[[], None] = print_nothing
     exit_code: int = EXIT_OK
 
 
-def show_outcome(outcome: Outcome) -> int:
+def verdict_code(verdict: "Verdict") -> int:
+    """Return the exit code of a verdict."""
+    # Lazily: `--help` needs no records.
+    from bench.core.verdict import Gravity
+
+    return {
+        Gravity.GOOD: EXIT_OK,
+        Gravity.UNDECIDED: EXIT_UNDECIDED,
+        Gravity.INCOMPLETE: EXIT_FAILED,
+        Gravity.BAD: EXIT_BAD,
+    }[verdict.outcome.gravity]
+
+
+def error_code(error: BenchError) -> int:
+    """Return the exit code of an error."""
+    return EXIT_REFUSED if isinstance(error, RequestError) else EXIT_FAILED
+
+
+def show_ending(ending: Ending) -> int:
     """Print what a command has to print and return its exit code, whether anybody reads or not."""
     try:
-        outcome.show()
+        ending.show()
         flush_output()
     except BrokenPipeError:
         discard_output()
     except OSError as error:
         discard_output()
-        return complain(describe(error), outcome.exit_code or EXIT_FAILED)
-    return outcome.exit_code
+        return complain(describe(error), ending.exit_code or EXIT_FAILED)
+    return ending.exit_code
 
 
 def flush_output() -> None:
@@ -81,3 +104,10 @@ def print_json(value: object) -> None:
 
     text = msgspec.json.encode(value, enc_hook=str)
     print(json.dumps(json.loads(text), indent=1))
+
+
+def print_judged(result: object, verdict: "Verdict") -> None:
+    """Print a record, or a mapping, as JSON, with the verdict on it as `verdict`."""
+    import msgspec
+
+    print_json(msgspec.to_builtins(result, enc_hook=str) | {"verdict": verdict})

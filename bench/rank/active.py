@@ -1,0 +1,141 @@
+"""How ranks that all take part prepare, verify and sample one case, and verify it again."""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.contracts import (
+    Checked,
+    ComparesRanks,
+    Context,
+    KnowsSlot,
+    Measurement,
+    NamesGpus,
+    Operation,
+    Seconds,
+    Sleeps,
+    UnpreparedError,
+)
+from bench.core.limits import MOST_PASSES
+from bench.core.records import Case, Sampling
+from bench.rank.gpu_clocks import ClockWatch, GpuLoad
+from bench.rank.outcome import MOST_PREEMPTED, Pass, RankResult
+from bench.rank.timing.sampling import Reported, Run, own_times, sample
+from bench.rank.traffic_meter import TrafficMeter
+from bench.rank.world import World
+
+PAUSE_S = 0.25
+
+
+class Task(NamedTuple):
+    """A case, and how it is to be measured."""
+
+    case: Case
+    measurement: Measurement
+    rule: Sampling
+    watch: "Watch"
+
+
+class Watch(NamedTuple):
+    """Whether the counters of hosts are read around the samples, and what of GPUs."""
+
+    counters: bool
+    gpus: bool
+    clocks: bool
+    """Of the GPUs that each rank uses."""
+
+
+def prepare_case(
+    measurement: Measurement, case: Case, context: Context
+) -> tuple[Operation | None, str | None]:
+    """Return the operation, or the reason why this rank has none."""
+    try:
+        return measurement.prepare(case, context), None
+    except UnpreparedError as error:
+        return None, str(error)
+    except MemoryError as error:
+        return None, f"rank {context.communicator.rank}: not enough memory: {error}"
+
+
+def measure_among(active: World, operation: Operation, task: Task, context: Context) -> RankResult:
+    """Verify, sample and verify with another pattern, on ranks that all take part."""
+    watch = task.watch
+    before = operation.verify(seed=1)
+    context.alive()
+    measured = metered = None
+    loads: list[GpuLoad | None] = []
+    # A wrong answer is not worth timing.
+    if not any(checked.bytes_wrong for checked in active.gather(before)):
+        meter = None
+        if watch.counters:
+            # The first rank of every node reads its counters.
+            reads = active.nodes.index(active.nodes[active.rank]) == active.rank
+            meter = TrafficMeter(operation.run, context.host if reads else None, watch.gpus)
+        run = meter.run if meter else operation.run
+        clocks = _open_clocks(operation, context) if watch.clocks else []
+        busy = not (isinstance(operation, Sleeps) and operation.sleeps)
+        with_signs = _with_sign_of_life(run, context)
+        measured = _sample_undisturbed(with_signs, task, active, context, busy)
+        loads = [clock.close() for clock in clocks]
+        metered = meter.close() if meter else None
+    after = operation.verify(seed=2)
+    checked = Checked(
+        before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
+    )
+    return RankResult(measured, checked, metered, tuple(load for load in loads if load))
+
+
+def _open_clocks(operation: Operation, context: Context) -> list[ClockWatch]:
+    """Watch the GPUs that the operation names, else that of this rank, where it has one."""
+    if isinstance(operation, NamesGpus):
+        return [ClockWatch(address) for address in operation.gpus]
+    device = context.memories.opened("device")
+    return [ClockWatch(device.pci_address)] if isinstance(device, KnowsSlot) else []
+
+
+def _with_sign_of_life(run: Run, context: Context) -> Run:
+    """Return the loop followed by a sign of life, which is outside its times."""
+
+    def run_and_signal(seconds: Seconds, loops: int) -> None:
+        run(seconds, loops)
+        context.alive()
+
+    return run_and_signal
+
+
+def _reported_by(task: Task, active: World, context: Context) -> Reported:
+    """Return what yields the times that the row reports, from those of every rank."""
+    if task.measurement.rank_agg == "rank0":
+        return own_times
+    measurement = task.measurement
+    if not isinstance(measurement, ComparesRanks):
+        return active.slowest
+    counts = context.communicator.rank in measurement.timekeepers(task.case)
+    return lambda seconds: active.slowest(seconds if counts else np.zeros_like(seconds))
+
+
+def _sample_undisturbed(run: Run, task: Task, active: World, context: Context, busy: bool) -> Pass:
+    """Sample, and sample again while others run on our cores; keep the least disturbed pass.
+
+    The scheduler shows which pass that is, not the times: choosing by those would flatter them.
+    """
+    reported = _reported_by(task, active, context)
+    tolerance = task.measurement.tolerance
+    best: Pass | None = None
+    for count in range(1, MOST_PASSES + 1):
+        if best is not None:
+            time.sleep(PAUSE_S)
+        begin_s, begin_running_s = time.perf_counter(), time.thread_time()
+        sampled = sample(run, active.broadcast, task.rule, tolerance, context.clock, reported)
+        running_s = time.thread_time() - begin_running_s
+        away = 1 - running_s / (time.perf_counter() - begin_s)
+        preempted = max(active.gather(away if busy else 0.0))
+        if best is None or preempted < best.preempted:
+            best = Pass(sampled, max(0.0, preempted), count)
+        best = best._replace(passes=count)
+        if preempted <= MOST_PREEMPTED or not context.own_cores:
+            break
+    if best is None:
+        raise RuntimeError("a case was never sampled")
+    return best
