@@ -2,6 +2,8 @@
 
 import datetime
 import os
+import platform
+import re
 from pathlib import Path
 
 from bench.machine.cpu import read_cpu
@@ -16,6 +18,11 @@ def today() -> str:
 def cpus() -> str:
     """Return the name of the processor, and how many CPUs there are."""
     return f"{read_cpu(Path('/')).model or 'unknown processor'}, {os.cpu_count()} CPUs"
+
+
+def kernel() -> str:
+    """Return the version of Linux, without what a provider calls its own build of it."""
+    return f"Linux {re.split('[-+]', platform.release())[0]}"
 
 
 def mpi() -> str:
