@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from synthetic import write_run
 
+from bench.judge.hosts import Matrix, compare_hosts
 from bench.judge.noise import NoiseFloor
 from bench.judge.statistics import summarise
 from bench.judge.table import load
@@ -68,3 +69,17 @@ def test_the_series_of_a_figure(run):
         return lambda: split_series(points.head(series), lines.head(series))
 
     assert grows_as_its_size(split, 500)
+
+
+def test_the_comparison_of_hosts():
+    def compare(hosts: int) -> Callable[[], object]:
+        # Of each host four others: the pairs grow as the hosts.
+        rates = {
+            (f"h{i}", f"h{(i + step) % hosts}"): 1e9 + i
+            for i in range(hosts)
+            for step in range(1, 5)
+        }
+        matrix = Matrix("messages", tuple(f"h{i}" for i in range(hosts)), rates, 1)
+        return lambda: compare_hosts(matrix)
+
+    assert grows_as_its_size(compare, 1000)

@@ -5,6 +5,7 @@ slow pair makes neither of its hosts stand out.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from statistics import median, median_high
 from typing import NamedTuple
@@ -137,30 +138,37 @@ def _rank(end: str) -> int:
 
 def compare_hosts(matrix: Matrix) -> list[HostRates]:
     """Return what each host sends and receives beside the others, in the order of the matrix."""
-    sends = {host: _middle(matrix, host, 0) for host in matrix.hosts}
-    receives = {host: _middle(matrix, host, 1) for host in matrix.hosts}
-    return [HostRates(host, _way(host, sends), _way(host, receives)) for host in matrix.hosts]
+    sends, receives = (_ways(_middles(matrix, end)) for end in (0, 1))
+    return [HostRates(host, sends.get(host), receives.get(host)) for host in matrix.hosts]
 
 
-def _middle(matrix: Matrix, host: str, end: int) -> float | None:
-    rates = [rate for ends, rate in matrix.rates.items() if ends[end] == host]
-    return median_high(rates) if rates else None
+def _middles(matrix: Matrix, end: int) -> dict[str, float]:
+    """Return the middle rate of each host that was measured at this end."""
+    found: dict[str, list[float]] = {}
+    for ends, rate in matrix.rates.items():
+        found.setdefault(ends[end], []).append(rate)
+    return {host: median_high(rates) for host, rates in found.items()}
 
 
-def _way(host: str, rates: dict[str, float | None]) -> Way | None:
-    """Return the direction of one host beside all; the spread is that of all hosts."""
-    own = rates[host]
-    every = [rate for rate in rates.values() if rate is not None]
-    others = [rate for other, rate in rates.items() if rate is not None and other != host]
-    if own is None or not others:
-        return None
-    centre = median(every)
-    scatter = _NORMAL * median(abs(rate - centre) for rate in every)
-    off = abs(own - centre)
-    stands_out = (
-        len(every) >= LEAST_HOSTS and off > LEAST_OFF * centre and off > MOST_MADS * scatter
-    )
-    return Way(own, median(others), stands_out)
+def _ways(rates: dict[str, float]) -> dict[str, Way]:
+    """Return the direction of each host beside all, none of one alone; the spread is that of all.
+
+    Without one of its values, a sorted list has its middle one place further on.
+    """
+    if len(rates) < 2:
+        return {}
+    ordered = sorted(rates.values())
+    centre = median(ordered)
+    scatter = _NORMAL * median(abs(rate - centre) for rate in ordered)
+    least_off = max(LEAST_OFF * centre, MOST_MADS * scatter)
+    halves = ((len(ordered) - 2) // 2, (len(ordered) - 1) // 2)
+    ways = {}
+    for host, own in rates.items():
+        place = bisect_left(ordered, own)
+        others = sum(ordered[half + (half >= place)] for half in halves) / 2
+        stands_out = len(ordered) >= LEAST_HOSTS and abs(own - centre) > least_off
+        ways[host] = Way(own, others, stands_out)
+    return ways
 
 
 def host_findings(rows: Iterable[Row]) -> list[Finding]:
