@@ -10,12 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from threadpoolctl import threadpool_info
-
 from bench.contracts import Context, FollowsSteps, GpuCalls, TakesDevice
 from bench.machine.aware import Maker, judge_stack, read_stack
 from bench.machine.cpu import last_cache_bytes, read_quota, usable_cores
 from bench.machine.memory import read_numa
+from bench.machine.software import read_blas
 from bench.machine.sysfs import parse_cpu_list
 from bench.rank.memory import LazyMemories, Locality
 from bench.rank.memory.nccl import Nccl
@@ -127,7 +126,5 @@ def _numa_cpus() -> dict[int, tuple[int, ...]]:
 
 def _blas_name() -> str:
     """Return the BLAS that NumPy loaded, such as `openblas-0.3.30`, or `unknown`."""
-    for library in threadpool_info():
-        if library["user_api"] == "blas":
-            return f"{library['internal_api']}-{library['version'] or 'unknown'}"
-    return "unknown"
+    blas = read_blas()
+    return "unknown" if blas is None else f"{blas.name}-{blas.version or 'unknown'}"
