@@ -105,20 +105,12 @@ def test_one_host_taken_away_costs_only_the_jobs_that_need_it(tmp_path):
         lab("set", "h3", "down")
         answer = running.result()
     assert answer.returncode == 4, answer.stderr
-    measured = open_run(Path(answer.stdout.splitlines()[-1]))
-    rows = measured.rows()
+    rows = open_run(Path(answer.stdout.splitlines()[-1])).rows()
     assert len(rows) == 8
-    by_case: dict[str, list[str]] = {}
-    for row in rows:
-        assert row.status is Status.OK
-        assert parse_params(row.params)["turns"] == "4"
-        by_case.setdefault(row.case, []).append(row.src or "")
-    assert [sorted(hosts) for hosts in by_case.values()] == [["h1", "h2", "h3", "h4"]] * 2
-    if any(finding.name == "busy-process" for finding in measured.findings):
-        pytest.skip("other processes had the cores, and scattered all hosts")
-    (slower,) = fleet_findings(rows)
-    assert slower.text.startswith("h3 is slower than the other 3")
-    assert "on average" in slower.text
+    assert {row.status for row in rows if row.ranks == 2} == {Status.OK}
+    lost = [row for row in rows if row.status is not Status.OK]
+    assert lost
+    assert all(row.ranks == 3 and "h3" in (row.reason or "") for row in lost)
 
 
 PRODUCTS = """
