@@ -105,9 +105,39 @@ def test_one_host_taken_away_costs_only_the_jobs_that_need_it(tmp_path):
         lab("set", "h3", "down")
         answer = running.result()
     assert answer.returncode == 4, answer.stderr
+    rows = open_run(Path(answer.stdout.splitlines()[-1])).rows()
+    assert len(rows) == 8
+    assert {row.status for row in rows if row.ranks == 2} == {Status.OK}
+    lost = [row for row in rows if row.status is not Status.OK]
+    assert lost
+    assert all(row.ranks == 3 and "h3" in (row.reason or "") for row in lost)
+
+
+PRODUCTS = """
+[suite]
+name = "products"
+cap_s = 0.5
+[[benchmark]]
+name = "matmul"
+batch = [64, 128]
+threads = 1
+"""
+
+
+def test_a_host_with_half_a_cpu_is_slower_by_the_mean_of_its_products(tmp_path):
+    """A quota stops it for half of each period, so that the median of short samples is as it was.
+
+    Who stands out is asked only where nothing else runs on the cores that all hosts share.
+    """
+    suite = tmp_path / "products.toml"
+    suite.write_text(PRODUCTS)
+    command = (sys.executable, "-m", "bench", "run", suite, "-o", tmp_path, "--no-report")
+    with lab_up("--hosts", "4", "--rate", "400mbit", "--cpu", "h3=0.5"):
+        flags = ("--hosts", "h[1-4]", "--bind", "none")
+        answer = lab("exec", "h1", *command, *flags, timeout_s=LONGEST_S)
+    assert answer.returncode == 0, answer.stderr
     measured = open_run(Path(answer.stdout.splitlines()[-1]))
     rows = measured.rows()
-    assert len(rows) == 8
     by_case: dict[str, list[str]] = {}
     for row in rows:
         assert row.status is Status.OK

@@ -47,7 +47,7 @@ def _print_as_json(plan: "Plan", commands: "Commands") -> None:
 def _print(plan: "Plan", commands: "Commands") -> None:
     print(
         f"suite {plan.suite.name}, seed {plan.seed}, "
-        f"{plan.launches} launches, {len(commands)} jobs, {plan.cases()} rows"
+        f"{plan.launches} launches, {len(commands)} jobs, {plan.cases()} cases over all launches"
     )
     for job, command in commands:
         env = [f"{name}={value}" for name, value in command.env.items()]
