@@ -11,7 +11,7 @@ from statistics import fmean, median, stdev
 from typing import Literal, NamedTuple
 
 from bench.core.hostnames import fold_hosts, host_of
-from bench.core.records import Finding, Row, Status
+from bench.core.records import About, Finding, Row, Status
 from bench.measure.profiles import profile_of
 
 SLOWER = "node-is-slower"
@@ -145,6 +145,7 @@ def fleet_findings(rows: Iterable[Row]) -> list[Finding]:
         worst = find_slower(points)
         if not worst:
             continue
+        most = max((s for shown in worst.values() for s in shown.values()), key=lambda s: s.ratio)
         what = f"{benchmark} in {memory}" if memory else benchmark
         findings.append(
             Finding(
@@ -156,9 +157,21 @@ def fleet_findings(rows: Iterable[Row]) -> list[Finding]:
                 advice="look at its clocks and limits first: power and heat, a quota of its "
                 "control group (cpu.max, cpu.cfs_quota_us), a mode of its firmware, memory that "
                 "is missing or slow, and what else runs there",
+                about=_about(worst, points),
+                value=most.ratio,
+                limit=most.limit,
+                unit="ratio",
             )
         )
     return findings
+
+
+def _about(worst: Iterable[str], points: Iterable[Point]) -> About:
+    places = list(worst)
+    hosts = tuple(dict.fromkeys(map(host_of, places)))
+    parts = tuple(place for place in places if place != host_of(place))
+    cases = tuple(dict.fromkeys(point.case for point in points))[:MOST_NAMED]
+    return About(cases=cases, hosts=hosts, parts=parts)
 
 
 def find_slower(points: Sequence[Point]) -> dict[str, dict[Time, Standing]]:
