@@ -1,5 +1,6 @@
 """Real MPI jobs of 1, 2 and 4 ranks, from the command line to the rows."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from bench.core.records import Row, Status, parse_params
 from bench.machine.mpi import find_mpi
+from bench.store.files import JOURNAL_FILE
 from bench.store.folder import RunFolder, open_run
 
 MPI = find_mpi()
@@ -93,6 +95,14 @@ def test_every_planned_case_is_measured_verified_and_predicted(tmp_path: Path) -
     predicted = {p.case: p for p in done.predictions() if p.seconds is not None and p.tier == "C"}
     assert len(predicted) == 6
     assert all(p.frozen_at < (rows[name].started_utc or "") for name, p in predicted.items())
+
+
+def test_every_job_ends_in_order(tmp_path: Path) -> None:
+    """Ranks whose events are all there may still abort as they end, which nobody sees."""
+    journal = (run(tmp_path).path / JOURNAL_FILE).read_text().splitlines()
+    ends = [json.loads(line)["exit_status"] for line in journal if '"kind":"end"' in line]
+    assert ends
+    assert set(ends) == {0}
 
 
 def test_samples_are_all_kept_for_every_rank(tmp_path: Path) -> None:
