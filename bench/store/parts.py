@@ -84,11 +84,22 @@ def read_plan(folder: Path) -> tuple[Job, ...]:
         RequestError: where the file is damaged.
     """
     cases: dict[str, Case] = {}
+    words: dict[str, str] = {}
     jobs = []
     for job in read_lines(folder / PLAN_FILE, Job):
-        shared = tuple(cases.setdefault(case.id, case) for case in job.cases)
+        shared = tuple(cases.get(case.id) or _keep(case, cases, words) for case in job.cases)
         jobs.append(msgspec.structs.replace(job, cases=shared))
     return tuple(jobs)
+
+
+def _keep(case: Case, cases: dict[str, Case], words: dict[str, str]) -> Case:
+    """Keep a case by its id, with each of its words as the one object that others have too."""
+    benchmark = words.setdefault(case.benchmark, case.benchmark)
+    for axis, value in case.axes.items():
+        if isinstance(value, str):
+            case.axes[axis] = words.setdefault(value, value)
+    kept = cases[case.id] = Case(case.id, benchmark, case.axes)
+    return kept
 
 
 def _read_text(path: Path) -> str | None:
