@@ -11,7 +11,7 @@ import msgspec
 from bench.core.events import Facts
 from bench.core.records import Case, Job, Prediction, Row, Status, parse_params
 from bench.machine.facts import NodeFacts, read_records
-from bench.machine.nominal import parse_nominal, read_nominal
+from bench.machine.description import parse_description, read_description
 from bench.predict.bounds.bound import NONE, Bound, Seats
 from bench.predict.bounds.hardware import Hardware
 from bench.predict.bounds.rules import find_bound
@@ -24,7 +24,7 @@ def known_hardware(meta: RunMeta) -> Hardware:
     """Return what `run.json` knows of the machine; facts that cannot be read are unknown."""
     known = read_records(meta.facts, NodeFacts)
     nodes = {host: known[key] for host, key in meta.nodes.items() if key in known}
-    return Hardware(nodes, parse_nominal(meta.machine_text) if meta.machine_text else None)
+    return Hardware(nodes, parse_description(meta.machine_text) if meta.machine_text else None)
 
 
 def add_bound(row: Row, case: Case, facts: Facts | None, hardware: Hardware) -> Row:
@@ -108,7 +108,7 @@ def bound_again(run: RunFolder, machine: Path) -> RunFolder:
         RequestError: where the machine file is not valid.
     """
     again = _BoundAgain(run.path)
-    again.meta.machine_text = read_nominal(machine)
+    again.meta.machine_text = read_description(machine)
     return again
 
 
