@@ -86,7 +86,7 @@ def _parse(text: str) -> Network:
     return Network(layers, file.method)
 
 
-def _read_bytes(kind: type, written: Any) -> _Bytes:
+def _read_bytes(_kind: type, written: Any) -> _Bytes:
     if not isinstance(written, str):
         raise ValueError(f"{printable(written)} is no size; write such as '25 MB'")
     try:

@@ -69,7 +69,7 @@ def predict_step(machine: Description, network: Network, batch: int, parallel: s
         _step_limit(step),
         {
             "machine": _inputs(machine, training["middle"], catalogue),
-            "method": msgspec.to_builtins(network.method),
+            "method": msgspec.structs.asdict(network.method),
             "layers": [msgspec.structs.asdict(layer) for layer in layers],
             "batch": batch,
             "parallel": parallel,

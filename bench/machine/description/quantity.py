@@ -6,7 +6,6 @@ bandwidth = { value = "190 GB/s", source = "STREAM, 2026-11" }   # who says so; 
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self
 
 from bench.core.errors import nearest, printable
@@ -24,7 +23,6 @@ _MOST_SOURCE = 200
 class Quantity:
     """A value in base units, or the two that it lies between, and its source where it has one."""
 
-    parse: ClassVar[Callable[[str], float]]
     more_is_faster: ClassVar[bool] = True
     may_be_zero: ClassVar[bool] = False
     __slots__ = ("high", "low", "source")
@@ -33,6 +31,11 @@ class Quantity:
         self.low = low
         self.high = low if high is None else high
         self.source = source
+
+    @staticmethod
+    def parse(text: str) -> float:
+        """Return the number of a text with its unit."""
+        raise NotImplementedError
 
     @classmethod
     def read(cls, written: object) -> Self:
@@ -86,21 +89,33 @@ class Quantity:
 class Rate(Quantity):
     """Bytes per second and direction."""
 
-    parse = staticmethod(parse_rate)
+    @staticmethod
+    def parse(text: str) -> float:
+        """Return bytes per second."""
+        return parse_rate(text)
+
     __slots__ = ()
 
 
 class Size(Quantity):
     """Bytes."""
 
-    parse = staticmethod(parse_bytes)
+    @staticmethod
+    def parse(text: str) -> float:
+        """Return bytes."""
+        return parse_bytes(text)
+
     __slots__ = ()
 
 
 class Duration(Quantity):
     """Seconds."""
 
-    parse = staticmethod(parse_seconds)
+    @staticmethod
+    def parse(text: str) -> float:
+        """Return seconds."""
+        return parse_seconds(text)
+
     more_is_faster = False
     may_be_zero = True
     __slots__ = ()

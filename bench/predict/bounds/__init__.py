@@ -10,8 +10,8 @@ import msgspec
 
 from bench.core.events import Facts
 from bench.core.records import Case, Job, Prediction, Row, Status, parse_params
-from bench.machine.facts import NodeFacts, read_records
 from bench.machine.description import parse_description, read_description
+from bench.machine.facts import NodeFacts, read_records
 from bench.predict.bounds.bound import NONE, Bound, Seats
 from bench.predict.bounds.hardware import Hardware
 from bench.predict.bounds.rules import find_bound
