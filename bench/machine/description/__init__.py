@@ -21,8 +21,8 @@
     [network]
     latency = "2 us"
 
-Every key may be left out, and what is left out is not known; docs/models.md has them all. `quantity`
-says how values are written. Files of the two grammars before this one: `former`.
+Every key may be left out, and what is left out is not known; docs/models.md has them all.
+`quantity` says how values are written. Files of the two grammars before this one: `former`.
 """
 
 from pathlib import Path

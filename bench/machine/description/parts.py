@@ -43,11 +43,8 @@ class Peaks(Part, frozen=True, kw_only=True):
 class Cpu(Part, frozen=True, kw_only=True):
     """All processors of a node together."""
 
-    cores: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     clock: Frequency | None = None
     """That no core exceeds."""
-    peak: Peaks = Peaks()
-    """Of all cores together."""
 
 
 class Memory(Part, frozen=True, kw_only=True):
@@ -68,8 +65,6 @@ class Gpu(Part, frozen=True, kw_only=True):
     bandwidth: Rate | None = None
     link: LinkRate | None = None
     """To the other GPUs of its node."""
-    slot: LinkRate | None = None
-    """To its host, as negotiated."""
 
 
 class Nic(Part, frozen=True, kw_only=True):

@@ -45,8 +45,9 @@ class Quantity:
             ValueError: where it means nothing; the text says what to write.
         """
         value, source = _sourced(written)
-        ends = value if isinstance(value, list) else [value]
-        if not ends or len(ends) > 2 or not all(isinstance(end, str) for end in ends):
+        written_ends = value if isinstance(value, list) else [value]
+        ends = [end for end in written_ends if isinstance(end, str)]
+        if not 1 <= len(written_ends) <= 2 or len(ends) < len(written_ends):
             raise ValueError(
                 f"{printable(value)} is no value; write text with a unit, or two of them as a range"
             )
