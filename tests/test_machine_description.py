@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bench.core.errors import RequestError
 from bench.machine.description import Description, parse_description, read_description
 from bench.machine.description.quantity import Frequency, LinkRate
+from bench.predict.model.datasheet.tiers import through_switches
 
 LAB = Path(__file__).parent.parent / "scripts"
 
@@ -123,3 +124,19 @@ def test_only_rates_above_zero_are_rates(rate):
     else:
         with pytest.raises(RequestError):
             parse_description(text)
+
+
+def test_every_documented_machine_file_is_read():
+    text = (LAB.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    blocks = [block.split("```")[0] for block in text.split("```toml\n")[1:]]
+    machines = [block for block in blocks if "[node" in block]
+    assert len(machines) == 2
+    assert all(parse_description(block) != Description() for block in machines)
+
+
+def test_what_leaves_a_switch_is_shared_by_its_nodes():
+    # 4 nodes, 2 on a switch, half of what they send leaves: naive has 3 parts, 2 of them outside.
+    assert through_switches(8.0, "all to all", 4, 2, 2.0) == 8.0 * 3 / 2 / 2
+    assert through_switches(8.0, "ring", 4, 2, 2.0) == 8.0
+    assert through_switches(8.0, "ring", 4, 2, 4.0) == 4.0
+    assert through_switches(8.0, "all to all", 2, 2, 4.0) == 8.0
