@@ -11,11 +11,11 @@ from bench.core.events import Facts, RankFacts
 from bench.core.records import Axis, Case, Job, Origin, Prediction, Row, Stage, Status
 from bench.judge.findings import BEATS_BOUND, row_findings
 from bench.machine.cpu import Cache, CpuFacts
+from bench.machine.description import parse_description
 from bench.machine.facts import NodeFacts
 from bench.machine.gpu import GpuFacts
 from bench.machine.host import HostFacts
 from bench.machine.nic import NicFacts, RdmaFacts, RdmaPort
-from bench.machine.nominal import Nominal
 from bench.machine.pci import PciDevice, PcieLink
 from bench.measure import MEASUREMENTS
 from bench.plan.plan import Plan, expand, make_plan
@@ -30,8 +30,10 @@ from bench.store.tables import csv_lines, header_line
 
 TWO = Seats(("h1", "h2"))
 ONE = Seats(("h1", "h1"))
-LAB = Hardware({}, Nominal(hosts=("h1", "h2"), payload_bytes_per_s=5e7, burst_bytes=12_500))
-WIRE = Hardware({}, Nominal(payload_bytes_per_s=5e7))
+LAB = Hardware(
+    {}, parse_description('hosts = ["h1", "h2"]\n[node.nic]\nlink = "50 MB/s"\nburst = "12500 B"')
+)
+WIRE = Hardware({}, parse_description('node.nic.link = "50 MB/s"'))
 
 
 def make_case(name: str, **axes: Axis) -> Case:
@@ -95,7 +97,7 @@ def test_what_a_shaped_link_lets_pass_at_once_is_taken_off():
 
 
 def test_the_links_of_a_host_add_up():
-    two = Hardware({}, Nominal(payload_bytes_per_s=5e7, links=2))
+    two = Hardware({}, parse_description('[node.nic]\nlink = "50 MB/s"\ncount = 2'))
     bound = find_bound(make_case("latency", bytes=10**6), TWO, two)
     assert bound.seconds == pytest.approx(0.01)
     assert bound.source.startswith("bytes / B, B = 2 x 50.0 MB/s")
@@ -106,7 +108,7 @@ def test_three_ranks_on_each_of_two_hosts_cross_once():
     seats = Seats(("h1",) * 3 + ("h2",) * 3)
     case = make_case("allreduce", bytes=4 * 10**6, ranks=6)
     assert find_bound(case, seats, WIRE).seconds == pytest.approx(0.08)
-    reducing = Hardware({}, Nominal(payload_bytes_per_s=5e7, reduces=True))
+    reducing = Hardware({}, parse_description('node.nic.link = "50 MB/s"\nnetwork.reduces = true'))
     four = Seats(("a", "b", "c", "d"))
     assert find_bound(case, four, WIRE).seconds == pytest.approx(0.12)
     bound = find_bound(case, four, reducing)
@@ -121,7 +123,9 @@ def test_a_host_that_the_machine_file_does_not_name_has_no_bound():
 
 def test_a_link_of_the_catalogue_bounds_by_what_it_can_carry_at_most():
     bound = find_bound(
-        make_case("latency", bytes=10**6), TWO, Hardware({}, Nominal(link="10gbe", mtu_bytes=1500))
+        make_case("latency", bytes=10**6),
+        TWO,
+        Hardware({}, parse_description('[node.nic]\nlink = "10gbe"\nmtu = 1500')),
     )
     assert bound.seconds == pytest.approx(10**6 / (1.25e9 * 1448 / 1538))
 
@@ -168,7 +172,7 @@ def test_what_is_sent_at_once_shares_the_link_of_its_host(name, axes, seconds):
 
 def test_a_product_over_hosts_is_bounded_by_its_arithmetic_or_by_what_crosses():
     case = make_case("split_matmul", batch=1000, k=1000, n=1000, split="row")
-    fast = Hardware(dict.fromkeys(("h1", "h2"), NodeFacts(cpu=CPU)), WIRE.nominal)
+    fast = Hardware(dict.fromkeys(("h1", "h2"), NodeFacts(cpu=CPU)), WIRE.machine)
     # 4 MB of partial sums, which two hosts exchange once.
     assert find_bound(case, TWO, fast).seconds == pytest.approx(0.08)
     column = make_case("split_matmul", batch=1000, k=1000, n=1000, split="column")
@@ -292,7 +296,7 @@ def test_a_clock_or_a_unit_that_is_not_stated_is_no_bound(cpu, system, why):
 
 def test_a_machine_file_states_the_clock_of_a_virtual_machine():
     facts = {"h1": NodeFacts(cpu=CPU, system=HostFacts(hypervisor="KVM"))}
-    known = Hardware(facts, Nominal(cpu_hz=2e9))
+    known = Hardware(facts, parse_description('node.cpu.clock = "2 GHz"'))
     bound = find_bound(make_case("matmul", batch=1, k=1, n=1), Seats(("h1",)), known)
     assert bound.seconds == pytest.approx(2 / (8 * 32 * 2e9))
 
@@ -373,7 +377,10 @@ def test_a_copy_between_host_and_gpu_passes_its_pcie_link():
 
 CACHES = (Cache("L2", 2**20, 8), Cache("L3", 24 * 2**20, 1))
 """32 MiB together."""
-MEMORY = Hardware({"h1": NodeFacts(cpu=CpuFacts(caches=CACHES))}, Nominal(memory_bytes_per_s=1e11))
+MEMORY = Hardware(
+    {"h1": NodeFacts(cpu=CpuFacts(caches=CACHES))},
+    parse_description('node.memory.bandwidth = "100 GB/s"'),
+)
 
 
 def test_data_beyond_the_caches_passes_main_memory():
@@ -441,7 +448,7 @@ def test_more_bytes_never_have_a_lower_bound(name, size, more, hardware):
 def test_a_faster_link_never_has_a_higher_bound(rate, times):
     case = make_case("allreduce", bytes=2**20)
     slow, fast = (
-        find_bound(case, TWO, Hardware({}, Nominal(payload_bytes_per_s=r))).seconds
+        find_bound(case, TWO, Hardware({}, parse_description(f"payload_bytes_per_s = {r}"))).seconds
         for r in (rate, rate * times)
     )
     assert fast <= slow

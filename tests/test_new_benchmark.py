@@ -190,7 +190,8 @@ ELSEWHERE = {
     "predict/model/composed/algorithms.py": {"broadcast", "scatter", "gather"},  # operations
     "predict/model/datasheet/cuts.py": {"broadcast", "scatter", "gather"},  # the same
     "predict/model/datasheet/collectives.py": {"latency"},  # what limits a time
-    "predict/step_files.py": {"latency"},  # a key of a machine file
+    "predict/described.py": {"bandwidth"},  # the same
+    "machine/description/former.py": {"latency"},  # a key of a machine file
     "report/background.py": {"latency"},  # a word of the glossary
 }
 """Words that are names of benchmarks by chance: what they mean there."""

@@ -4,7 +4,7 @@ from test_places import STARTED, facts, make_case, small
 
 from bench.core.events import CaseEnded, PlaceEnded
 from bench.core.records import Job, Origin, Stage, Status
-from bench.machine.nominal import parse_nominal
+from bench.machine.description import parse_description
 from bench.predict.bounds import Hardware, add_bounds
 from bench.run.place_rows import make_rows
 from bench.run.rows import Place
@@ -18,7 +18,7 @@ def test_a_machine_file_of_one_node_bounds_the_row_of_that_node_alone():
     place = Place("r", Origin.MEASURED, job, 0)
     samples = {0: (0.1,) * 6, 1: (0.1,) * 6}
     rows = make_rows(place, case, ended, samples, facts((0, 1)), STARTED)
-    known = Hardware({}, parse_nominal('hosts = ["n1"]\nmemory_bytes_per_s = 1e10\n'))
+    known = Hardware({}, parse_description('hosts = ["n1"]\nmemory_bytes_per_s = 1e10\n'))
     first, second = add_bounds(rows, case, facts((0, 1)), known)
     assert "no fact states the bandwidth of main memory" in (first.bound_source or "")
     # It names the memory of this one; what its caches hold no fact tells.

@@ -12,20 +12,28 @@ from hypothesis import strategies as st
 from bench.cli import run_command
 from bench.cli.predict import ALGORITHMS
 from bench.core.units import format_seconds, parse_seconds
+from bench.machine.description import load_description
+from bench.predict.layers_file import load_layers
 from bench.predict.model.datasheet.collectives import ALGORITHMS as MODELS
-from bench.predict.step_files import load_cluster, load_layers
 
 ROOT = Path(__file__).parent.parent
-CLUSTER = """[cluster]
-gpu = "gtx-titan"
-nodes = 2
-gpus_per_node = 3
-network = "qdr"
-intra = "pcie3-x16"
-algorithm = "hierarchical"
+MACHINE = """nodes = 2
+
+[node.gpu]
+model = "gtx-titan"
+count = 3
+link = "pcie3-x16"
+
+[node.nic]
+link = "qdr"
+
+[network]
 latency = "2 us"
 """
-LAYERS = """[[layer]]
+LAYERS = """[method]
+algorithm = "hierarchical"
+
+[[layer]]
 name = "conv"
 d_in = 1200
 d_out = 256
@@ -42,7 +50,7 @@ MATMUL = ["matmul", "--k", "1000", "--n", "1000", "--gpu", "gtx-titan", "--dtype
 
 @pytest.fixture
 def files(tmp_path):
-    (tmp_path / "cluster.toml").write_text(CLUSTER, encoding="utf-8")
+    (tmp_path / "machine.toml").write_text(MACHINE, encoding="utf-8")
     (tmp_path / "layers.toml").write_text(LAYERS, encoding="utf-8")
     return tmp_path
 
@@ -174,7 +182,7 @@ def test_a_link_trained_to_half_its_lanes_is_a_hop(predict):
 
 @pytest.mark.parametrize("parallel", ["data", "model", "hybrid", "best"])
 def test_a_step(predict, files, parallel):
-    told = predict("step", "--cluster", files / "cluster.toml", "--layers", files / "layers.toml",
+    told = predict("step", "--machine", files / "machine.toml", "--layers", files / "layers.toml",
                    "--batch", 128, "--parallel", parallel)  # fmt: skip
     assert told["low_s"] <= told["seconds"] <= told["high_s"]
     assert told["parallel"] == ("hybrid" if parallel == "best" else parallel)
@@ -187,7 +195,7 @@ def test_what_does_not_fit_is_said(predict, files):
     (files / "layers.toml").write_text(
         '[[layer]]\nname = "huge"\nd_in = 100000\nd_out = 100000\n', encoding="utf-8"
     )
-    asked = ["step", "--cluster", files / "cluster.toml", "--layers", files / "layers.toml",
+    asked = ["step", "--machine", files / "machine.toml", "--layers", files / "layers.toml",
              "--batch", 6]  # fmt: skip
     assert predict(*asked, "--parallel", "data")["fits"] is False
     # A sixth of the weights and gradients is more than 6 GB too.
@@ -197,38 +205,40 @@ def test_what_does_not_fit_is_said(predict, files):
 def test_the_documented_files_are_valid(tmp_path, predict):
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     blocks = [b.split("```")[0] for b in text.split("```toml\n")[1:]]
-    cluster = next(b for b in blocks if b.startswith("[cluster]"))
-    layers = next(b for b in blocks if b.startswith("[[layer]]"))
-    (tmp_path / "m.toml").write_text(cluster, encoding="utf-8")
+    machine = next(b for b in blocks if b.startswith("nodes = 2"))
+    layers = next(b for b in blocks if b.startswith("[method]"))
+    (tmp_path / "m.toml").write_text(machine, encoding="utf-8")
     (tmp_path / "l.toml").write_text(layers, encoding="utf-8")
-    assert load_cluster(tmp_path / "m.toml").gpu == "gtx-titan"
-    assert len(load_layers(tmp_path / "l.toml")) > 1
-    predict("step", "--cluster", tmp_path / "m.toml", "--layers", tmp_path / "l.toml",
+    assert load_description(tmp_path / "m.toml").node.gpu.model == "gtx-titan"
+    assert len(load_layers(tmp_path / "l.toml").layers) > 1
+    predict("step", "--machine", tmp_path / "m.toml", "--layers", tmp_path / "l.toml",
             "--batch", 128)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [
-        ("cluster", "nodes = 2", "node = 2", "cluster.node: unknown key; did you mean 'nodes'?"),
-        ("cluster", "nodes = 2", "nodes = 0", "cluster.nodes: 0 is outside"),
-        ("cluster", "nodes = 2", 'nodes = "2"', "cluster.nodes: must be a whole number"),
-        ("cluster", '"gtx-titan"', '"gtx-titn"', "did you mean 'gtx-titan'?"),
-        ("cluster", '"qdr"', '"qdrr"', "did you mean 'qdr'?"),
-        ("cluster", '"qdr"', '"5 GB"', "cluster.network: '5 GB' is no rate"),
-        ("cluster", '"qdr"', '"0 GB/s"', "cluster.network: 0 carries nothing"),
-        ("cluster", 'network = "qdr"', "", "cluster.network: missing"),
-        ("cluster", 'intra = "pcie3-x16"', "", "cluster.intra: missing"),
-        ("cluster", '"hierarchical"', '"tree"', "cluster.algorithm: 'tree' is not valid"),
-        ("cluster", '"2 us"', '"-2 us"', "cluster.latency: "),
-        ("cluster", "[cluster]", "[clustr]", "clustr: unknown key; did you mean 'cluster'?"),
-        ("cluster", "[cluster]", "[cluster", "not valid TOML"),
+        ("machine", "nodes = 2", "nods = 2", "nods: unknown key; did you mean 'nodes'?"),
+        ("machine", "nodes = 2", "nodes = 0", "nodes: 0 is outside >= 1"),
+        ("machine", "nodes = 2", 'nodes = "2"', "nodes: must be a whole number, not a string"),
+        ("machine", "nodes = 2", "", "nodes: missing"),
+        ("machine", "count = 3", "cout = 3", "node.gpu.cout: unknown key; did you mean 'count'?"),
+        ("machine", '"gtx-titan"', '"gtx-titn"', "node.gpu.model: 'gtx-titn' is not valid; did"),
+        ("machine", '"qdr"', '"qdrr"', "node.nic.link: 'qdrr' is not valid; did you mean 'qdr'?"),
+        ("machine", '"qdr"', '"5 GB"', "node.nic.link: '5 GB' is no rate"),
+        ("machine", '"qdr"', '"0 GB/s"', "give one above 0"),
+        ("machine", 'link = "qdr"', "", "node.nic.link: missing"),
+        ("machine", 'link = "pcie3-x16"', "", "node.gpu.link: missing"),
+        ("machine", '"2 us"', '"-2 us"', "network.latency: "),
+        ("machine", "[node.gpu]", "[node.gpu", "not valid TOML"),
+        ("machine", "[node.gpu]", "[cluster]", "cluster: this table is read no more; write"),
+        ("layers", '"hierarchical"', '"tree"', "method.algorithm: 'tree' is not valid"),
         ("layers", "rows = 729", "row = 729", "layer[0].row: unknown key; did you mean 'rows'?"),
-        ("layers", "d_in = 9216", "d_in = -1", "layer[1].d_in: -1 is outside"),
+        ("layers", "d_in = 9216", "d_in = -1", "layer[1].d_in: -1 is outside >= 1"),
         ("layers", "d_in = 9216\n", "", "layer[1].d_in: missing"),
         ("layers", '"dense"', '"conv"', "two are named 'conv'"),
         ("layers", LAYERS, "", "layer: missing"),
-        ("layers", LAYERS, "layer = []", "layer: 0 tables"),
+        ("layers", LAYERS, "layer = []", "layer: has 0 values"),
     ],
 )
 def test_a_wrong_file_is_refused_by_key(refused, files, file, old, new, said):
@@ -236,25 +246,26 @@ def test_a_wrong_file_is_refused_by_key(refused, files, file, old, new, said):
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
-    line = refused("step", "--cluster", files / "cluster.toml", "--layers", files / "layers.toml",
+    line = refused("step", "--machine", files / "machine.toml", "--layers", files / "layers.toml",
                    "--batch", 8)  # fmt: skip
     assert said in line
 
 
-def test_the_file_of_another_flag_is_named(refused, files, monkeypatch, capsys):
-    """What a seller states of a machine is one file, a cluster to predict a step for another."""
-    nominal = files / "machine.toml"
-    nominal.write_text('hosts = ["h1"]\nlink = "hdr"\n', encoding="utf-8")
-    line = refused("step", "--cluster", nominal, "--layers", files / "layers.toml", "--batch", 8)
-    assert "this is a machine file, of `run --machine`" in line
-    flags = ["plan", "quick", "--launcher", "local", "--machine", str(files / "cluster.toml")]
-    assert run_command(flags) == 2
-    assert "this is a cluster file, of `predict step --cluster`" in capsys.readouterr().err
+def test_one_file_is_for_every_verb(predict, files, capsys):
+    """What `run --machine` plans with, `predict step --machine` takes, in either grammar."""
+    flags = ["plan", "quick", "--launcher", "local", "--machine", str(files / "machine.toml")]
+    assert run_command(flags) == 0
+    capsys.readouterr()
+    flat = files / "flat.toml"
+    flat.write_text('hosts = ["h1"]\nlink = "hdr"\n', encoding="utf-8")
+    assert run_command(["predict", "step", "--machine", str(flat), "--layers",
+                        str(files / "layers.toml"), "--batch", "8"]) == 2  # fmt: skip
+    assert "node.gpu.peak.fp32: missing" in capsys.readouterr().err
 
 
 def test_a_hybrid_of_one_layer_is_refused(refused, files):
     (files / "layers.toml").write_text("[[layer]]\nd_in = 8\nd_out = 8\n", encoding="utf-8")
-    line = refused("step", "--cluster", files / "cluster.toml", "--layers", files / "layers.toml",
+    line = refused("step", "--machine", files / "machine.toml", "--layers", files / "layers.toml",
                    "--batch", 8, "--parallel", "hybrid")  # fmt: skip
     assert "two layers" in line
 

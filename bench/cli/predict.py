@@ -245,18 +245,18 @@ def split(as_json: bool, **asked: Any) -> Ending:
 
 @predict.command()
 @click.option(
-    "--cluster",
+    "--machine",
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help="A [cluster] table: GPUs, links, method.",
+    help="A machine file, as `run` takes it: GPUs and links.",
 )
 @click.option(
     "--layers",
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help="[[layer]] tables: d_in, d_out.",
+    help="[[layer]] tables: d_in, d_out; and the [method].",
 )
 @click.option(
     "--batch",
@@ -272,13 +272,14 @@ def split(as_json: bool, **asked: Any) -> Ending:
     help="How the work is shared out.",
 )
 @_as_json
-def step(cluster: Path, layers: Path, batch: int, parallel: str, as_json: bool) -> Ending:
+def step(machine: Path, layers: Path, batch: int, parallel: str, as_json: bool) -> Ending:
     """One training step of a network of dense layers."""
+    from bench.machine.description import load_description
+    from bench.predict.layers_file import load_layers
     from bench.predict.step import predict_step
-    from bench.predict.step_files import load_cluster, load_layers
 
     return _answer(
-        predict_step(load_cluster(cluster), load_layers(layers), batch, parallel), as_json
+        predict_step(load_description(machine), load_layers(layers), batch, parallel), as_json
     )
 
 

@@ -2,14 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any
 
 import msgspec
 
 from bench.core.errors import RequestError
-from bench.machine.catalogue import Catalogue, find, load
+from bench.machine.catalogue import Catalogue, load
+from bench.machine.description import Description
+from bench.machine.description.quantity import ENDS, End
 from bench.predict.answer import Answer
-from bench.predict.hardware import ELEMENT_BYTES, MOST_RANKS, payload_rate, processor
-from bench.predict.model.datasheet.collectives import Cluster
+from bench.predict.described import (
+    exchanging_cluster,
+    gpu_memory,
+    gpu_model,
+    gpu_processor,
+)
+from bench.predict.hardware import ELEMENT_BYTES, MOST_RANKS
+from bench.predict.layers_file import Method, Network
 from bench.predict.model.datasheet.step import (
     Layer,
     Step,
@@ -18,42 +27,49 @@ from bench.predict.model.datasheet.step import (
     hybrid_step,
     model_step,
 )
-from bench.predict.step_files import TrainingCluster
 
 
-def predict_step(
-    cluster: TrainingCluster, layers: Sequence[Layer], batch: int, parallel: str
-) -> Answer:
+def predict_step(machine: Description, network: Network, batch: int, parallel: str) -> Answer:
     """Predict one training step.
 
+    Where the machine states ranges, `low_s` is of its fastest ends and `high_s` of its slowest.
+
     Args:
-        cluster: GPUs, links and method.
-        layers: in forward order.
+        machine: GPUs and links.
+        network: layers and method.
         batch: examples of all GPUs together.
         parallel: data, model, hybrid or best; best is the fastest that fits into memory.
 
     Raises:
         RequestError: where hardware is unknown, or a hybrid of one layer is asked for.
     """
-    catalogue = load()
-    gpu = find(catalogue.gpus, cluster.gpu, "GPU")
-    training = _training(cluster, catalogue)
-    memory = gpu.memory.nbytes // gpu.dies
+    catalogue, layers = load(), network.layers
+    memory = gpu_memory(machine, catalogue)
     asked = [parallel] if parallel != "best" else [w for w in STEPS if _possible(w, layers)]
     if not all(_possible(way, layers) for way in asked):
         raise RequestError("a hybrid needs two layers: data parallel first, split from then on")
-    steps = {way: STEPS[way](layers, batch, training) for way in asked}
-    way = min(steps, key=lambda w: (steps[w].memory_bytes > memory, steps[w].seconds))
+    training = {end: _training(machine, network.method, end, catalogue) for end in ENDS}
+    steps = {way: STEPS[way](layers, batch, training["middle"]) for way in asked}
+
+    def fits(step: Step) -> bool | None:
+        return None if memory is None else step.memory_bytes <= memory
+
+    way = min(steps, key=lambda w: (fits(steps[w]) is False, steps[w].seconds))
     step = steps[way]
+    slow, fast = (
+        step if training[end] == training["middle"] else STEPS[way](layers, batch, training[end])
+        for end in ("slow", "fast")
+    )
     return Answer(
         step.seconds,
-        step.low_s,
-        step.high_s,
+        fast.low_s,
+        slow.high_s,
         "forward + max(backward, all-reduces of buckets) + optimiser bytes / bandwidth; "
         "from everything at once to one after the other",
         _step_limit(step),
         {
-            "cluster": msgspec.structs.asdict(cluster),
+            "machine": _inputs(machine, training["middle"], catalogue),
+            "method": msgspec.structs.asdict(network.method),
             "layers": [msgspec.structs.asdict(layer) for layer in layers],
             "batch": batch,
             "parallel": parallel,
@@ -66,7 +82,7 @@ def predict_step(
             "hidden_s": step.hidden_s,
             "optimiser_s": step.optimiser_s,
             "memory_bytes": step.memory_bytes,
-            "fits": step.memory_bytes <= memory,
+            "fits": fits(step),
             "by_parallel_s": {name: other.seconds for name, other in steps.items()},
         },
     )
@@ -79,35 +95,38 @@ STEPS: dict[str, Callable[[Sequence[Layer], int, Training], Step]] = {
 }
 
 
-def _training(cluster: TrainingCluster, catalogue: Catalogue) -> Training:
-    def rate(text: str | float | None) -> float | None:
-        return payload_rate(text, catalogue) if isinstance(text, str) else text
-
-    network, intra = rate(cluster.network), rate(cluster.intra)
-    if network is None and cluster.nodes > 1:
-        raise RequestError("cluster.network: missing; several nodes need one, such as 'qdr'")
-    if intra is None and cluster.gpus_per_node > 1:
+def _training(machine: Description, method: Method, end: End, catalogue: Catalogue) -> Training:
+    cluster = exchanging_cluster(machine, method.algorithm, end, catalogue)
+    if cluster.intra is None and cluster.gpus > 1:
         raise RequestError(
-            "cluster.intra: missing; several GPUs of a node need one, such as 'pcie3-x16'"
+            "node.gpu.link: missing; several GPUs of a node need one, such as 'pcie3-x16'"
         )
-    shape = Cluster(
-        cluster.nodes,
-        cluster.gpus_per_node,
-        inf if network is None else network,
-        intra,
-        cluster.latency_s,
-    )
-    if shape.ranks > MOST_RANKS:
-        raise RequestError(f"{shape.ranks} GPUs; at most {MOST_RANKS} are predicted")
-    gpu = find(catalogue.gpus, cluster.gpu, "GPU")
+    if cluster.ranks > MOST_RANKS:
+        raise RequestError(f"{cluster.ranks} GPUs; at most {MOST_RANKS} are predicted")
     return Training(
-        shape,
-        processor(gpu, cluster.dtype),
-        ELEMENT_BYTES[cluster.dtype],
-        cluster.algorithm,
-        cluster.optimiser,
-        cluster.bucket,
+        cluster,
+        gpu_processor(machine, method.dtype, end, catalogue),
+        ELEMENT_BYTES[method.dtype],
+        method.algorithm,
+        method.optimiser,
+        method.bucket,
     )
+
+
+def _inputs(machine: Description, training: Training, catalogue: Catalogue) -> dict[str, Any]:
+    """Return what was taken of the machine, in base units; the middle of what is a range."""
+    cluster, chip = training.cluster, training.processor
+    return {
+        "gpu": gpu_model(machine, catalogue),
+        "nodes": cluster.nodes,
+        "gpus_per_node": cluster.gpus,
+        "network_bytes_per_s": None if cluster.network == inf else cluster.network,
+        "intra_bytes_per_s": cluster.intra,
+        "latency_s": cluster.latency_s,
+        "peak_flop_per_s": chip.peak,
+        "memory_bytes_per_s": chip.bandwidth,
+        "source": machine.source,
+    }
 
 
 def _possible(way: str, layers: Sequence[Layer]) -> bool:

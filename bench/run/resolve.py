@@ -17,8 +17,8 @@ from bench.launch.mpirun import refuse_same_names
 from bench.launch.site import Site, check_line, load_site
 from bench.launch.ssh import Host, examine_hosts, is_here
 from bench.machine.cpu import read_cpu
+from bench.machine.description import read_description
 from bench.machine.mpi import MpiInstall, find_mpi, probe_library
-from bench.machine.nominal import read_nominal
 from bench.run.request import Request, refuse_unheeded
 
 
@@ -103,7 +103,7 @@ def resolve(request: Request, hosts: Sequence[str] | None = None) -> Resolved:
         mpi=_choose_mpi(request, kind),
         site=load_site(request.site, request.container),
         hosts=tuple(Host(asked=name) for name in names),
-        machine_text=None if request.machine is None else read_nominal(request.machine),
+        machine_text=None if request.machine is None else read_description(request.machine),
     )
 
 

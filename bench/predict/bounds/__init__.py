@@ -14,8 +14,8 @@ import msgspec
 
 from bench.core.events import Facts, RankFacts
 from bench.core.records import Case, Job, Prediction, Row, Status, parse_params
+from bench.machine.description import parse_description, read_description
 from bench.machine.facts import NodeFacts, read_records
-from bench.machine.nominal import parse_nominal, read_nominal
 from bench.measure.profiles import profile_of
 from bench.predict.bounds.bound import NONE, Bound, Seats
 from bench.predict.bounds.hardware import Hardware
@@ -33,7 +33,7 @@ def known_hardware(nodes: Nodes, machine_text: str | None) -> Hardware:
     """Return what a run knows of the machine; facts that cannot be read are unknown."""
     known = read_records(nodes.facts, NodeFacts)
     by_host = {host: known[key] for host, key in nodes.hosts.items() if key in known}
-    return Hardware(by_host, parse_nominal(machine_text) if machine_text else None)
+    return Hardware(by_host, parse_description(machine_text) if machine_text else None)
 
 
 def add_bound(row: Row, case: Case, facts: Facts | None, hardware: Hardware) -> Row:
@@ -147,7 +147,7 @@ def bound_again(run: RunFolder, machine: Path) -> RunFolder:
         RequestError: where the machine file is not valid.
     """
     again = _BoundAgain(run.path)
-    again.parts.machine_text = read_nominal(machine)
+    again.parts.machine_text = read_description(machine)
     return again
 
 

@@ -11,12 +11,13 @@ import msgspec
 from bench.core.errors import RequestError, printable
 from bench.core.units import format_rate
 from bench.machine.catalogue import load
+from bench.machine.description import Description
 from bench.machine.facts import NodeFacts
 from bench.machine.gpu import GpuFacts
 from bench.machine.nic import NicFacts, RdmaFacts
-from bench.machine.nominal import Nominal
 from bench.machine.pci import PciDevice, PcieLink
-from bench.predict.hardware import Packets, find_gpu, link_hop, processor
+from bench.predict.described import Limit, network_limit
+from bench.predict.hardware import find_gpu, link_hop, processor
 from bench.predict.model.datasheet.cores import flop_per_cycle, units_of
 from bench.predict.model.datasheet.links import tcp_span
 
@@ -56,7 +57,7 @@ class Hardware(msgspec.Struct, frozen=True):
     """Facts of the hosts, and the machine file where one was given."""
 
     nodes: Mapping[str, NodeFacts] = {}
-    nominal: Nominal | None = None
+    machine: Description | None = None
 
     def facts(self, host: str) -> NodeFacts:
         """Return the facts of a host.
@@ -74,9 +75,10 @@ class Hardware(msgspec.Struct, frozen=True):
         Raises:
             Unbounded: where no fact states it.
         """
-        nominal = self.nominal
-        if nominal is not None and (nominal.payload_bytes_per_s or nominal.link):
-            return _nominal_network(nominal, host)
+        if self.machine is not None:
+            limit = network_limit(self.machine, load())
+            if limit is not None:
+                return _stated_network(self.machine, limit, host)
         facts = self.facts(host)
         return _network_of(facts.nics, facts.rdma)
 
@@ -86,14 +88,15 @@ class Hardware(msgspec.Struct, frozen=True):
         Raises:
             Unbounded: where no fact states it.
         """
-        nominal = self.nominal
-        if nominal is None or nominal.memory_bytes_per_s is None or not nominal.names(host):
+        machine = self.machine
+        stated = machine.node.memory.bandwidth if machine and machine.names(host) else None
+        if machine is None or stated is None:
             raise Unbounded(
                 "no fact states the bandwidth of main memory; a machine file may "
-                "(memory_bytes_per_s)"
+                "(node.memory.bandwidth)"
             )
-        rate = nominal.memory_bytes_per_s
-        return Rate(rate, f"{format_rate(rate, 'B/s')} of main memory, machine file")
+        by = _said_by(machine.source_of(stated))
+        return Rate(stated.high, f"{format_rate(stated.high, 'B/s')} of main memory, {by}")
 
     def cache_bytes(self, host: str) -> int:
         """Return all caches of a host together: what they hold needs no memory.
@@ -122,18 +125,19 @@ class Hardware(msgspec.Struct, frozen=True):
         return Rate(each * clock_hz, text)
 
     def _clock(self, host: str) -> tuple[float, str]:
-        nominal, facts = self.nominal, self.facts(host)
-        if nominal is not None and nominal.cpu_hz is not None and nominal.names(host):
-            return nominal.cpu_hz, "machine file"
+        machine, facts = self.machine, self.facts(host)
+        stated = machine.node.cpu.clock if machine and machine.names(host) else None
+        if machine is not None and stated is not None:
+            return stated.high, _said_by(machine.source_of(stated))
         if facts.system.hypervisor:
             raise Unbounded(
                 "a virtual machine does not state the highest clock of its cores; a machine file "
-                "may (cpu_hz)"
+                "may (node.cpu.clock)"
             )
         if facts.cpu.mhz_max is None or facts.cpu.scaling_driver not in _WITH_BOOST:
             raise Unbounded(
                 "no fact states the highest clock of the cores, boost included; a machine file may "
-                "(cpu_hz)"
+                "(node.cpu.clock)"
             )
         return facts.cpu.mhz_max * 1e6, "cpufreq"
 
@@ -181,22 +185,19 @@ class Hardware(msgspec.Struct, frozen=True):
         ]
 
 
-def _nominal_network(nominal: Nominal, host: str) -> HostNetwork:
-    if not nominal.names(host):
+def _said_by(source: str | None) -> str:
+    return "machine file" if source is None else f"machine file ({printable(source, 200)})"
+
+
+def _stated_network(machine: Description, limit: Limit, host: str) -> HostNetwork:
+    if not machine.names(host):
         raise Unbounded("the machine file does not name its host")
-    if nominal.payload_bytes_per_s is not None:
-        each, what = nominal.payload_bytes_per_s, "payload of a link"
-    else:
-        what = nominal.link or ""
-        each = link_hop(what, load(), Packets(mtu=nominal.mtu_bytes)).span.high
-    text = f"{format_rate(each, 'B/s')}, {what}"
-    if nominal.links > 1:
-        text = f"{nominal.links} x {text}"
+    nic = machine.node.nic
     return HostNetwork(
-        each * nominal.links,
-        f"{text}, machine file",
-        nominal.burst_bytes * nominal.links,
-        nominal.reduces,
+        limit.value,
+        f"{limit.what}, {_said_by(limit.source)}",
+        0.0 if nic.burst is None else nic.burst.high * nic.count,
+        machine.network.reduces,
     )
 
 
@@ -224,7 +225,7 @@ def _network_of(nics: Iterable[NicFacts], rdma: Iterable[RdmaFacts]) -> HostNetw
         if nic.pci is None or nic.driver in _PARAVIRTUAL:
             raise Unbounded(
                 f"{printable(nic.name)} is a virtual NIC, which states no true rate; a machine "
-                "file may (payload_bytes_per_s)"
+                "file may (node.nic.link)"
             )
         if nic.speed_mbit_per_s is None:
             raise Unbounded(f"{printable(nic.name)} is up and states no rate")
