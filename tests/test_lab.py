@@ -388,6 +388,14 @@ class TestLab:
         assert lab("status").stdout == before
 
 
+def test_a_lab_has_the_rate_that_a_machine_file_gives_its_links(tmp_path: Path) -> None:
+    file = tmp_path / "machine.toml"
+    file.write_text('nodes = 2\nnode.nic = { line = "12.5 MB/s", mtu = 1500 }\n')
+    with lab_up("--machine", str(file)):
+        assert "100" in lab("status").stdout
+        assert "rate_bits_per_s = 100000000" in (STATE / "machine.toml").read_text()
+
+
 def test_hosts_of_one_name_are_different_hosts() -> None:
     with lab_up("--hosts", "2", "--rate", "400mbit", "--hostname", "same"):
         hosts = (STATE / "hostfile").read_text().split()
@@ -477,6 +485,9 @@ def test_an_interrupted_up_leaves_nothing() -> None:
         ("", "--help"),
         ("upp", "--help"),
         ("up --hosts 2", "--rate"),
+        ("up --rate 400mbit", "--machine"),
+        ("up --machine none.toml --rate 1gbit", "leave --rate out"),
+        ("up --machine none.toml", "none.toml"),
         ("up --hosts 1 --rate 1gbit", "2 to 16"),
         ("up --hosts 17 --rate 1gbit", "2 to 16"),
         ("up --hosts two --rate 1gbit", "--help"),

@@ -1,6 +1,7 @@
 """Machine files: what a seller says, checked before anything runs."""
 
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -9,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.errors import RequestError
-from bench.machine.description import Description, parse_description, read_description
+from bench.machine.description import (
+    Description,
+    load_description,
+    parse_description,
+    read_description,
+)
 from bench.machine.description.quantity import Frequency, LinkRate
 from bench.predict.model.datasheet.tiers import through_switches
 
@@ -140,3 +146,48 @@ def test_what_leaves_a_switch_is_shared_by_its_nodes():
     assert through_switches(8.0, "ring", 4, 2, 2.0) == 8.0
     assert through_switches(8.0, "ring", 4, 2, 4.0) == 4.0
     assert through_switches(8.0, "all to all", 2, 2, 4.0) == 8.0
+
+
+LAB_FILES = (
+    ('nodes = 3\nnode.nic = { line = "50 MB/s", count = 2 }', (3, 400_000_000, 9000, 2)),
+    ('hosts = ["a", "b"]\nnode.nic = { link = "1gbe", mtu = 1500 }', (2, 1_000_000_000, 1500, 1)),
+    ('nodes = 2\nnode.nic.link = "49502102.2 B/s"', (2, 400_000_000, 9000, 1)),
+    ("payload_bytes_per_s = 49502102.2\nmtu_bytes = 9000\nhosts = ['x', 'y']", (2, 4e8, 9000, 1)),
+)
+
+
+@pytest.mark.parametrize(("text", "made"), LAB_FILES)
+def test_a_lab_is_made_by_the_file_that_runs_and_predictions_take(
+    text, made, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(LAB))
+    from labkit.described import read_machine
+
+    file = tmp_path / "machine.toml"
+    file.write_text(text)
+    cluster = read_machine(file, None)
+    assert (len(cluster.hosts), cluster.mtu_bytes, cluster.links) == (made[0], *made[2:])
+    assert cluster.rate_bits_per_s == pytest.approx(made[1], rel=1e-6)
+    assert load_description(file).node.nic.count == cluster.links
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nodes = 2", "node.nic.link: missing"),
+        ('node.nic.line = "50 MB/s"', "nodes: missing"),
+        ('nodes = 2\nnode.nic.link = "ndr"', "bit/s of node.nic.link"),
+        ('nodes = 2\nnode.nic = { line = "50 MB/s", count = 8 }', "node.nic.count is 8"),
+        ('nodes = 2\nnode.nik.line = "50 MB/s"', "unknown key"),
+    ],
+)
+def test_a_file_that_no_lab_can_be_is_refused_in_one_line(text, why, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(LAB))
+    from labkit.described import read_machine
+    from labkit.errors import LabError
+
+    file = tmp_path / "machine.toml"
+    file.write_text(text)
+    with pytest.raises(LabError, match=re.escape(why)) as refused:
+        read_machine(file, None)
+    assert "\n" not in str(refused.value)
