@@ -182,8 +182,8 @@ class Catalogue(msgspec.Struct, frozen=True):
     nodes: dict[str, Node]
 
     def link_names(self) -> list[str]:
-        """Return every name that is a link; PCIe with the usual numbers of lanes."""
-        slots = [f"{name}-x{lanes}" for name in self.pcie for lanes in (4, 8, 16)]
+        """Return every name that is a link; PCIe with every number of lanes."""
+        slots = [f"{name}-x{lanes}" for name in self.pcie for lanes in (1, 2, 4, 8, 16)]
         return [*self.links, *slots, *self.fabrics]
 
 
