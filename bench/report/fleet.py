@@ -18,6 +18,8 @@ from bench.report.style import GREY, INK, PALETTE, WIDTH_IN, plain
 NAME = "fleet"
 """Stem of the figure's files, and anchor of the section."""
 MOST_PANELS = 6
+_MOST_LIMIT = 2.0
+"""Times as long as the middle that a place may take unnamed, for silence to mean anything."""
 MOST_NAMES = 16
 """Places up to which each has a line with its name; more have a histogram beside them."""
 MOST_ODD_NAMES = 6
@@ -83,7 +85,7 @@ def place_table(run: RunData) -> Iterator[Block]:
         elif fleet.slower:
             text = f"Slower than the rest: {', '.join(fleet.slower)}"
         else:
-            text = "No place is slower than the rest"
+            text = _none_is_slower(fleet)
         yield Paragraph(f"{text} ({_what(fleet)}, {len(fleet.reached)} places).")
         header = (
             "Place", "By the median", "Time, of the middle", "Limit",
@@ -95,6 +97,21 @@ def place_table(run: RunData) -> Iterator[Block]:
         yield Fold(f"All {len(rows)} places in {fleet.name}", (table,)) if many else table
     if found:
         yield Paragraph(_NOTE)
+
+
+def _none_is_slower(fleet: Fleet) -> str:
+    """Return that no place stands out, unless places scatter so much that nobody could tell."""
+    least = {
+        which: min((one.limit for one in fleet.standings[which].values()), default=math.inf)
+        for which in fleet.standings
+    }
+    if max(least.values()) <= _MOST_LIMIT:
+        return "No place is slower than the rest"
+    which, limit = max(least.items(), key=lambda item: item[1])
+    return (
+        f"Cannot tell: places scatter so much that by the {which} only one that takes {limit:.3g} "
+        "times as long as the middle would be named"
+    )
 
 
 def _what(fleet: Fleet) -> str:
