@@ -415,7 +415,10 @@ BAD_FLAGS = {
         "--replay",
     ),
     "JSON with a value": (["plan", "quick", "--json=yes"], "--json"),
-    "a report of no run": (["report", "."], ". is no run folder (no run.json in it)"),
+    "a report of no run": (
+        ["report", "."],
+        ". is no run folder, or one whose run had not begun (no run.json in it)",
+    ),
     "a report of no folder": (["report", "./no"], "no is no run folder"),
     "a report of an escape sequence": (["report", "\x1b[2J"], r"\x1b[2J is no run folder"),
     "a score of no run": (["score", "."], ". is no run folder"),
@@ -513,7 +516,7 @@ def test_a_suite_larger_than_any_suite_is_refused_unread(here, capsys):
         (b"{}", "run.json cannot be read"),
         (b"\xff", "run.json cannot be read"),
         (b'{"facts": {"a": {"b": ' + b"[" * 100_000, "run.json cannot be read"),
-        (b'{"schema": 2}', "schema 2"),
+        (b'{"schema": 3}', "schema 3"),
         (b'{"schema": 1, "origin": "guessed"}', "run.json cannot be read"),
     ],
 )

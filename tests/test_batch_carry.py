@@ -25,7 +25,7 @@ from bench.launch.batch.cancel import cancel
 from bench.launch.batch.follow import Follower
 from bench.launch.batch.queue import batch_files, time_limit
 from bench.launch.batch.slurm import Slurm
-from bench.rank import case as rank_case
+from bench.rank import active as rank_active
 from bench.run import attempt as attempt_module
 
 ROOT = Path(__file__).parent.parent
@@ -259,7 +259,7 @@ def test_the_limit_of_a_batch_job_is_no_less_than_what_its_cases_may_take(count)
 
 
 def test_one_number_says_how_often_a_case_is_sampled():
-    assert rank_case.MOST_PASSES is MOST_PASSES
+    assert rank_active.MOST_PASSES is MOST_PASSES
     assert "MOST_PASSES" not in vars(attempt_module)
 
 

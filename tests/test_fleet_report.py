@@ -126,7 +126,7 @@ def test_headlines_and_curves_are_of_the_middle_place(tmp_path):
 
 def test_the_middle_of_places_that_failed_is_one_that_did_not(tmp_path):
     table = load(open_run(write(tmp_path / "run", 5)))
-    table.loc[table["src"] != "n003", "status"] = "failed"
+    table["status"] = table["status"].where(table["src"] == "n003", "failed")
     kept = middle_places(table)
     assert kept["src"].tolist() == ["n003", "n003"]
     table["status"] = "skipped"

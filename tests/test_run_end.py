@@ -62,8 +62,9 @@ def test_an_interruption_after_the_last_case_leaves_a_complete_run(tmp_path, mon
 
 
 def start(folder: Path, *, ignored: bool = False) -> subprocess.Popen[str]:
-    def ignore() -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    def heed_or_ignore() -> None:
+        # Whoever started the tests may ignore it, as nohup does.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
 
     path = suite(folder, cap_s=0.3, per_octave=4 if not ignored else 0.25)
     return subprocess.Popen(
@@ -71,7 +72,7 @@ def start(folder: Path, *, ignored: bool = False) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=ignore if ignored else None,
+        preexec_fn=heed_or_ignore,
     )
 
 
