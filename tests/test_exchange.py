@@ -221,6 +221,7 @@ posting = "rounds"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_exchanges_of_2_and_4_ranks_are_measured_and_right(tmp_path: Any) -> None:
     rows = by_case(run(tmp_path, suite=SUITE))

@@ -136,7 +136,7 @@ def all_of_the_family(run: Running) -> list[psutil.Process]:
     return list(found.values())
 
 
-@pytest.mark.parametrize("victim", ["rank", "launcher"])
+@pytest.mark.parametrize("victim", ["rank", pytest.param("launcher", marks=pytest.mark.slow)])
 def test_a_killed_job_costs_one_row_and_the_rest_goes_on(running: Running, victim: str) -> None:
     before = {row.case: row for row in running.rows()}
     pid = running.rank_pids()[1] if victim == "rank" else running.launcher().pid
@@ -196,6 +196,7 @@ def test_resume_measures_what_is_missing_and_changes_nothing_else(running: Runni
     assert all(p.frozen_at < started[p.case] for p in run.predictions())
 
 
+@pytest.mark.slow
 def test_resume_refuses_another_version_unless_forced(running: Running) -> None:
     running.process.kill()
     running.process.communicate()

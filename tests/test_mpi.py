@@ -69,14 +69,19 @@ def run(
     return open_run(Path(answer.stdout.splitlines()[-1]))
 
 
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Return a run of the suite; nothing writes into it."""
+    return run(tmp_path_factory.mktemp("done"))
+
+
 def by_case(run: RunFolder) -> dict[str, Row]:
     rows = run.rows()
     assert len(rows) == len({row.case for row in rows})
     return {row.case: row for row in rows}
 
 
-def test_every_planned_case_is_measured_verified_and_predicted(tmp_path: Path) -> None:
-    done = run(tmp_path)
+def test_every_planned_case_is_measured_verified_and_predicted(done: RunFolder) -> None:
     rows = by_case(done)
     assert len(rows) == CASES
     assert not done.missing()
@@ -97,16 +102,15 @@ def test_every_planned_case_is_measured_verified_and_predicted(tmp_path: Path) -
     assert all(p.frozen_at < (rows[name].started_utc or "") for name, p in predicted.items())
 
 
-def test_every_job_ends_in_order(tmp_path: Path) -> None:
+def test_every_job_ends_in_order(done: RunFolder) -> None:
     """Ranks whose events are all there may still abort as they end, which nobody sees."""
-    journal = (run(tmp_path).path / JOURNAL_FILE).read_text().splitlines()
+    journal = (done.path / JOURNAL_FILE).read_text().splitlines()
     ends = [json.loads(line)["exit_status"] for line in journal if '"kind":"end"' in line]
     assert ends
     assert set(ends) == {0}
 
 
-def test_samples_are_all_kept_for_every_rank(tmp_path: Path) -> None:
-    done = run(tmp_path)
+def test_samples_are_all_kept_for_every_rank(done: RunFolder) -> None:
     kept: dict[tuple[str, int], int] = {}
     for sample in done.samples():
         kept[sample.case, sample.rank] = kept.get((sample.case, sample.rank), 0) + 1
@@ -136,6 +140,7 @@ def test_an_unset_home_is_no_obstacle(tmp_path: Path) -> None:
     assert {row.status for row in run(tmp_path, suite=suite, env=env).rows()} == {Status.OK}
 
 
+@pytest.mark.slow
 def test_without_numba_the_rows_name_the_slower_layer_and_its_overhead(tmp_path: Path) -> None:
     blocked = tmp_path / "blocked"
     blocked.mkdir()
@@ -185,8 +190,10 @@ path = ["direct", "staged"]
     assert all(row.reason for row in skipped)
 
 
-def test_a_replayed_run_has_the_rows_of_the_stored_one_and_says_what_it_is(tmp_path: Path) -> None:
-    stored = run(tmp_path)
+def test_a_replayed_run_has_the_rows_of_the_stored_one_and_says_what_it_is(
+    done: RunFolder, tmp_path: Path
+) -> None:
+    stored = done
     again = run(tmp_path, "--launcher", "replay", "--replay", str(stored.path))
     assert {row.origin for row in again.rows()} == {"replayed"}
     times = {row.case: row.t_median_s for row in stored.rows()}

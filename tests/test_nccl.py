@@ -672,6 +672,7 @@ def test_three_ranks_of_which_some_sleep(tmp_path: Path, played: dict[str, str])
         assert (row.status, row.bytes_wrong) == (Status.OK, 0), (name, row.reason)
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize(
     ("fault", "reason"),

@@ -230,6 +230,7 @@ ratio_percent = 100
 """
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_messages_between_two_ranks_overlap_by_three_definitions_or_not(tmp_path: Any) -> None:
     rows = by_case(run(tmp_path, suite=SUITE))

@@ -195,6 +195,7 @@ def wait_for_rows(parent: Path, count: int) -> Path:
     raise AssertionError("waited in vain")
 
 
+@pytest.mark.slow
 def test_a_run_whose_disk_fills_says_so_in_a_line_and_is_resumed(disk, tmp_path):
     suite = tmp_path / "endure.toml"
     suite.write_text(COPIES)

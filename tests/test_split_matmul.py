@@ -148,6 +148,7 @@ ranks = [2, 3]
 """
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_product_over_2_and_3_ranks_is_measured_and_right(tmp_path: Any) -> None:
     rows = by_case(run(tmp_path, suite=SUITE))

