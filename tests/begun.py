@@ -6,12 +6,12 @@ from typing import Any
 
 from bench.core.records import Finding, Job, Origin
 from bench.plan.plan import Plan
+from bench.store.begin import begin_run
 from bench.store.files import LOGS_FOLDER
 from bench.store.folder import RunFolder
 from bench.store.meta import Measured, RunMeta
 from bench.store.nodes import Nodes
 from bench.store.parts import Command, Parts
-from bench.store.recorder import begin_run
 
 STARTED = "2026-11-20T09:00:00.000000Z"
 

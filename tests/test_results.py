@@ -26,6 +26,7 @@ from bench.core.records import (
     params_text,
     parse_params,
 )
+from bench.store.begin import create_folder
 from bench.store.files import (
     COMMANDS_FILE,
     EVENTS_FILE,
@@ -47,7 +48,7 @@ from bench.store.hashes import file_hashes
 from bench.store.meta import Imported, write_meta
 from bench.store.nodes import Nodes
 from bench.store.parts import Command
-from bench.store.recorder import Recorder, create_folder
+from bench.store.recorder import Recorder
 from bench.store.tables import csv_lines, header_line, read_csv
 
 RESULTS_HEADER = (

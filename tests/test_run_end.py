@@ -11,7 +11,7 @@ import pytest
 
 from bench.core.records import Status
 from bench.core.verdict import Outcome
-from bench.run import session
+from bench.run import end
 from bench.run.request import Request
 from bench.run.session import carry_out
 from bench.store.files import JOURNAL_FILE
@@ -39,7 +39,7 @@ def test_evidence_that_cannot_be_made_costs_no_outcome(failure, tmp_path, monkey
     def fail(*_args):
         raise failure
 
-    monkeypatch.setattr(session, "collect_evidence", fail)
+    monkeypatch.setattr(end, "collect_evidence", fail)
     ended = carry_out(Request(suite=str(suite(tmp_path)), launcher="local"), tmp_path)
     run = open_run(ended.folder)
     assert (ended.verdict.outcome, run.meta.outcome) == (Outcome.PASS, "complete")
@@ -52,7 +52,7 @@ def test_an_interruption_after_the_last_case_leaves_a_complete_run(tmp_path, mon
     def interrupt(*_args):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(session, "collect_evidence", interrupt)
+    monkeypatch.setattr(end, "collect_evidence", interrupt)
     ended = carry_out(Request(suite=str(suite(tmp_path)), launcher="local"), tmp_path)
     run = open_run(ended.folder)
     assert (ended.outcome, run.meta.outcome) == ("complete", "complete")

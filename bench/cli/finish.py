@@ -20,7 +20,7 @@ from bench.cli.ending import (
 from bench.core.errors import printable
 
 if TYPE_CHECKING:
-    from bench.run.session import Ended
+    from bench.run.end import Ended
 
 
 def finish(ended: "Ended", no_report: bool, as_json: bool) -> Ending:

@@ -12,6 +12,11 @@ def utc_text(moment_s: float) -> str:
     return datetime.fromtimestamp(moment_s, UTC).strftime(_UTC)
 
 
+def utc_now() -> str:
+    """Return the time of day as ISO 8601 in UTC with microseconds."""
+    return utc_text(time.time())
+
+
 def utc_seconds(utc: str) -> float:
     """Return the seconds since 1970 of a time that `utc_text` gave.
 

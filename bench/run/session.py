@@ -1,26 +1,19 @@
 """A run from the request to its finished folder: what `clusterbench run` does, in order."""
 
 import contextlib
-import signal
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 
 from bench import __version__
 from bench.contracts import Launcher
-from bench.core.errors import RequestError, StorageError, printable
-from bench.core.records import SCHEMA, Finding, Job, Origin, Row, Status
-from bench.core.verdict import RowKey, Verdict
-from bench.judge.findings import row_findings
-from bench.judge.path.collect import collect_evidence
-from bench.judge.verdicts import judge_rows
-from bench.machine.busy import check_busy, foreign_busy
+from bench.core.clock import utc_now
+from bench.core.errors import RequestError
+from bench.core.records import SCHEMA, Job, Origin
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall
 from bench.plan.plan import Plan, make_plan
@@ -28,6 +21,7 @@ from bench.plan.suite import fill_nodes, load_suite, override_ranks
 from bench.predict.bounds import foresee, known_hardware
 from bench.predict.fit import predict_targets
 from bench.run.cut import cut_back
+from bench.run.end import Ended, run_to_end
 from bench.run.progress import open_progress
 from bench.run.request import Request, stored_request
 from bench.run.resolve import Resolved, ask_for_fitness, resolve
@@ -40,14 +34,14 @@ from bench.run.resume import (
     what_is_left,
 )
 from bench.run.runner import Runner
+from bench.store.begin import begin_run, create_folder
 from bench.store.files import JOURNAL_FILE
 from bench.store.folder import RunFolder, open_run
 from bench.store.journal import next_attempts
 from bench.store.lock import RunLock, lock_run
 from bench.store.meta import Measured, RunMeta
 from bench.store.parts import Parts
-from bench.store.recorder import Recorder, begin_run, create_folder, utc_now
-from bench.store.verdicts import write_verdicts
+from bench.store.recorder import Recorder
 
 _COMPILE_TIMEOUT_S = 300.0
 
@@ -58,22 +52,6 @@ class Prepared(msgspec.Struct, frozen=True):
     plan: Plan
     resolved: Resolved
     launcher: Launcher
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """How a run ended."""
-
-    folder: Path
-    outcome: str
-    counts: dict[str, int]
-    """Rows by status, and how many planned ones have no row."""
-    verdict: Verdict
-    findings: tuple[Finding, ...]
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether somebody ended it before its time."""
-        return self.outcome == "interrupted"
 
 
 def prepare(request: Request) -> Prepared:
@@ -130,7 +108,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
         _freeze_datasheet(recorder, plan, launcher)
         progress = open_progress(plan.cases())
         predict = partial(predict_targets, hosts=launcher.nodes)
-        return _run(Runner(plan, launcher, recorder, progress, predict))
+        return run_to_end(Runner(plan, launcher, recorder, progress, predict))
 
 
 def _freeze_datasheet(recorder: Recorder, plan: Plan, launcher: Launcher) -> None:
@@ -186,103 +164,7 @@ def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
         recorder.finding(finding)
     progress = open_progress(sum(len(job.cases) for job in left))
     predict = predict_rest(run, kept, launcher.nodes)
-    return _run(Runner(plan, launcher, recorder, progress, predict, left, kept))
-
-
-def _run(runner: Runner) -> Ended:
-    """Run to the end, or to an interruption, and close the folder."""
-    recorder, progress = runner.recorder, runner.progress
-    outcome = "interrupted"
-    with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
-        try:
-            runner.run()
-            outcome = "complete"
-        except KeyboardInterrupt:
-            progress.show("interrupted; what was measured is kept")
-        finally:
-            progress.close()
-            _close(runner, outcome)
-    missing = find_missing(runner.plan, runner.rows)
-    verdict = judge_rows(runner.rows, missing)
-    try:
-        write_verdicts(recorder.folder, {"run": verdict})
-    except StorageError as error:
-        progress.show(f"the verdict is not kept: {error}")
-    counts = count_rows(runner.rows, missing)
-    return Ended(recorder.folder, outcome, counts, verdict, tuple(recorder.findings))
-
-
-def _close(runner: Runner, outcome: str) -> None:
-    """Write how the run ended, then all that can be made again from its files.
-
-    A batch system kills half a minute after it has asked, so what is needed to go on comes first;
-    nothing after it, and no further Ctrl-C, can take it back.
-    """
-    recorder = runner.recorder
-    recorder.end(outcome)
-    try:
-        for what, step in (("findings", _add_findings), ("evidence of paths", _add_evidence)):
-            try:
-                step(runner)
-            except Exception as error:  # noqa: BLE001 - what is measured matters more
-                why = printable(f"{type(error).__name__}: {error}", 300)
-                runner.progress.show(f"the {what} could not be made ({why}); the rows are kept")
-        recorder.finish()
-    except KeyboardInterrupt:
-        runner.progress.show("interrupted again: the run has no hashes of its files")
-
-
-def _add_findings(runner: Runner) -> None:
-    recorder = runner.recorder
-    for finding in (*row_findings(runner.rows), *_busy_after(recorder.meta.origin)):
-        recorder.finding(finding)
-
-
-def _add_evidence(runner: Runner) -> None:
-    recorder = runner.recorder
-    paths = recorder.nodes.paths
-    evidence = collect_evidence(recorder.folder, runner.plan.jobs, paths, runner.rows)
-    recorder.evidence(evidence)
-
-
-def find_missing(plan: Plan, rows: Sequence[Row]) -> list[RowKey]:
-    """Return what is planned and has no row, in the plan's order."""
-    done = {(row.case, row.arm, row.launch) for row in rows}
-    planned = (
-        RowKey(case=case.id, launch=job.launch, arm=job.arm)
-        for job in plan.jobs
-        for case in job.cases
-    )
-    return [key for key in planned if (key.case, key.arm, key.launch) not in done]
-
-
-def count_rows(rows: Sequence[Row], missing: Sequence[RowKey]) -> dict[str, int]:
-    """Return the rows of a run by status, and how many planned cases have none."""
-    ended = Counter(str(row.status) for row in rows)
-    counts = {str(status): ended[str(status)] for status in Status}
-    return {**counts, "not measured": len(missing)}
-
-
-def _busy_after(origin: Origin) -> list[Finding]:
-    """Return what others ran when the run ended: what came in mid-run is still there, or not."""
-    return check_busy(foreign_busy()) if origin is Origin.MEASURED else []
-
-
-@contextlib.contextmanager
-def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
-    """Treat these signals as Ctrl-C: what ends a login session, or a batch job, ends the run."""
-    # One that is ignored stays so: a run under nohup outlives its terminal.
-    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, _interrupt) for number in heeded}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    return run_to_end(Runner(plan, launcher, recorder, progress, predict, left, kept))
 
 
 def _compile_loops(mpi: MpiInstall | None) -> None:

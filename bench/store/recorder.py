@@ -1,20 +1,17 @@
 """The one writer of a run."""
 
 import contextlib
-import os
 import re
-import secrets
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from bench.core.clock import RunClock, utc_text
-from bench.core.errors import RequestError, StorageError, printable
+from bench.core.errors import StorageError
 from bench.core.events import Event
 from bench.core.records import About, CounterReading, Evidence, Finding, Prediction, Row, Sample
 from bench.store.files import (
@@ -31,70 +28,19 @@ from bench.store.files import (
     storage_error,
     sync_folder,
 )
-from bench.store.folder import RunFolder, open_run
+from bench.store.folder import RunFolder
 from bench.store.hashes import file_hashes
 from bench.store.journal import last_moment_s
 from bench.store.lock import RunLock
-from bench.store.meta import RunMeta, write_meta
+from bench.store.meta import write_meta
 from bench.store.nodes import NodeRecorder, Nodes
-from bench.store.parts import Command, Parts, write_findings, write_parts
+from bench.store.parts import Command, write_findings
 from bench.store.tables import csv_lines, header_line
 
-LATEST = "latest"
 SYNC_S = 3.0
 """What was written is forced to the disk when this time has passed since it was last done."""
 MOST_CLOCK_STEP_S = 1.0
 """NTP slews a clock by some milliseconds in a run; over a second it was set."""
-
-
-def utc_now() -> str:
-    """Return the time of day as ISO 8601 in UTC with microseconds."""
-    return utc_text(time.time())
-
-
-def create_folder(parent: Path, suite: str) -> Path:
-    """Create the folder of a new run, `<utc>-<suite>-<id>`, and point `latest` at it.
-
-    Raises:
-        RequestError: where the parent cannot be written.
-    """
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = parent / f"{stamp}-{suite}-{secrets.token_hex(3)}"
-    try:
-        folder.mkdir(parents=True)
-        (folder / LOGS_FOLDER).mkdir()
-        _point_latest(parent, folder.name)
-        sync_folder(parent)
-    except OSError as error:
-        raise RequestError(
-            f"cannot write results to {printable(parent, 200)}: {error.strerror}; "
-            "choose another folder with -o"
-        ) from error
-    return folder
-
-
-def _point_latest(parent: Path, name: str) -> None:
-    link = parent / LATEST
-    if link.exists() and not link.is_symlink():
-        return
-    temporary = parent / f".{LATEST}.{os.getpid()}"
-    temporary.symlink_to(name)
-    temporary.replace(link)
-
-
-def begin_run(folder: Path, meta: RunMeta, parts: Parts) -> RunFolder:
-    """Write what is known of a run before its first job, and return it opened.
-
-    Raises:
-        StorageError: where the disk is full or gone.
-    """
-    try:
-        write_parts(folder, parts)
-        # Last: a folder that has it is a run, which can be resumed.
-        write_meta(folder, meta)
-    except OSError as error:
-        raise storage_error(folder, error) from error
-    return open_run(folder)
 
 
 class Recorder:

@@ -30,11 +30,12 @@ from bench.core.records import (
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_suite
 from bench.run.rows import Place, make_row
+from bench.store.begin import begin_run
 from bench.store.files import LOGS_FOLDER, PREDICTIONS_FILE, RESULTS_FILE, SAMPLES_FILE
 from bench.store.folder import RunFolder, open_run
 from bench.store.meta import Measured, RunMeta
 from bench.store.parts import Parts
-from bench.store.recorder import Recorder, begin_run
+from bench.store.recorder import Recorder
 from bench.store.tables import csv_header, csv_text, header_line
 
 _TIMES = [name for name in csv_header(Row) if name.startswith("t_")]

@@ -1,0 +1,59 @@
+"""The folder of a new run: made, and filled with what is known before its first job."""
+
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.core.errors import RequestError, printable
+from bench.store.files import LOGS_FOLDER, storage_error, sync_folder
+from bench.store.folder import RunFolder, open_run
+from bench.store.meta import RunMeta, write_meta
+from bench.store.parts import Parts, write_parts
+
+LATEST = "latest"
+
+
+def create_folder(parent: Path, suite: str) -> Path:
+    """Create the folder of a new run, `<utc>-<suite>-<id>`, and point `latest` at it.
+
+    Raises:
+        RequestError: where the parent cannot be written.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = parent / f"{stamp}-{suite}-{secrets.token_hex(3)}"
+    try:
+        folder.mkdir(parents=True)
+        (folder / LOGS_FOLDER).mkdir()
+        _point_latest(parent, folder.name)
+        sync_folder(parent)
+    except OSError as error:
+        raise RequestError(
+            f"cannot write results to {printable(parent, 200)}: {error.strerror}; "
+            "choose another folder with -o"
+        ) from error
+    return folder
+
+
+def _point_latest(parent: Path, name: str) -> None:
+    link = parent / LATEST
+    if link.exists() and not link.is_symlink():
+        return
+    temporary = parent / f".{LATEST}.{os.getpid()}"
+    temporary.symlink_to(name)
+    temporary.replace(link)
+
+
+def begin_run(folder: Path, meta: RunMeta, parts: Parts) -> RunFolder:
+    """Write what is known of a run before its first job, and return it opened.
+
+    Raises:
+        StorageError: where the disk is full or gone.
+    """
+    try:
+        write_parts(folder, parts)
+        # Last: a folder that has it is a run, which can be resumed.
+        write_meta(folder, meta)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    return open_run(folder)
