@@ -133,3 +133,31 @@ def test_value_and_limit_stand_in_the_text() -> None:
     assert isinstance(finding, Finding)
     ratio, limit = (float(text) for text in re.findall(r"([\d.]+) times", finding.text)[:2])
     assert ratio > limit > 1
+
+
+def blocks(count: int, spread: float, seed: int, slow: float = 1.0) -> list[Point]:
+    """Return ten cases and launches of some places, each scattered anew; the last one is slow."""
+    random = np.random.default_rng(seed)
+    factors = [1.0] * (count - 1) + [slow]
+    return [
+        Point(f"n{place}", f"c{case}", launch, 1.0, factor * float(np.exp(spread * noise)))
+        for launch in range(5)
+        for case in range(2)
+        for place, (factor, noise) in enumerate(
+            zip(factors, random.standard_normal(count), strict=True)
+        )
+    ]
+
+
+@pytest.mark.parametrize("count", [4, 8])
+def test_one_of_few_that_comes_last_again_and_again_is_named_however_they_scatter(count: int):
+    named = [find_slower(blocks(count, 0.2, seed, slow=2.0)) for seed in range(40)]
+    assert sum(list(one) == [f"n{count - 1}"] for one in named) >= 38
+
+
+@pytest.mark.parametrize("count", [3, 4, 8])
+@pytest.mark.parametrize("spread", [0.02, 0.2, 0.5])
+def test_few_like_places_that_come_last_by_chance_are_not_named(count: int, spread: float):
+    alarms = sum(bool(find_slower(blocks(count, spread, seed))) for seed in range(300))
+    allowed = 300 * FALSE_ALARMS
+    assert alarms <= allowed + 3 * allowed**0.5

@@ -6,6 +6,7 @@ mean shows it.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median, stdev
 from typing import Literal, NamedTuple
@@ -67,10 +68,15 @@ def compare_places(points: Iterable[Point], which: Time) -> list[Standing]:
 
     None where there are fewer than three places.
     """
+    points = list(points)
     found = _relative(points, which)
     if len(found) < LEAST_PLACES:
         return []
     limits = _limits([*found.values()])
+    if len(found) <= LEAST_ROBUST:
+        limits = [
+            min(pair) for pair in zip(limits, _rank_limits(points, which, found), strict=True)
+        ]
     standings = [
         Standing(place, math.exp(value), math.exp(limit))
         for (place, value), limit in zip(found.items(), limits, strict=True)
@@ -88,10 +94,13 @@ def _relative(points: Iterable[Point], which: Time) -> dict[str, float]:
     for times in cases.values():
         if len(times) < LEAST_PLACES:
             continue
-        middle = median(times.values())
+        # Not the middle one: of an odd number it would be level with itself whatever it scatters.
+        centre = fmean(math.log(seconds) for seconds in times.values())
         for place, seconds in times.items():
-            ratios.setdefault(place, []).append(math.log(seconds / middle))
-    return {place: median(values) for place, values in ratios.items()}
+            ratios.setdefault(place, []).append(math.log(seconds) - centre)
+    found = {place: median(values) for place, values in ratios.items()}
+    middle = median(found.values()) if found else 0.0
+    return {place: value - middle for place, value in found.items()}
 
 
 def _limits(values: Sequence[float]) -> list[float]:
@@ -114,6 +123,33 @@ def _limits(values: Sequence[float]) -> list[float]:
     for place in range(len(values)):
         others = [*values[:place], *values[place + 1 :]]
         limits.append(max(least, fmean(others) + stdev(others) * factor))
+    return limits
+
+
+def _rank_limits(points: Iterable[Point], which: Time, found: Mapping[str, float]) -> list[float]:
+    """Return for each place the logarithm above which it is slower, by how often it came last.
+
+    Of few places the scatter is hardly known, but in how many cases and launches one came last is:
+    of N that are alike each does as often as a binomial of 1 / N says. One that did more often has
+    to be beyond the slowest other by the least share; for all others there is no such limit.
+    """
+    from scipy.special import bdtrc
+
+    blocks: dict[tuple[str, int], dict[str, float]] = {}
+    for point in points:
+        seconds = point.median_s if which == "median" else point.mean_s
+        blocks.setdefault((point.case, point.launch), {})[point.place] = seconds
+    whole = [times for times in blocks.values() if len(times) == len(found)]
+    last = Counter(max(times, key=lambda place: times[place]) for times in whole)
+    limits = []
+    for place in found:
+        # That it, or any of the others, is the slowest at least so often.
+        chance = len(found) * float(bdtrc(last[place] - 1, len(whole), 1 / len(found)))
+        if last[place] == 0 or chance > FALSE_ALARMS / 10:
+            limits.append(math.inf)
+        else:
+            slowest = max(value for other, value in found.items() if other != place)
+            limits.append(max(slowest, 0.0) + math.log1p(LEAST_OFF))
     return limits
 
 

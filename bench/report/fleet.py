@@ -26,7 +26,7 @@ MOST_ODD_NAMES = 6
 _BINS = 20
 _WELL, _ODD = PALETTE[0], PALETTE[1]
 _NOTE = (
-    "A place is compared with the middle one of all in every case of the benchmark, and the median "
+    "A place is compared with the others in every case of the benchmark, and the median "
     "over its cases counts: once for the median of its samples, once for their mean, which alone "
     "shows what stops now and then. It is slower than the rest where that is over "
     f"{100 * LEAST_OFF:.0f} % and beyond the limit, which like places, scattered as the others "
