@@ -68,15 +68,13 @@ def compare_places(points: Iterable[Point], which: Time) -> list[Standing]:
 
     None where there are fewer than three places.
     """
-    points = list(points)
-    found = _relative(points, which)
+    cases = _by_case(points, which)
+    found = _relative(cases)
     if len(found) < LEAST_PLACES:
         return []
     limits = _limits([*found.values()])
     if len(found) <= LEAST_ROBUST:
-        limits = [
-            min(pair) for pair in zip(limits, _rank_limits(points, which, found), strict=True)
-        ]
+        limits = [min(pair) for pair in zip(limits, _rank_limits(cases, found), strict=True)]
     standings = [
         Standing(place, math.exp(value), math.exp(limit))
         for (place, value), limit in zip(found.items(), limits, strict=True)
@@ -84,14 +82,19 @@ def compare_places(points: Iterable[Point], which: Time) -> list[Standing]:
     return sorted(standings, key=lambda one: (-one.ratio, one.place))
 
 
-def _relative(points: Iterable[Point], which: Time) -> dict[str, float]:
-    """Return by place the logarithm of its time over the middle one, the median over its cases."""
+def _by_case(points: Iterable[Point], which: Time) -> list[dict[str, float]]:
+    """Return for each case and launch what each place took, in seconds."""
     cases: dict[tuple[str, int], dict[str, float]] = {}
     for point in points:
         seconds = point.median_s if which == "median" else point.mean_s
         cases.setdefault((point.case, point.launch), {})[point.place] = seconds
+    return list(cases.values())
+
+
+def _relative(cases: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return by place the logarithm of its time over the middle one, the median over its cases."""
     ratios: dict[str, list[float]] = {}
-    for times in cases.values():
+    for times in cases:
         if len(times) < LEAST_PLACES:
             continue
         # Not the middle one: of an odd number it would be level with itself whatever it scatters.
@@ -126,7 +129,7 @@ def _limits(values: Sequence[float]) -> list[float]:
     return limits
 
 
-def _rank_limits(points: Iterable[Point], which: Time, found: Mapping[str, float]) -> list[float]:
+def _rank_limits(cases: Iterable[Mapping[str, float]], found: Mapping[str, float]) -> list[float]:
     """Return for each place the logarithm above which it is slower, by how often it came last.
 
     Of few places the scatter is hardly known, but in how many cases and launches one came last is:
@@ -135,12 +138,8 @@ def _rank_limits(points: Iterable[Point], which: Time, found: Mapping[str, float
     """
     from scipy.special import bdtrc
 
-    blocks: dict[tuple[str, int], dict[str, float]] = {}
-    for point in points:
-        seconds = point.median_s if which == "median" else point.mean_s
-        blocks.setdefault((point.case, point.launch), {})[point.place] = seconds
-    whole = [times for times in blocks.values() if len(times) == len(found)]
-    last = Counter(max(times, key=lambda place: times[place]) for times in whole)
+    whole = [times for times in cases if len(times) == len(found)]
+    last = Counter(max(times, key=times.__getitem__) for times in whole)
     limits = []
     for place in found:
         # That it, or any of the others, is the slowest at least so often.

@@ -52,6 +52,8 @@ class Prepared(msgspec.Struct, frozen=True):
     plan: Plan
     resolved: Resolved
     launcher: Launcher
+    nodes: int
+    """That ranks are planned on."""
 
 
 def prepare(request: Request) -> Prepared:
@@ -66,11 +68,12 @@ def prepare(request: Request) -> Prepared:
         suite = override_ranks(suite, request.ranks)
     resolved = resolve(request)
     launcher = resolved.open()
-    suite = fill_nodes(suite, planned_nodes(request, launcher))
-    return Prepared(make_plan(suite, request.launches, request.seed), resolved, launcher)
+    nodes = _planned_nodes(request, launcher)
+    plan = make_plan(fill_nodes(suite, nodes), request.launches, request.seed)
+    return Prepared(plan, resolved, launcher, nodes)
 
 
-def planned_nodes(request: Request, launcher: Launcher) -> int:
+def _planned_nodes(request: Request, launcher: Launcher) -> int:
     """Return on how many nodes ranks are planned, 1 where nobody knows; of a replay, as then."""
     if request.replay is None:
         return launcher.nodes or 1
@@ -100,7 +103,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
         findings=[] if diagnosis is None else [*diagnosis.here],
     )
     with lock_run(folder) as lock:
-        meta = _meta(plan, resolved, folder.name, planned_nodes(request, launcher))
+        meta = _meta(plan, resolved, folder.name, prepared.nodes)
         recorder = Recorder(begin_run(folder, meta, parts), lock)
         if diagnosis is not None and (name := resolved.name_here()) is not None:
             # Before ranks report: one that is bound to a core sees no other.

@@ -157,6 +157,19 @@ def mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
             yield content
 
 
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines that were written whole, of a file whose lines hold no newline.
+
+    Raises:
+        OSError: where it cannot be read.
+    """
+    with path.open("rb") as lines:
+        for line in lines:
+            if b"\0" in line or not line.endswith(b"\n"):
+                return
+            yield line
+
+
 def end_of_lines(content: mmap.mmap | bytes) -> int:
     """Return where the lines end that were written whole, of a file whose lines hold no newline."""
     zero = content.find(b"\0")

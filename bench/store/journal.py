@@ -4,6 +4,7 @@ A line is an object of `time`, `kind` (`start`, `end`, `event`, `log`, `corrupt`
 and what belongs to the kind.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from bench.core.clock import utc_seconds
-from bench.store.files import end_of_lines, mapped
+from bench.store.files import end_of_lines, mapped, whole_lines
 
 Kind = TypeVar("Kind")
 
@@ -48,20 +49,12 @@ def read_journal(path: Path, having: bytes = b"") -> Iterator[Entry]:
         having: what the line of a wanted entry holds; other lines are not decoded. No text in an
             entry can hold a quote that is not escaped, so `"kind":"start"` is the entry's own.
     """
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
+    if not path.exists():
         return
-    with file:
-        for line in file:
-            if having not in line:
-                continue
-            if b"\0" in line or not line.endswith(b"\n"):
-                return
-            try:
+    for line in whole_lines(path):
+        if having in line:
+            with contextlib.suppress(msgspec.MsgspecError, RecursionError):
                 yield _entry.decode(line)
-            except (msgspec.MsgspecError, RecursionError):
-                continue
 
 
 def next_attempts(path: Path) -> dict[str, int]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from bench.core.errors import RequestError, printable
+from bench.store.files import whole_lines
 
 Kind = TypeVar("Kind")
 
@@ -36,11 +37,8 @@ def read_lines(path: Path, kind: type[Kind]) -> Iterator[Kind]:
     """
     decoder = msgspec.json.Decoder(kind)
     try:
-        with path.open("rb") as lines:
-            for line in lines:
-                if b"\0" in line or not line.endswith(b"\n"):
-                    return
-                yield decoder.decode(line)
+        for line in whole_lines(path):
+            yield decoder.decode(line)
     except FileNotFoundError:
         return
     except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:

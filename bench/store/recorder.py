@@ -103,6 +103,19 @@ class Recorder:
             self._failed = storage_error(self.folder, error)
             raise self._failed from error
 
+    @contextlib.contextmanager
+    def _storing_at_the_end(self) -> Iterator[None]:
+        """Try what an earlier failure would forbid, and tell of a failure once."""
+        failed, self._failed = self._failed, None
+        try:
+            with self._storing():
+                yield
+        except StorageError:
+            if failed is None:
+                raise
+        finally:
+            self._failed = failed or self._failed
+
     def now(self) -> str:
         """Return the time of day, as `utc_now` gives it; it neither jumps nor runs backwards."""
         return utc_text(self._clock.now_s())
@@ -208,39 +221,27 @@ class Recorder:
 
         After a write that failed nothing is demanded of the disk: what it takes is written.
         """
-        failed, self._failed = self._failed, None
         self.meta.finished_utc = self.now()
         self.meta.outcome = outcome
-        try:
-            with self._storing():
-                self._sync()
-                write_meta(self.folder, self.meta)
-        except StorageError:
-            if failed is None:
-                raise
-        finally:
-            self._failed = failed or self._failed
+        with self._storing_at_the_end():
+            self._sync()
+            write_meta(self.folder, self.meta)
 
     def finish(self) -> None:
         """Close the files, and write `run.json` for the last time, with hashes of the others.
 
         After a write that failed nothing is demanded of the disk: what it takes is written.
         """
-        failed, self._failed = self._failed, None
         self._look_at_clock()
-        try:
-            with self._storing():
-                for file in (
-                    self._nodes, self._commands, self._journal, self._events, self._samples,
-                    self._results, self._predictions,
-                ):  # fmt: skip
-                    file.close()
-                write_findings(self.folder, self.findings)
-                self.meta.files = file_hashes(self.folder)
-                write_meta(self.folder, self.meta)
-        except StorageError:
-            if failed is None:
-                raise
+        with self._storing_at_the_end():
+            for file in (
+                self._nodes, self._commands, self._journal, self._events, self._samples,
+                self._results, self._predictions,
+            ):  # fmt: skip
+                file.close()
+            write_findings(self.folder, self.findings)
+            self.meta.files = file_hashes(self.folder)
+            write_meta(self.folder, self.meta)
 
     def _look_at_clock(self) -> None:
         step_s = self._clock.machine_ahead_s()

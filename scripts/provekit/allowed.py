@@ -22,6 +22,7 @@ from provekit.demands import (
     Truth,
     find_run,
     inspect,
+    is_broken,
     read_lines,
     read_truth,
     resume,
@@ -55,7 +56,7 @@ class Judged(NamedTuple):
     @property
     def bad(self) -> bool:
         """Whether a promise was broken."""
-        return self.found.bad or (self.resumed is not None and self.resumed.bad)
+        return is_broken(self.found, self.resumed)
 
 
 class Traced(NamedTuple):

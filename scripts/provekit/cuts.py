@@ -22,6 +22,7 @@ from provekit.demands import (
     Truth,
     find_run,
     inspect,
+    is_broken,
     read_truth,
     resume,
     stand,
@@ -77,7 +78,7 @@ class Judged(NamedTuple):
     @property
     def bad(self) -> bool:
         """Whether a promise was broken."""
-        return self.found.bad or (self.resumed is not None and self.resumed.bad)
+        return is_broken(self.found, self.resumed)
 
 
 def run_command(suite: Path, parent: Path) -> tuple[str, ...]:

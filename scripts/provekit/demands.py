@@ -83,6 +83,11 @@ class Resumed(NamedTuple):
         return bool(self.exit_code or any(self[2:]))
 
 
+def is_broken(found: Found, resumed: Resumed | None) -> bool:
+    """Return whether what a cut left, or what was resumed from it, broke a promise."""
+    return found.bad or (resumed is not None and resumed.bad)
+
+
 def find_run(parent: Path) -> Path | None:
     """Return the folder of the only run below a folder, where there is one."""
     return next((path for path in parent.glob("*-cut-*") if path.is_dir()), None)
