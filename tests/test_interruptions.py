@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
+from left import left_running
 
 from bench.core.records import Row, Status
 from bench.machine.mpi import find_mpi
@@ -39,7 +40,6 @@ T = TypeVar("T")
 CASES = 18
 PATIENCE_S = 600
 """A guard against what hangs, and no claim: others may use the machine."""
-LEFT_AFTER_S = 60
 
 
 class Running:
@@ -113,11 +113,6 @@ def wait_for(
             return found
         time.sleep(0.02)
     raise AssertionError("waited in vain")
-
-
-def left_running(processes: list[psutil.Process]) -> list[psutil.Process]:
-    _, alive = psutil.wait_procs(processes, timeout=LEFT_AFTER_S)
-    return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture

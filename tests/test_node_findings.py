@@ -84,7 +84,7 @@ def test_the_submitting_host_is_judged_as_a_node_only_where_ranks_ran(tmp_path, 
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session, "examine", lambda: diagnosis)
-    monkeypatch.setattr(session, "_run", stop)
+    monkeypatch.setattr(session, "run_to_end", stop)
     suite = tmp_path / "mine.toml"
     suite.write_text(SUITE)
     request = session.Request(suite=str(suite), launcher="local")

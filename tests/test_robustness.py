@@ -19,6 +19,7 @@ import pytest
 from begun import begun_plan
 from hypothesis import given
 from hypothesis import strategies as st
+from left import left_running
 
 from bench.contracts import LaunchCommand, Launcher
 from bench.core.clock import RunClock, earlier, utc_seconds, utc_text
@@ -449,18 +450,18 @@ def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_stopped_rank(folder: Path, suite: str, launcher: Launcher, rank: int) -> None:
-    stopped: list[int] = []
+    stopped: list[psutil.Process] = []
 
     def stop() -> None:
-        stopped.append(rank_pids(folder)[rank])
-        os.kill(stopped[0], signal.SIGSTOP)
+        stopped.append(psutil.Process(rank_pids(folder)[rank]))
+        stopped[0].suspend()
 
     watcher = Watcher(act=stop)
     rows = run_here(folder, suite, launcher, watcher=watcher, between=watcher.act_at_next)
     (failed,) = (row for row in rows if row.status is not Status.OK)
     assert f"rank {rank} on {HERE} is stopped" in (failed.reason or "")
     assert max(row.attempt for row in rows) == 1
-    assert not psutil.pid_exists(stopped[0])
+    assert not left_running(stopped)
 
 
 @pytest.mark.slow

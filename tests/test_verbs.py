@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from left import left_running
 from meeting import Loops, Meeting, Rank
 from test_mpi import by_case, run
 from trees import Link, Tree, write_tree
@@ -449,10 +449,7 @@ def test_no_program_outlives_a_rank_that_was_killed(tmp_path):
     rank.kill()
     rank.wait()
     rank.stdout.close()
-    until_s = time.monotonic() + 120
-    while program.is_running() and program.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < until_s
-        time.sleep(0.01)
+    assert not left_running([program])
     assert not is_listening(number)
 
 
