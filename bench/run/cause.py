@@ -13,7 +13,7 @@ from bench.run.causes import (
     BEFORE_BYTES,
     Cause,
     Values,
-    find_signal,
+    find_signals,
     find_words,
     flatten,
     load_causes,
@@ -94,7 +94,7 @@ def explain_line(line: str) -> str:
         if cause.anywhere:
             values = find_words(cause, text, flatten(text), len(text))
             if values is not None:
-                return f"{line}: {_tell(cause, values, True, None)}"
+                return f"{line.rstrip(': ')}: {_tell(cause, values, True, None)}"
     return line
 
 
@@ -202,13 +202,13 @@ def _search_beginning(log: BinaryIO, found: _Found) -> None:
 
 def _tell(cause: Cause, values: Values, spoke: bool, settings: Settings | None) -> str:
     """Return what happened and the next step, in one sentence."""
-    means, step, beside = cause.means, cause.next, cause.beside
-    number = find_signal(values.get("signal", ""))
-    if number is not None:
-        values = Values(values, signal=name_signal(number))
-        if known := signal_cause(number):
-            means, step, beside = f"{means}: {known.means}", known.next, known.beside
-    told = _beside(means.format_map(values), beside)
+    step, beside, meant = cause.next, cause.beside, ""
+    if numbers := find_signals(values.get("signal", ""), values.get("code")):
+        values = Values(values, signal=" or ".join(map(name_signal, numbers)))
+        known = [found for found in map(signal_cause, numbers) if found is not None]
+        meant = ", or ".join(_beside(found.means, found.beside) for found in known)
+        step = known[0].next if len(known) == 1 else step
+    told = _beside(cause.means.format_map(values), beside) + (f": {meant}" if meant else "")
     names = [name.format_map(values) for name in cause.setting]
     to_blame = settings.find(names) if settings else []
     if to_blame:

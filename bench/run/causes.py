@@ -27,6 +27,7 @@ _MOST_VALUE = 200
 _FIELD = re.compile(r"\{(\w+)(\.\.\.)?\}")
 _RULE = re.compile(r"^[^\n]{0,80}-{40}", re.M)
 """The line after a help text of Open MPI; the next text may name other things."""
+_NUMBER = re.compile(r"(?:^|\bsignal )(\d{1,3})\b", re.ASCII)
 _LINE_ENDS = bytes.maketrans(b"\r\n\t", b"   ")
 
 
@@ -147,9 +148,27 @@ def _literal(words: str) -> str:
 
 def find_signal(words: str) -> int | None:
     """Return the number of the signal that is named by number or in words, as `Bus error` is."""
-    if words.isascii() and words.isdecimal() and len(words) < 4:
-        return int(words)
-    return _BY_WORDS.get(words.strip().lower())
+    if match := _NUMBER.search(words):
+        return int(match[1])
+    return _BY_WORDS.get(words.partition("(")[0].strip().lower())
+
+
+def find_signals(words: str, first: str | None) -> list[int]:
+    """Return the numbers of the signals that may be meant, none where none is named.
+
+    Hydra adds up, bit by bit, the signals of all ranks, those too that it ended itself by SIGKILL.
+
+    Args:
+        words: that name a signal.
+        first: exit code of the first rank that failed, where a launcher tells that too.
+    """
+    number = find_signal(words)
+    if number is None or first in (None, str(number)):
+        return [] if number is None else [number]
+    candidates = [known.number for known in load_causes().signal]
+    candidates = [one for one in candidates if one | signal.SIGKILL == number]
+    named = find_signal(first or "")
+    return [named] if named in candidates else candidates or [number]
 
 
 def signal_cause(number: int) -> SignalCause | None:
