@@ -15,6 +15,7 @@ import msgspec
 from bench.core.errors import LaunchError, printable
 from bench.core.hostnames import is_host
 from bench.machine.cpu import read_cpu
+from bench.machine.interfaces import Network, read_answer, read_network
 
 AT_ONCE = 64
 """Connections at a time: a login node has some hundred files for a process, and a jump host begins
@@ -28,7 +29,8 @@ _MARKER = "clusterbench-host "
 _QUESTION = (
     f"import bench, socket; print({_MARKER!r} + bench.__version__);"
     "from bench.machine.cpu import read_cpu; from pathlib import Path;"
-    f"print({_MARKER!r} + socket.gethostname(), read_cpu(Path('/')).usable_cores)"
+    f"print({_MARKER!r} + socket.gethostname(), read_cpu(Path('/')).usable_cores);"
+    "from bench.machine.interfaces import print_network; print_network()"
 )
 
 
@@ -49,6 +51,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """What it calls itself; None before it has been asked."""
     cores: int | None = None
     """Cores that ranks may use; None where it is not known."""
+    network: Network | None = None
+    """Its interfaces; None where they are not known."""
 
 
 def is_here(host: str) -> bool:
@@ -131,6 +135,7 @@ def examine_hosts(hosts: Sequence[str], version: str) -> tuple[list[Host], list[
                     asked=host,
                     hostname=socket.gethostname(),
                     cores=read_cpu(Path("/")).usable_cores,
+                    network=read_network(),
                 )
             )
         elif problem := _problem(answers[host], version):
@@ -166,4 +171,5 @@ def _read_host(host: str, answer: Answer) -> Host:
         asked=host,
         hostname=hostname or None,
         cores=int(cores) if cores.isdecimal() and cores.isascii() else None,
+        network=read_answer(answer.output),
     )
