@@ -22,10 +22,12 @@ from bench.cli.ending import (
     show_ending,
 )
 from bench.core.errors import BenchError, printable
+from bench.core.program import shun_current_folder
 
 
 def main() -> None:
     """Run the command line and exit with the code of how it ended."""
+    shun_current_folder()
     sys.exit(run_command(sys.argv[1:]))
 
 

@@ -2,18 +2,19 @@
 
 import os
 import socket
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from bench.contracts import LaunchCommand
 from bench.core.errors import LaunchError, RequestError
 from bench.core.hostnames import fold_hosts
 from bench.core.placement import Placement, place_ranks
+from bench.core.program import module_command
 from bench.core.records import Job
 from bench.launch.binding import choose_binding
 from bench.launch.kind import LauncherKind
 from bench.launch.ssh import Host
 from bench.machine.mpi import MpiInstall
+from bench.machine.settings import set_in_files
 from bench.machine.software import steering_variables
 
 FORWARDED_ALREADY = ("OMPI_", "PMIX_", "PRTE_")
@@ -29,6 +30,8 @@ class MpirunLauncher:
         hosts: where ranks run, spread evenly in blocks; this machine where there are none.
         bind: `core`, `none`, or `auto` for a core each where that can be.
         host_cores: cores that ranks may use on each of the hosts, as far as that is known.
+        masked: whether this process may run on fewer cores than its cpuset has, which a binding
+            would not heed.
 
     Raises:
         RequestError: where a host is an IPv6 address, which no `--host` can hold.
@@ -45,6 +48,7 @@ class MpirunLauncher:
         hosts: tuple[str, ...] = (),
         bind: str = "auto",
         host_cores: Mapping[str, int] | None = None,
+        masked: bool = False,
     ) -> None:
         for host in hosts:
             # Both cut at the first colon, also inside brackets (Open MPI 5.0.11, MPICH 5.0.2).
@@ -57,6 +61,8 @@ class MpirunLauncher:
         self._cores = dict(host_cores or {}) if hosts else {socket.gethostname(): cores}
         self._hosts = hosts
         self._bind = bind
+        self._masked = masked and not hosts
+        self._in_files = set_in_files(os.environ)
 
     @property
     def nodes(self) -> int:
@@ -71,14 +77,15 @@ class MpirunLauncher:
         """Return the mpirun command of a job."""
         blocks = self.place(job.ranks).blocks()
         crowded = any(count > self._cores.get(host, count) for host, count in blocks.items())
-        bind = choose_binding(job, self._bind, crowded)
+        bind = choose_binding(job, self._bind, crowded or self._masked)
         remote = blocks if self._hosts else {}
         if self._mpi.family == "openmpi":
-            options = _open_mpi_options(self._mpi, bind, crowded, remote, job.env)
+            chosen = self._in_files.union(os.environ)
+            options = _open_mpi_options(self._mpi, bind, crowded, remote, job.env, chosen)
         else:
             options = _hydra_options(bind, remote)
         tokens = (self._mpi.mpirun, "-n", str(job.ranks), *options)
-        return LaunchCommand((*tokens, sys.executable, "-m", "bench.rank"), _home() | job.env)
+        return LaunchCommand((*tokens, *module_command("bench.rank")), _home() | job.env)
 
 
 def refuse_same_names(mpi: MpiInstall, hosts: Sequence[Host]) -> None:
@@ -112,14 +119,21 @@ def _open_mpi_options(
     crowded: bool,
     blocks: dict[str, int],
     variables: Mapping[str, str],
+    chosen: Container[str],
 ) -> list[str]:
+    """Return the options of mpirun; what somebody has `chosen` is not set again."""
     options = ["--bind-to", bind]
+    if crowded and "OMPI_MCA_mpi_yield_when_idle" not in chosen:
+        # Else a rank that waits keeps the core for its whole slice of time, some milliseconds:
+        # Open MPI knows by itself only of more ranks than slots, and counts as slots what neither
+        # an affinity mask nor a quota grants.
+        options += ["--mca", "mpi_yield_when_idle", "1"]
     if blocks:
         options += ["--host", ",".join(f"{host}:{count}" for host, count in blocks.items())]
         # Only ranks of this machine inherit its environment; Hydra hands it on by itself.
         options += [token for name in exported(variables) for token in ("-x", name)]
     else:
-        if "OMPI_MCA_btl" not in os.environ:
+        if "OMPI_MCA_btl" not in chosen:
             # Between ranks of one node neither is used, and opening them costs a second at the
             # start of a job and another at its end (5.0.11).
             options += ["--mca", "btl", "^ofi,uct"]
@@ -156,7 +170,7 @@ def _home() -> dict[str, str]:
 
 KIND = LauncherKind(
     text="Open MPI's mpirun or MPICH's Hydra, here or on --hosts over SSH (the default)",
-    open=lambda o: MpirunLauncher(o.need_mpi(), o.cores, o.hosts, o.bind, o.host_cores),
+    open=lambda o: MpirunLauncher(o.need_mpi(), o.cores, o.hosts, o.bind, o.host_cores, o.masked),
     flags=frozenset({"mpirun", "hosts", "hostfile"}),
     mpi="launcher",
 )

@@ -19,9 +19,16 @@ from bench.machine.cpu import CpuFacts, cpu_rows, read_cpu
 from bench.machine.describe import Rows, show
 from bench.machine.gpu import GpuFacts, find_silent_gpus, gpu_rows, read_gpus
 from bench.machine.host import HostFacts, host_rows, read_host, read_hostname
+from bench.machine.limits import LimitFacts, limit_rows, read_limits
 from bench.machine.memory import MemoryFacts, NumaNode, memory_rows, read_memory, read_numa
 from bench.machine.nic import NicFacts, RdmaFacts, nic_rows, read_nics, read_rdma
 from bench.machine.pci import PcieLink
+from bench.machine.settings import read_settings, settings_rows
+from bench.machine.shared_memory import (
+    SharedMemoryFacts,
+    read_shared_memory,
+    shared_memory_rows,
+)
 from bench.machine.software import (
     Blas,
     alike_environment,
@@ -57,6 +64,11 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     libraries: Annotated[dict[str, str | None], COMPARED] = {}
     """Installed version of UCX, libfabric and NCCL."""
     environment: Annotated[dict[str, str], Compared(view=alike_environment, of_job=True)] = {}
+    settings: Annotated[dict[str, str], Compared(of_job=True)] = {}
+    """Those of MPI and what carries its messages that stand in files, by variable and file."""
+    shared_memory: Annotated[SharedMemoryFacts, COMPARED] = SharedMemoryFacts()
+    limits: Annotated[LimitFacts | None, COMPARED] = None
+    """Of the process that looked, which are those of ranks."""
     clock_s: float | None = None
     """Time of day when they were gathered, in seconds since 1970; left out of the hash."""
 
@@ -81,6 +93,9 @@ def gather_facts(root: Path = Path("/")) -> NodeFacts:
         packages=packages,
         libraries=read_libraries(root, packages),
         environment=select_environment(os.environ),
+        settings=read_settings(root, os.environ),
+        shared_memory=read_shared_memory(root),
+        limits=read_limits(root),
         clock_s=clock_s,
     )
 
@@ -100,14 +115,16 @@ def read_records(records: Mapping[str, Any], kind: type[Record]) -> dict[str, Re
 def facts_hash(facts: NodeFacts) -> str:
     """Return a hash of what stays the same from second to second, in hexadecimal.
 
-    Left out: the host's name and time of day, free memory, current clocks, throttle reasons and
-    PCIe generation of GPUs (an idle GPU lowers it), and the number of the scheduler's job.
+    Left out: the host's name and time of day, free memory of either kind, current clocks, throttle
+    reasons and PCIe generation of GPUs (an idle GPU lowers it), and the number of the scheduler's
+    job.
     """
     lasting = msgspec.structs.replace(
         facts,
         host=None,
         clock_s=None,
         memory=msgspec.structs.replace(facts.memory, available=None),
+        shared_memory=msgspec.structs.replace(facts.shared_memory, free=None),
         gpus=tuple(_lasting(gpu) for gpu in facts.gpus),
         environment={k: v for k, v in facts.environment.items() if k != "SLURM_JOB_ID"},
     )
@@ -122,9 +139,12 @@ def facts_table(facts: NodeFacts) -> Rows:
         *host_rows(facts.system),
         *cpu_rows(facts.cpu),
         *memory_rows(facts.memory, facts.numa),
+        *shared_memory_rows(facts.shared_memory),
+        *limit_rows(facts.limits),
         *gpu_rows(facts.gpus, facts.silent_gpus),
         *nic_rows(facts.nics, facts.rdma),
         *software_rows(facts.packages, facts.libraries, facts.environment, facts.blas),
+        *settings_rows(facts.settings),
     ]
 
 

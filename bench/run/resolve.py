@@ -1,6 +1,5 @@
 """From a request to what it means here: launcher, MPI, site, machine and hosts, worked out once."""
 
-import os
 import shutil
 import socket
 import sys
@@ -16,7 +15,7 @@ from bench.launch import LauncherKind, Opening, find_launcher
 from bench.launch.mpirun import refuse_same_names
 from bench.launch.site import Site, check_line, load_site
 from bench.launch.ssh import Host, examine_hosts, is_here
-from bench.machine.cpu import read_cpu
+from bench.machine.cpu import count_rank_cores, is_masked
 from bench.machine.description import read_description
 from bench.machine.mpi import MpiInstall, find_mpi, probe_library
 from bench.run.request import Request, refuse_unheeded
@@ -48,7 +47,8 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind.open(
             Opening(
                 mpi=self.mpi,
-                cores=_usable_cores(),
+                cores=count_rank_cores(),
+                masked=is_masked(),
                 hosts=tuple(host.asked for host in self.hosts),
                 host_cores={h.asked: h.cores for h in self.hosts if h.cores is not None},
                 nodes=self.request.nodes,
@@ -134,11 +134,6 @@ def ask_for_fitness(resolved: Resolved) -> Resolved:
     if resolved.mpi is not None:
         refuse_same_names(resolved.mpi, fit)
     return msgspec.structs.replace(resolved, hosts=tuple(fit))
-
-
-def _usable_cores() -> int:
-    """Return the cores of this machine that ranks may use: Open MPI's slots are cores, not CPUs."""
-    return read_cpu(Path("/")).usable_cores or len(os.sched_getaffinity(0))
 
 
 def _choose_mpi(request: Request, kind: LauncherKind) -> MpiInstall | None:
