@@ -4,7 +4,6 @@ Open MPI, PRRTE and PMIx read `NAME = VALUE` lines for which a variable would be
 UCX and NCCL read files of whole variables, UCX one in the current folder too (its parser.c).
 """
 
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -88,9 +87,16 @@ def _files(root: Path, environ: Mapping[str, str]) -> list[_File]:
         files += [_File(Path(home) / name, f"~/{name}", "") for name in ("ucx.conf", ".nccl.conf")]
     if own and (folder := environ.get("UCX_CONFIG_DIR")):
         files.append(_File(Path(folder) / "ucx.conf", "$UCX_CONFIG_DIR/ucx.conf", ""))
-    if own and os.path.realpath(".") != os.path.realpath(home or "."):
+    if own and not _is_current(home):
         files.append(_File(Path("ucx.conf"), "./ucx.conf", ""))
     return files
+
+
+def _is_current(folder: str | None) -> bool:
+    try:
+        return folder is not None and Path(folder).samefile(".")
+    except OSError:  # one of them is not there
+        return False
 
 
 def _shown(folder: Path, root: Path) -> str:
