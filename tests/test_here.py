@@ -193,7 +193,7 @@ def test_a_plan_shows_where_ranks_go(tmp_path: Path, mpirun: None, capsys):
     assert "10 ranks by its counts" in out
     assert "passed over: user names" in out
     shown = out.partition("placement of 10 ranks\n")[2].splitlines()[:2]
-    assert shown == ["  n[1-2]: 4 ranks each (0-7)", "  n3,n7: 1 rank each (8-9)"]
+    assert shown == ["  n[1-2]: 4 ranks each (0-7)", "  n[3,7]: 1 rank each (8-9)"]
 
 
 def test_more_ranks_than_somebody_has_counted_are_refused(mpirun: None, capsys):

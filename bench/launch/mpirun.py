@@ -56,12 +56,12 @@ class MpirunLauncher:
         counts: tuple[int | None, ...] = (),
         run: Path = Path("RUN"),
     ) -> None:
-        if mpi.family != "openmpi":
-            _refuse_addresses(hosts)
         self._mpi = mpi
         self._hosts = hosts
         # A launcher that is given a name of its own machine may look for it elsewhere.
         self._remote = len(hosts) > 1 or not all(map(is_here, hosts))
+        if self._remote and mpi.family != "openmpi":
+            _refuse_addresses(hosts)
         here = hosts[0] if hosts else socket.gethostname()
         self._cores = dict(host_cores or {}) if self._remote else {here: cores}
         self._counts = counts
