@@ -86,7 +86,7 @@ def _print(prepared: "Prepared", commands: "Commands") -> None:
         print(line)
     for ranks in dict.fromkeys(job.ranks for job, _ in commands):
         placement = prepared.launcher.place(ranks)
-        if placement is not None:
+        if placement is not None and (listed.names or placement.nodes > 1):
             _print_placement(ranks, placement)
     for job, command in commands:
         env = [f"{name}={value}" for name, value in command.env.items()]
