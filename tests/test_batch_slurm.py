@@ -65,10 +65,15 @@ def command(python: Path | str, *arguments: object) -> list[str]:
     return [*start, *map(str, (python, "-m", "bench", *arguments))]
 
 
-def run(folder: Path, *flags: object, python: Path | str = sys.executable) -> RunFolder:
+def run(
+    folder: Path,
+    *flags: object,
+    python: Path | str = sys.executable,
+    within_salloc: bool = False,
+) -> RunFolder:
     """Return a run of the small suite that ended well."""
     tokens = command(python, "run", suite(folder), "--bind", "none", "--no-report", "-o", folder)
-    within = ["salloc", "--quiet", "--nodes=2"] if "srun" in flags else []
+    within = ["salloc", "--quiet", "--nodes=2"] if within_salloc or "srun" in flags else []
     answer = subprocess.run(
         [*tokens[:4], *within, *tokens[4:], *map(str, flags)],
         stdin=subprocess.DEVNULL,
@@ -80,6 +85,15 @@ def run(folder: Path, *flags: object, python: Path | str = sys.executable) -> Ru
     )
     assert answer.returncode == 0, answer.stderr
     return open_run(folder / "latest")
+
+
+def test_mpirun_within_salloc_runs_on_its_nodes(tmp_path: Path) -> None:
+    measured = run(tmp_path, within_salloc=True)
+    assert {(row.status, row.src, row.dst) for row in measured.rows()} == {
+        (Status.OK, "h1:rank0", "h2:rank1")
+    }
+    assert measured.meta.measured.hosts_from == "SLURM_JOB_NODELIST"
+    assert measured.meta.measured.slots == {"h1": 1, "h2": 1}
 
 
 def outline(rows: list[Row]) -> set[tuple[str, Status, int | None, str, str]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trees import write_tree
 
 from bench.core.events import CaseEnded, Facts, RankFacts, decode, encode
-from bench.core.hostnames import parse_hosts
+from bench.core.hostlists.typed import parse_hosts
 from bench.core.records import Case, Job, Origin, Stage, Status, parse_params
 from bench.machine.cpu import (
     count_rank_cores,

@@ -14,6 +14,7 @@ import msgspec
 from bench.core.errors import LaunchError, printable
 from bench.core.hostnames import is_host
 from bench.core.program import text_command
+from bench.launch.here import is_here
 from bench.machine.cpu import count_rank_cores
 
 AT_ONCE = 64
@@ -49,12 +50,6 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """What it calls itself; None before it has been asked."""
     cores: int | None = None
     """Cores that ranks may use; None where it is not known."""
-
-
-def is_here(host: str) -> bool:
-    """Return whether a name is one that this machine goes by."""
-    name = socket.gethostname()
-    return host in (name, name.partition(".")[0], "localhost")
 
 
 def ask_hosts(questions: Mapping[str, Sequence[str]], limit_s: float) -> dict[str, Answer]:

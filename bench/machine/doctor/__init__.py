@@ -53,6 +53,7 @@ _NODE_CHECKS = (
     devices.check_gpu_links,
     devices.check_gpu_state,
     devices.check_nics,
+    devices.check_interrupts,
     devices.check_rdma_ports,
     host.check_smt,
     host.check_hypervisor,
