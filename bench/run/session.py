@@ -14,6 +14,7 @@ from bench.contracts import Launcher
 from bench.core.clock import utc_now
 from bench.core.errors import RequestError
 from bench.core.placement import Limits
+from bench.core.program import module_command
 from bench.core.records import SCHEMA, Job, Origin
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall
@@ -187,7 +188,7 @@ def _compile_loops(mpi: MpiInstall | None) -> None:
     # What is not compiled in time the ranks compile, each for itself.
     with contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(
-            (sys.executable, "-m", "bench.rank.timing.compile", str(mpi.handle_bytes)),
+            (*module_command("bench.rank.timing.compile"), str(mpi.handle_bytes)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
