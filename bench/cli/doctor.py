@@ -52,7 +52,7 @@ def _ask(hosts: str | None, hostfile: Path | None, mpi: "MpiInstall | None") -> 
     from bench.run.fitness import check_hosts
     from bench.run.request import Request
 
-    names = Request(suite="", hosts=hosts, hostfile=hostfile).host_names()
+    names = Request(suite="", hosts=hosts, hostfile=hostfile).host_list().names
     return check_hosts(names, mpi.name if mpi else None)
 
 

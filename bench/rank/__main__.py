@@ -181,9 +181,9 @@ def _die_with_parent() -> None:
 
 
 def _set_threads(threads: int, local_size: int) -> int:
-    from bench.machine.cpu import usable_cores
+    from bench.machine.cpu import count_rank_cores
 
-    chosen = threads or max(1, len(usable_cores()) // local_size)
+    chosen = threads or max(1, count_rank_cores() // local_size)
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(chosen)
     return chosen
