@@ -16,6 +16,7 @@ from bench.core.hostnames import is_host
 from bench.core.program import text_command
 from bench.launch.here import is_here
 from bench.machine.cpu import count_rank_cores
+from bench.machine.interfaces import Network, read_answer, read_network
 
 AT_ONCE = 64
 """Connections at a time: a login node has some hundred files for a process, and a jump host begins
@@ -29,7 +30,8 @@ _MARKER = "clusterbench-host "
 _QUESTION = (
     f"import bench, socket; print({_MARKER!r} + bench.__version__);"
     "from bench.machine.cpu import count_rank_cores;"
-    f"print({_MARKER!r} + socket.gethostname(), count_rank_cores())"
+    f"print({_MARKER!r} + socket.gethostname(), count_rank_cores());"
+    "from bench.machine.interfaces import print_network; print_network()"
 )
 
 
@@ -50,6 +52,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """What it calls itself; None before it has been asked."""
     cores: int | None = None
     """Cores that ranks may use; None where it is not known."""
+    network: Network | None = None
+    """Its interfaces; None where they are not known."""
 
 
 def ask_hosts(questions: Mapping[str, Sequence[str]], limit_s: float) -> dict[str, Answer]:
@@ -126,6 +130,7 @@ def examine_hosts(hosts: Sequence[str], version: str) -> tuple[list[Host], list[
                     asked=host,
                     hostname=socket.gethostname(),
                     cores=count_rank_cores(),
+                    network=read_network(),
                 )
             )
         elif problem := _problem(answers[host], version):
@@ -161,4 +166,5 @@ def _read_host(host: str, answer: Answer) -> Host:
         asked=host,
         hostname=hostname or None,
         cores=int(cores) if cores.isdecimal() and cores.isascii() else None,
+        network=read_answer(answer.output),
     )
