@@ -1,5 +1,6 @@
 """This machine under each of its names, and jobs of batch systems that it is or is not part of."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -39,6 +40,8 @@ TREE = {
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch) -> Path:
+    for name in ("SLURM_JOB_ID", "SLURM_JOBID", "PBS_JOBID", "LSB_JOBID", "PE_HOSTFILE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("socket.gethostname", lambda: HOSTNAME)
     return write_tree(tmp_path, TREE)
 
@@ -108,6 +111,18 @@ def test_a_list_of_this_machine_alone_needs_no_ssh(root: Path):
     for host, remote in {"127.0.0.1": False, HOSTNAME: False, "node02": True}.items():
         command = MpirunLauncher(mpi, 2, (host,)).command(Job("j", Stage.TARGET, 0, 2, 1, ()))
         assert ("--host" in command.tokens) == remote
+
+
+@pytest.mark.parametrize(
+    ("version", "flags"),
+    [((5, 0, 11), ("--map-by", ":OVERSUBSCRIBE")), ((4, 1, 4), ("--oversubscribe",))],
+)
+def test_within_a_batch_job_its_other_nodes_stay_out(root: Path, monkeypatch, version, flags):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    mpi = MpiInstall(family="openmpi", name="Open MPI", version=version, mpirun="/o5/mpirun")
+    tokens = MpirunLauncher(mpi, 2, (HOSTNAME,)).command(Job("j", Stage.TARGET, 0, 2, 1, ())).tokens
+    assert tokens[tokens.index("--host") + 1] == f"{HOSTNAME}:2"
+    assert set(flags) <= set(tokens)
 
 
 def test_more_ranks_than_this_machine_has_cores_are_allowed_under_any_of_its_names(root: Path):
@@ -194,6 +209,17 @@ def test_a_plan_shows_where_ranks_go(tmp_path: Path, mpirun: None, capsys):
     assert "passed over: user names" in out
     shown = out.partition("placement of 10 ranks\n")[2].splitlines()[:2]
     assert shown == ["  n[1-2]: 4 ranks each (0-7)", "  n[3,7]: 1 rank each (8-9)"]
+
+
+def test_a_plan_has_hosts_and_placement_as_json(mpirun: None, capsys):
+    flags = ["-n", "4", "--hosts", "n[1-2]:2,n7:4", "--json"]
+    assert run_command(["plan", "cluster", *flags]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["hosts"]["names"] == ["n1", "n2", "n7"]
+    assert plan["hosts"]["counts"] == [2, 2, 4]
+    assert {str(job["placement"]) for job in plan["jobs"]} == {
+        str({"counts": [2, 1, 1], "hosts": ["n1", "n2", "n7"]})
+    }
 
 
 def test_more_ranks_than_somebody_has_counted_are_refused(mpirun: None, capsys):

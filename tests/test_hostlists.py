@@ -138,6 +138,7 @@ def counted(read: HostList) -> dict[str, int | None]:
         ("n[01-03]:2", {"n01": 2, "n02": 2, "n03": 2}),
         ("n[1-2],m7 slots=4", {"n1": 4, "n2": 4, "m7": 4}),
         (" n[1-2] , m7 ", {"n1": None, "n2": None, "m7": None}),
+        ("a*3\nb[1-2]*2", {"a": 3, "b1": 2, "b2": 2}),
         # Left out.
         ("a slots=1\nb slots=1\nc slots=1\n^b", {"a": 1, "c": 1}),
         ("n[1-4] slots=2\n^n[2-3]", {"n1": 2, "n4": 2}),
@@ -197,6 +198,11 @@ def test_what_a_file_asks_for_and_is_not_done_is_said(text: str, said: str):
         ("a slots=0", "no host in it"),
         ("# a", "no host in it"),
         ("/* a", "never closed"),
+        ("a*4:2", "no count"),
+        ("a:2*4", "two counts"),
+        ("a 0 1 1", "more than one name"),
+        ("fe80::1%eth0", "one link only"),
+        ("[fe80::1%eth0]:2", "one link only"),
         ("(null)", "has no nodes"),
         ("a slots=9999999\n", "check its count"),
         ("\x1b[2Ja", r"\x1b"),
@@ -266,6 +272,8 @@ def test_sets_keep_zeros_and_order(text: str, hosts: str, tmp_path: Path):
         ("me@n1", "~/.ssh/config"),
         ("n1:4:mlx5_0", "more than a count"),
         ("n1:x", "no count"),
+        ("n1 n2", "commas between hosts"),
+        ("fe80::1%eth0", "one link only"),
         ("n[1-3],n2:4", "stands there twice"),
     ],
 )

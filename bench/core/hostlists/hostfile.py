@@ -19,6 +19,7 @@ from bench.core.toml import read_text
 OPEN_MPI = "Open MPI's host file"
 HYDRA = "a machine file of Hydra (MPICH, Intel MPI)"
 MVAPICH = "MVAPICH's host file"
+SLURM = "a host file of Slurm (SLURM_HOSTFILE)"
 GRID_ENGINE = "Grid Engine's host file"
 PAIRS = "hosts and counts in turn, as of LSF"
 SLOT_LINES = "a node file with a line for each rank, as of PBS"
@@ -155,7 +156,8 @@ def _read_line(line: str, source: str) -> list[_Line]:
 
 def _read_columns(words: Sequence[str], source: str) -> list[_Line]:
     """Return a line of hosts and counts in turn, or one of Grid Engine, which has a queue too."""
-    if len(words) % 2 == 0 and all(_NUMBER.fullmatch(word) for word in words[1::2]):
+    numbers = [_NUMBER.fullmatch(word) is not None for word in words]
+    if len(words) % 2 == 0 and all(numbers[1::2]) and not any(numbers[::2]):
         pairs = zip(words[::2], words[1::2], strict=True)
         return [
             _Line(expand_term(name, source), read_count(count, source), forms=(PAIRS,))
@@ -176,10 +178,15 @@ def _read_target(word: str, source: str) -> list[_Line]:
     for term in split_terms(word):
         match = _USER.fullmatch(term)
         before, user, after, rest = match.groups() if match else ("", None, "", term)
-        body, fields = split_fields(rest)
+        rest, star, repeats = rest.partition("*")
+        body, fields = split_fields(rest, source)
+        if star and fields:
+            raise RequestError(f"{source}: two counts of one host; leave one of them out")
+        fields = fields or [repeats] * bool(star)
         count, hca = _read_fields(fields, term, source)
         is_open_mpi = bool(before or after or (user and not fields))
-        forms = (OPEN_MPI,) * is_open_mpi + (HYDRA,) * bool(fields and not hca)
+        colon = SLURM if star else HYDRA
+        forms = (OPEN_MPI,) * is_open_mpi + (colon,) * bool(fields and not hca)
         passed_over = (_USER_NAMES,) * bool(user) + (_ADAPTERS,) * hca
         names = expand_term(body, source)
         excluded = bool(before or after)
