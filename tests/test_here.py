@@ -9,11 +9,14 @@ from trees import write_tree
 
 from bench.cli import run_command
 from bench.core.hostlists.hosts import HostList
-from bench.core.records import Job, Stage
+from bench.core.hostlists.typed import parse_hosts
+from bench.core.hostnames import part
+from bench.core.records import Job, Stage, Status
 from bench.launch.batch.granted import find_granted
 from bench.launch.here import is_here
 from bench.launch.mpirun import MpirunLauncher
 from bench.machine.mpi import MpiInstall
+from bench.store.folder import open_run
 
 HOSTNAME = "Node_01"
 FIB_TRIE = """Main:
@@ -36,6 +39,26 @@ TREE = {
     "proc/net/if_inet6": "fd000000000000000000000000000012 04 40 00 80     eth0\n",
     "etc/hosts": "127.0.0.1 localhost\n10.1.0.7 node01-ib Node01-Fast # own\n10.1.0.8 node02\n",
 }
+
+
+SUITE = """
+[suite]
+name = "pair"
+cap_s = 0.02
+[[benchmark]]
+name = "latency"
+bytes = [8]
+"""
+
+
+def own_address() -> str:
+    """Return the address that this machine has towards others; loopback where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.200", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 @pytest.fixture
@@ -94,16 +117,9 @@ def test_a_name_of_another_machine_is_never_looked_up(root: Path, monkeypatch):
     assert not is_here("node99.cluster.example", root)
 
 
-def test_addresses_of_this_machine_are_those_that_it_can_be_bound_to():
-    for address in ("127.0.0.1", "::1"):
-        assert is_here(address)
-    # The kernel takes an address of its own for the source of what goes there.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.200", 9))
-        except OSError:
-            return
-        assert is_here(probe.getsockname()[0])
+def test_addresses_that_the_kernel_sends_from_are_own():
+    assert is_here(own_address())
+    assert is_here("::1")
 
 
 def test_a_list_of_this_machine_alone_needs_no_ssh(root: Path):
@@ -131,6 +147,34 @@ def test_more_ranks_than_this_machine_has_cores_are_allowed_under_any_of_its_nam
     plain = MpirunLauncher(mpi, 2).command(job)
     assert ":OVERSUBSCRIBE" in plain.tokens
     assert MpirunLauncher(mpi, 2, ("127.0.0.1",)).command(job) == plain
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("hosts", [own_address(), "localhost,127.0.0.1", "[::1]:2"])
+def test_a_run_at_own_addresses_measures(hosts: str, tmp_path: Path):
+    (tmp_path / "pair.toml").write_text(SUITE)
+    flags = ["--hosts", hosts, "--bind", "none", "--no-report", "-o", str(tmp_path)]
+    assert run_command(["run", str(tmp_path / "pair.toml"), *flags]) == 0
+    (row,) = open_run(tmp_path / "latest").rows()
+    first = parse_hosts(hosts)[0]
+    assert (row.nodes, row.src, row.dst) == (1, part(first, "rank0"), part(first, "rank1"))
+
+
+@pytest.mark.mpi
+def test_slurm_of_nowhere_breaks_no_run(tmp_path: Path, monkeypatch, capsys):
+    for name, value in {
+        "SLURM_JOB_ID": "1",
+        "SLURM_NTASKS": "1",
+        "SLURM_NODELIST": "nosuch",
+        "SLURM_CPU_BIND": "quiet,mask_cpu:0x1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "pair.toml").write_text(SUITE)
+    flags = ["--bind", "none", "--no-report", "-o", str(tmp_path)]
+    assert run_command(["run", str(tmp_path / "pair.toml"), *flags]) == 0
+    assert "SLURM_NODELIST is of another place" in capsys.readouterr().err
+    (row,) = open_run(tmp_path / "latest").rows()
+    assert (row.status, row.nodes) == (Status.OK, 1)
 
 
 # Batch systems.

@@ -261,6 +261,8 @@ def test_sets_keep_zeros_and_order(text: str, hosts: str, tmp_path: Path):
         ("n[1-2", "never closed"),
         ("n1-2]", "never opened"),
         ("n[1-9/2]", "no steps"),
+        ("n[1:9]", "no steps"),
+        ("n[1-9]%2", "no meaning"),
         ("n[8-010]", "differ in width"),
         ("n[a-c]", "neither a number nor a range"),
         ("n[1-2[3-4]]", "neither a number nor a range"),

@@ -6,7 +6,7 @@ Open MPI as many as it has cores.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +77,24 @@ class _Line(NamedTuple):
     passed_over: tuple[str, ...] = ()
 
 
+class _Known(NamedTuple):
+    """Names, to be found with their domain or without it."""
+
+    whole: frozenset[str]
+    short: frozenset[str]
+    """Of those with a domain, what they are called without it."""
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "_Known":
+        whole = frozenset(name.lower() for name in names)
+        return cls(whole, frozenset(n.partition(".")[0] for n in whole if "." in n))
+
+    def has(self, name: str) -> bool:
+        whole = name.lower()
+        short, dot, _ = whole.partition(".")
+        return whole in self.whole or (short in self.whole if dot else whole in self.short)
+
+
 def read_hostfile(path: Path, source: str | None = None) -> HostList:
     """Return the hosts of a file.
 
@@ -98,28 +116,31 @@ def parse_hostfile(text: str, source: str) -> HostList:
         RequestError: where a line is none of a host file.
     """
     lines: list[_Line] = []
+    # A line for each rank repeats itself some hundred times.
+    known: dict[str, list[_Line]] = {}
     hosts = 0
     for number, line in _lines_of(text, source):
-        for read in _read_line(line, f"{source}, line {number}"):
-            lines.append(read)
-            hosts += len(read.names)
-            if hosts > MOST_HOSTS * 10:
-                raise RequestError(f"{source}: over {MOST_HOSTS * 10} entries")
+        if line not in known:
+            known[line] = _read_line(line, f"{source}, line {number}")
+        lines += known[line]
+        hosts += sum(len(read.names) for read in known[line])
+        if hosts > MOST_HOSTS * 10:
+            raise RequestError(f"{source}: over {MOST_HOSTS * 10} entries")
     forms = [form for line in lines for form in line.forms]
     entries = [Entry(n, line.ranks) for line in lines if not line.excluded for n in line.names]
     lone = None if OPEN_MPI in forms else 1
     names, counts = add_up(entries, source, lone)
     excluded = [name for line in lines if line.excluded for name in line.names]
-    kept = [i for i, name in enumerate(names) if not any(_is_same(name, x) for x in excluded)]
+    out = _Known.of(excluded)
+    kept = [i for i, name in enumerate(names) if not out.has(name)]
     names, counts = tuple(names[i] for i in kept), tuple(counts[i] for i in kept if counts)
     names, counts, empty = leave_out_empty(names, counts, source)
     passed_over = [text for line in lines for text in line.passed_over]
     if empty:
         passed_over.append(f"hosts without slots: {', '.join(empty[:8])}")
+    listed = _Known.of(entry.name for entry in entries)
     passed_over += [
-        f"^{name}: no host of the list is called that"
-        for name in excluded
-        if not any(_is_same(entry.name, name) for entry in entries)
+        f"^{name}: no host of the list is called that" for name in excluded if not listed.has(name)
     ]
     return HostList(
         names=names,
@@ -241,15 +262,6 @@ def _advise(name: str, has_value: bool) -> str:
     if name.replace("_", "-") in _KEYS and not has_value:
         return f"no value; write it as {name}=4"
     return f"unknown in a host file; {nearest(name, [*_COUNTS, *_MOST, 'user', 'binding'])}"
-
-
-def _is_same(name: str, other: str) -> bool:
-    """Return whether two names are of one host, one of them perhaps without its domain."""
-    one, two = name.lower(), other.lower()
-    if one == two:
-        return True
-    short, long = sorted((one, two), key=len)
-    return "." not in short and long.partition(".")[0] == short
 
 
 def _name_form(forms: Sequence[str], counted: bool) -> str:

@@ -24,7 +24,7 @@ def split_fields(term: str, source: str) -> tuple[str, list[str]]:
     Raises:
         RequestError: where it is an address of one link only.
     """
-    if "%" in term:
+    if "%" in term and ":" in term:
         raise RequestError(
             f"{source}: {printable(term)!r} is an address of one link only; give one that all "
             "hosts can reach, or a name"
@@ -34,8 +34,10 @@ def split_fields(term: str, source: str) -> tuple[str, list[str]]:
     end = term.find("]:")
     if term.startswith("[") and end > 0 and ":" in term[:end]:
         return term[: end + 1], term[end + 2 :].split(":")
-    body, *fields = term.split(":")
-    return body, fields
+    # A colon within brackets is for the reader of sets to refuse.
+    bracket = term.rfind("]") + 1
+    body, *fields = term[bracket:].split(":")
+    return term[:bracket] + body, fields
 
 
 def read_count(text: str, source: str) -> int:
