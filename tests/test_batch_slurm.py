@@ -140,6 +140,29 @@ def test_all_launchers_measure_the_same_cases(
     pytest.fail(f"launchers differ: {rates}, while a bare socket had {carried} of the link")
 
 
+@pytest.mark.slow
+def test_a_step_that_holds_all_cores_does_not_hold_up_the_ranks(tmp_path: Path) -> None:
+    """Without `--overlap` srun says that steps are temporarily disabled, and waits for ever."""
+    hold = 'srun --ntasks=4 --nodes=2 --exclusive sleep 600 & sleep 3; "$@"; told=$?; kill $!; '
+    within = ("salloc", "--quiet", "--nodes=2", "sh", "-c")
+    tokens = command(
+        sys.executable,
+        *("run", suite(tmp_path), "--launcher", "srun", "--nodes", 2),
+        *("--bind", "none", "--no-report", "-o", tmp_path),
+    )
+    answer = subprocess.run(
+        [*tokens[:4], *within, f"{hold}exit $told", "sh", *tokens[4:]],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=RUN_S,
+        env={**os.environ, "OMPI_MCA_btl": "self,tcp"},
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert {row.status for row in open_run(tmp_path / "latest").rows()} == {Status.OK}
+
+
 def bandwidth(made: RunFolder) -> float:
     """Return the rate of windows of 1 MiB, in GB/s."""
     (rate,) = (

@@ -119,7 +119,7 @@ def test_counts_of_a_host_file_decide_where_ranks_are(family, tmp_path, request)
 
 def test_hosts_of_one_name_are_refused_where_open_mpi_would_take_them_for_one(tmp_path):
     (tmp_path / "two.toml").write_text(SUITE)
-    command = (sys.executable, "-m", "bench", "run", tmp_path / "two.toml", "-o", tmp_path)
+    command = (sys.executable, "-P", "-m", "bench", "run", tmp_path / "two.toml", "-o", tmp_path)
     with lab_up("--hosts", "2", "--rate", "400mbit", "--hostname", "same"):
         answer = lab("exec", "h1", *command, "--hosts", "h1,h2", timeout_s=LONGEST_S)
     assert answer.returncode == 4
@@ -142,7 +142,7 @@ def test_hosts_of_one_name_stay_two(tmp_path, mpich):
 @pytest.mark.slow
 def test_one_host_taken_away_costs_only_the_jobs_that_need_it(tmp_path):
     (tmp_path / "unlike.toml").write_text(UNLIKE)
-    command = (sys.executable, "-m", "bench", "run", tmp_path / "unlike.toml", "-o", tmp_path)
+    command = (sys.executable, "-P", "-m", "bench", "run", tmp_path / "unlike.toml", "-o", tmp_path)
     env = {**os.environ, "OMPI_MCA_btl": "self,tcp"}
     flags = ("--hosts", "h[1-3]", "--bind", "none", "--no-report")
     with lab_up("--hosts", "3", "--rate", "400mbit"), ThreadPoolExecutor(1) as pool:
@@ -183,7 +183,7 @@ def test_a_host_with_half_a_cpu_is_slower_by_the_mean_of_its_products(tmp_path):
     """
     suite = tmp_path / "products.toml"
     suite.write_text(PRODUCTS)
-    command = (sys.executable, "-m", "bench", "run", suite, "-o", tmp_path, "--no-report")
+    command = (sys.executable, "-P", "-m", "bench", "run", suite, "-o", tmp_path, "--no-report")
     with lab_up("--hosts", "4", "--rate", "400mbit", "--cpu", "h3=0.5"):
         flags = ("--hosts", "h[1-4]", "--bind", "none")
         answer = lab("exec", "h1", *command, *flags, timeout_s=LONGEST_S)

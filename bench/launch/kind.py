@@ -24,6 +24,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     mpi: MpiInstall | None = None
     cores: int = 1
     """Cores of this machine that ranks may use."""
+    masked: bool = False
+    """Whether those are fewer than a launcher that binds ranks chooses from."""
     hosts: tuple[str, ...] = ()
     """Where ranks run, by the names that they were asked for; here where there are none."""
     counts: tuple[int | None, ...] = ()

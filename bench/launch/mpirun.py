@@ -2,20 +2,21 @@
 
 import os
 import socket
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from bench.contracts import LaunchCommand
 from bench.core.errors import LaunchError, RequestError
 from bench.core.hostnames import fold_hosts
 from bench.core.placement import Placement, place_ranks
+from bench.core.program import module_command
 from bench.core.records import Job
 from bench.launch.binding import choose_binding
 from bench.launch.here import is_here
 from bench.launch.kind import LauncherKind
 from bench.launch.ssh import Host
 from bench.machine.mpi import MpiInstall
+from bench.machine.settings import set_in_files
 from bench.machine.software import steering_variables
 
 FORWARDED_ALREADY = ("OMPI_", "PMIX_", "PRTE_")
@@ -39,6 +40,8 @@ class MpirunLauncher:
         hosts: where ranks run, in blocks; this machine where there are none.
         bind: `core`, `none`, or `auto` for a core each where that can be.
         host_cores: cores that ranks may use on each of the hosts, as far as that is known.
+        masked: whether this process may run on fewer cores than its cpuset has, which a binding
+            would not heed.
         counts: the most ranks of each host; evenly many where there are none.
         run: the folder of the run, for host files.
 
@@ -57,6 +60,7 @@ class MpirunLauncher:
         hosts: tuple[str, ...] = (),
         bind: str = "auto",
         host_cores: Mapping[str, int] | None = None,
+        masked: bool = False,
         counts: tuple[int | None, ...] = (),
         run: Path = Path("RUN"),
     ) -> None:
@@ -73,6 +77,8 @@ class MpirunLauncher:
         self._cores = dict(host_cores or {}) if self._remote else {here: cores}
         self._counts = counts
         self._bind = bind
+        self._masked = masked and not self._remote
+        self._in_files = set_in_files(os.environ)
         self._run = run
 
     @property
@@ -88,18 +94,19 @@ class MpirunLauncher:
         """Return the mpirun command of a job."""
         blocks = self.place(job.ranks).blocks()
         crowded = any(count > self._cores.get(host, count) for host, count in blocks.items())
-        bind = choose_binding(job, self._bind, crowded)
+        bind = choose_binding(job, self._bind, crowded or self._masked)
         remote = blocks if self._remote else {}
         files: dict[str, str] = {}
         if self._mpi.family == "openmpi":
             if any(":" in host for host in remote):
                 files[str(self._run / HOSTFILES / f"{job.ranks}-ranks")] = _hostfile(remote)
             named = _name_hosts(remote, next(iter(files), None))
-            options = _open_mpi_options(self._mpi, bind, crowded, named, job.env)
+            chosen = self._in_files.union(os.environ)
+            options = _open_mpi_options(self._mpi, bind, crowded, named, job.env, chosen)
         else:
             options = _hydra_options(bind, remote)
         tokens = (self._mpi.mpirun, "-n", str(job.ranks), *options)
-        command = (*tokens, sys.executable, "-m", "bench.rank")
+        command = (*tokens, *module_command("bench.rank"))
         return LaunchCommand(command, _home() | job.env, files)
 
 
@@ -164,8 +171,15 @@ def _open_mpi_options(
     crowded: bool,
     named: Sequence[str],
     variables: Mapping[str, str],
+    chosen: Container[str],
 ) -> list[str]:
+    """Return the options of mpirun; what somebody has `chosen` is not set again."""
     options = ["--bind-to", bind]
+    if crowded and "OMPI_MCA_mpi_yield_when_idle" not in chosen:
+        # Else a rank that waits keeps the core for its whole slice of time, some milliseconds:
+        # Open MPI knows by itself only of more ranks than slots, and counts as slots what neither
+        # an affinity mask nor a quota grants.
+        options += ["--mca", "mpi_yield_when_idle", "1"]
     # Open MPI counts cores as slots and refuses more ranks. With hosts their slots are given, but
     # within a batch job it takes no more of them than the job was asked for.
     oversubscribe = crowded
@@ -175,7 +189,7 @@ def _open_mpi_options(
         # Only ranks of this machine inherit its environment; Hydra hands it on by itself.
         options += [token for name in exported(variables) for token in ("-x", name)]
     else:
-        if "OMPI_MCA_btl" not in os.environ:
+        if "OMPI_MCA_btl" not in chosen:
             # Between ranks of one node neither is used, and opening them costs a second at the
             # start of a job and another at its end (5.0.11).
             options += ["--mca", "btl", "^ofi,uct"]
@@ -212,7 +226,7 @@ def _home() -> dict[str, str]:
 KIND = LauncherKind(
     text="Open MPI's mpirun or MPICH's Hydra, here or on --hosts over SSH (the default)",
     open=lambda o: MpirunLauncher(
-        o.need_mpi(), o.cores, o.hosts, o.bind, o.host_cores, o.counts, o.run
+        o.need_mpi(), o.cores, o.hosts, o.bind, o.host_cores, o.masked, o.counts, o.run
     ),
     flags=frozenset({"mpirun", "hosts", "hostfile"}),
     mpi="launcher",

@@ -21,9 +21,16 @@ from bench.machine.ethtool import NicSettings
 from bench.machine.gpu import GpuFacts, find_silent_gpus, gpu_rows, read_gpus
 from bench.machine.host import HostFacts, host_rows, read_host, read_hostname
 from bench.machine.interrupts import place_interrupts
+from bench.machine.limits import LimitFacts, limit_rows, read_limits
 from bench.machine.memory import MemoryFacts, NumaNode, memory_rows, read_memory, read_numa
 from bench.machine.nic import Cards, NicFacts, RdmaFacts, nic_rows, read_cards
 from bench.machine.pci import PcieLink
+from bench.machine.settings import read_settings, settings_rows
+from bench.machine.shared_memory import (
+    SharedMemoryFacts,
+    read_shared_memory,
+    shared_memory_rows,
+)
 from bench.machine.software import (
     Blas,
     alike_environment,
@@ -63,6 +70,11 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     libraries: Annotated[dict[str, str | None], COMPARED] = {}
     """Installed version of UCX, libfabric and NCCL."""
     environment: Annotated[dict[str, str], Compared(view=alike_environment, of_job=True)] = {}
+    settings: Annotated[dict[str, str], Compared(of_job=True)] = {}
+    """Those of MPI and what carries its messages that stand in files, by variable and file."""
+    shared_memory: Annotated[SharedMemoryFacts, COMPARED] = SharedMemoryFacts()
+    limits: Annotated[LimitFacts | None, COMPARED] = None
+    """Of the process that looked, which are those of ranks."""
     clock_s: float | None = None
     """Time of day when they were gathered, in seconds since 1970; left out of the hash."""
 
@@ -90,6 +102,9 @@ def gather_facts(root: Path = Path("/")) -> NodeFacts:
         packages=packages,
         libraries=read_libraries(root, packages),
         environment=select_environment(os.environ),
+        settings=read_settings(root, os.environ),
+        shared_memory=read_shared_memory(root),
+        limits=read_limits(root),
         clock_s=clock_s,
     )
 
@@ -109,15 +124,16 @@ def read_records(records: Mapping[str, Any], kind: type[Record]) -> dict[str, Re
 def facts_hash(facts: NodeFacts) -> str:
     """Return a hash of what stays the same from second to second, in hexadecimal.
 
-    Left out: the host's name and time of day, free memory, current clocks, throttle reasons and
-    PCIe generation of GPUs (an idle GPU lowers it), the single CPUs that serve interrupts of cards
-    (a service may move them), and the number of the scheduler's job.
+    Left out: the host's name and time of day, free memory of either kind, current clocks, throttle
+    reasons and PCIe generation of GPUs (an idle GPU lowers it), the single CPUs that serve
+    interrupts of cards (a service may move them), and the number of the scheduler's job.
     """
     lasting = msgspec.structs.replace(
         facts,
         host=None,
         clock_s=None,
         memory=msgspec.structs.replace(facts.memory, available=None),
+        shared_memory=msgspec.structs.replace(facts.shared_memory, free=None),
         gpus=tuple(_lasting(gpu) for gpu in facts.gpus),
         nics=tuple(
             msgspec.structs.replace(
@@ -138,9 +154,12 @@ def facts_table(facts: NodeFacts) -> Rows:
         *host_rows(facts.system),
         *cpu_rows(facts.cpu),
         *memory_rows(facts.memory, facts.numa),
+        *shared_memory_rows(facts.shared_memory),
+        *limit_rows(facts.limits),
         *gpu_rows(facts.gpus, facts.silent_gpus),
         *nic_rows(_cards_of(facts), facts.numa),
         *software_rows(facts.packages, facts.libraries, facts.environment, facts.blas),
+        *settings_rows(facts.settings),
     ]
 
 

@@ -18,7 +18,7 @@ from bench.launch.here import is_here
 from bench.launch.mpirun import refuse_same_names
 from bench.launch.site import Site, check_line, load_site
 from bench.launch.ssh import Host, examine_hosts
-from bench.machine.cpu import read_cpu
+from bench.machine.cpu import count_rank_cores, is_masked
 from bench.machine.description import read_description
 from bench.machine.mpi import MpiInstall, find_mpi, probe_library
 from bench.run.request import Request, refuse_unheeded
@@ -55,7 +55,8 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind.open(
             Opening(
                 mpi=self.mpi,
-                cores=_usable_cores(),
+                cores=count_rank_cores(),
+                masked=is_masked(),
                 hosts=self.listed.names,
                 counts=self.listed.counts,
                 host_cores={h.asked: h.cores for h in self.hosts if h.cores is not None},
@@ -205,11 +206,6 @@ def ask_for_fitness(resolved: Resolved) -> Resolved:
     if resolved.mpi is not None:
         refuse_same_names(resolved.mpi, fit)
     return msgspec.structs.replace(resolved, hosts=tuple(fit))
-
-
-def _usable_cores() -> int:
-    """Return the cores of this machine that ranks may use: Open MPI's slots are cores, not CPUs."""
-    return read_cpu(Path("/")).usable_cores or len(os.sched_getaffinity(0))
 
 
 def _choose_mpi(request: Request, kind: LauncherKind) -> MpiInstall | None:

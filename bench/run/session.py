@@ -14,6 +14,7 @@ from bench.contracts import Launcher
 from bench.core.clock import utc_now
 from bench.core.errors import RequestError
 from bench.core.placement import Limits
+from bench.core.program import module_command
 from bench.core.records import SCHEMA, Job, Origin
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall
@@ -23,6 +24,7 @@ from bench.predict.bounds import foresee, known_hardware
 from bench.predict.fit import predict_targets
 from bench.run.cut import cut_back
 from bench.run.end import Ended, run_to_end
+from bench.run.fitness import find_shared_addresses
 from bench.run.progress import open_progress
 from bench.run.request import Request, stored_request
 from bench.run.resolve import Resolved, ask_for_fitness, check_room, resolve
@@ -104,7 +106,10 @@ def carry_out(request: Request, parent: Path) -> Ended:
         machine_text=resolved.machine_text,
         plan=plan.jobs,
         # What facts show is added with the name of their node once ranks run there.
-        findings=[] if diagnosis is None else [*diagnosis.here],
+        findings=[
+            *([] if diagnosis is None else diagnosis.here),
+            *find_shared_addresses(resolved.hosts, _mpi_name(resolved)),
+        ],
     )
     with lock_run(folder) as lock:
         meta = _meta(plan, resolved, folder.name, prepared.nodes)
@@ -173,7 +178,7 @@ def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
     run.meta.files = {}
     recorder = Recorder(run, lock)
     recorder.save()
-    for finding in findings:
+    for finding in (*findings, *find_shared_addresses(resolved.hosts, _mpi_name(resolved))):
         recorder.finding(finding)
     progress = open_progress(sum(len(job.cases) for job in left))
     predict = predict_rest(run, kept, _limits(resolved, launcher))
@@ -187,7 +192,7 @@ def _compile_loops(mpi: MpiInstall | None) -> None:
     # What is not compiled in time the ranks compile, each for itself.
     with contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(
-            (sys.executable, "-m", "bench.rank.timing.compile", str(mpi.handle_bytes)),
+            (*module_command("bench.rank.timing.compile"), str(mpi.handle_bytes)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -227,6 +232,10 @@ def _meta(plan: Plan, resolved: Resolved, run: str, nodes: int = 1) -> RunMeta:
         started_utc=utc_now(),
         made=made,
     )
+
+
+def _mpi_name(resolved: Resolved) -> str | None:
+    return resolved.mpi.name if resolved.mpi else None
 
 
 def _hostnames(resolved: Resolved) -> dict[str, str | None]:

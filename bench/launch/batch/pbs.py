@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from itertools import groupby
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import msgspec
 from bench.contracts import LaunchCommand
 from bench.core.errors import RequestError
 from bench.core.placement import Placement, place_ranks
+from bench.core.program import module_command
 from bench.core.records import Job
 from bench.launch.batch.queue import (
     Phase,
@@ -94,7 +94,7 @@ class PbsLauncher:
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command that submits a job; its last token is the script."""
-        program = (sys.executable, "-m", "bench.launch.batch.submit", "pbs")
+        program = (*module_command("bench.launch.batch.submit"), "pbs")
         return LaunchCommand((*program, str(self._folder), self.script(job)), {})
 
     def script(self, job: Job) -> str:
