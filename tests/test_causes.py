@@ -128,7 +128,7 @@ def test_a_log_that_begins_its_words_again_and_again_costs_no_more_than_its_leng
 
 def test_a_setting_is_named_where_it_is_set(tmp_path):
     (tmp_path / ".openmpi").mkdir()
-    (tmp_path / ".openmpi" / "mca-params.conf").write_text("# mine\nbtl = self\n\npml=ob1 # why\n")
+    (tmp_path / ".openmpi" / "mca-params.conf").write_text("# mine\nbtl = self\n\npml=ob1\n")
     text = words_of(next(cause for cause in CAUSES if "pair of MPI" in cause.says))
     told = explain(tmp_path, text, settings=Settings({"HOME": str(tmp_path)}, "Open MPI", None))
     assert "btl=self, pml=ob1 are set in ~/.openmpi/mca-params.conf: take them out" in told.text

@@ -52,9 +52,12 @@ class JobProcess:
         """Start the job; whatever happens from here on, `end` ends it.
 
         Raises:
-            LaunchError: where the program of the command cannot be executed.
+            LaunchError: where the program of the command cannot be executed, or a file that it
+                reads cannot be written.
         """
         program = self._command.tokens[0]
+        for path, text in self._command.files.items():
+            _write(Path(path), text)
         with self._log.open("ab") as errors, _interrupted_after():
             try:
                 self._process = subprocess.Popen(
@@ -65,6 +68,8 @@ class JobProcess:
                     env={**os.environ, **self._command.env},
                     # Ctrl-C is for this process, which then ends the job itself.
                     start_new_session=True,
+                    # A launcher that cannot tell where it is does not start.
+                    cwd=None if _has_current_folder() else "/",
                     # Between jobs this process has no other thread that could hold a lock.
                     preexec_fn=functools.partial(_terminate_with_parent, os.getpid()),
                 )
@@ -142,6 +147,13 @@ class JobProcess:
         return process.wait()
 
 
+def _has_current_folder() -> bool:
+    try:
+        return bool(Path.cwd())
+    except OSError:
+        return False
+
+
 def _ask_to_end(process: "subprocess.Popen[bytes]", patient: bool) -> None:
     """Close its input, then ask all processes of the job to end, then kill them."""
     if process.stdin is not None:
@@ -180,6 +192,14 @@ def _interrupted_after() -> Iterator[None]:
             signal.signal(held_back, handler)
         for number in came:
             signal.raise_signal(number)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise LaunchError(f"cannot write {printable(path, 200)}: {error.strerror}") from error
 
 
 def _terminate_with_parent(parent: int) -> None:

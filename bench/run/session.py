@@ -13,6 +13,8 @@ from bench import __version__
 from bench.contracts import Launcher
 from bench.core.clock import utc_now
 from bench.core.errors import RequestError
+from bench.core.placement import Limits
+from bench.core.program import module_command
 from bench.core.records import SCHEMA, Job, Origin
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall
@@ -22,9 +24,10 @@ from bench.predict.bounds import foresee, known_hardware
 from bench.predict.fit import predict_targets
 from bench.run.cut import cut_back
 from bench.run.end import Ended, run_to_end
+from bench.run.fitness import find_shared_addresses
 from bench.run.progress import open_progress
 from bench.run.request import Request, stored_request
-from bench.run.resolve import Resolved, ask_for_fitness, resolve
+from bench.run.resolve import Resolved, ask_for_fitness, check_room, resolve
 from bench.run.resume import (
     hosts_to_resume,
     is_final,
@@ -70,6 +73,7 @@ def prepare(request: Request) -> Prepared:
     launcher = resolved.open()
     nodes = _planned_nodes(request, launcher)
     plan = make_plan(fill_nodes(suite, nodes), request.launches, request.seed)
+    resolved = check_room(resolved, max((job.ranks for job in plan.jobs), default=1))
     return Prepared(plan, resolved, launcher, nodes)
 
 
@@ -90,6 +94,8 @@ def carry_out(request: Request, parent: Path) -> Ended:
         BenchError: where the run cannot begin.
     """
     prepared = prepare(request)
+    for line in prepared.resolved.told():
+        print(line, file=sys.stderr)
     plan, resolved = prepared.plan, ask_for_fitness(prepared.resolved)
     diagnosis = examine() if resolved.kind.origin is Origin.MEASURED else None
     _compile_loops(resolved.mpi)
@@ -100,7 +106,10 @@ def carry_out(request: Request, parent: Path) -> Ended:
         machine_text=resolved.machine_text,
         plan=plan.jobs,
         # What facts show is added with the name of their node once ranks run there.
-        findings=[] if diagnosis is None else [*diagnosis.here],
+        findings=[
+            *([] if diagnosis is None else diagnosis.here),
+            *find_shared_addresses(resolved.hosts, _mpi_name(resolved)),
+        ],
     )
     with lock_run(folder) as lock:
         meta = _meta(plan, resolved, folder.name, prepared.nodes)
@@ -110,8 +119,13 @@ def carry_out(request: Request, parent: Path) -> Ended:
             recorder.node_facts({name: msgspec.to_builtins(diagnosis.facts)})
         _freeze_datasheet(recorder, plan, launcher)
         progress = open_progress(plan.cases())
-        predict = partial(predict_targets, hosts=launcher.nodes)
+        predict = partial(predict_targets, hosts=_limits(resolved, launcher))
         return run_to_end(Runner(plan, launcher, recorder, progress, predict))
+
+
+def _limits(resolved: Resolved, launcher: Launcher) -> Limits | None:
+    """Return how many nodes ranks are spread over, or the most of each; None where nobody knows."""
+    return resolved.listed.counts or launcher.nodes
 
 
 def _freeze_datasheet(recorder: Recorder, plan: Plan, launcher: Launcher) -> None:
@@ -155,6 +169,7 @@ def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
     resolved = ask_for_fitness(resolved)
     launcher = resolved.open(run.path)
     run.meta.measured.hosts = _hostnames(resolved)
+    run.meta.measured.slots = resolved.listed.slots()
     _compile_loops(resolved.mpi)
     kept = cut_back(run, is_final)
     left = what_is_left(plan, kept, next_attempts(run.path / JOURNAL_FILE))
@@ -163,10 +178,10 @@ def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
     run.meta.files = {}
     recorder = Recorder(run, lock)
     recorder.save()
-    for finding in findings:
+    for finding in (*findings, *find_shared_addresses(resolved.hosts, _mpi_name(resolved))):
         recorder.finding(finding)
     progress = open_progress(sum(len(job.cases) for job in left))
-    predict = predict_rest(run, kept, launcher.nodes)
+    predict = predict_rest(run, kept, _limits(resolved, launcher))
     return run_to_end(Runner(plan, launcher, recorder, progress, predict, left, kept))
 
 
@@ -177,7 +192,7 @@ def _compile_loops(mpi: MpiInstall | None) -> None:
     # What is not compiled in time the ranks compile, each for itself.
     with contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(
-            (sys.executable, "-m", "bench.rank.timing.compile", str(mpi.handle_bytes)),
+            (*module_command("bench.rank.timing.compile"), str(mpi.handle_bytes)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -195,6 +210,8 @@ def _meta(plan: Plan, resolved: Resolved, run: str, nodes: int = 1) -> RunMeta:
         launches=plan.launches,
         launcher=resolved.request.launcher,
         hosts=_hostnames(resolved),
+        slots=resolved.listed.slots(),
+        hosts_from=", ".join(filter(None, (resolved.listed.source, resolved.listed.form))),
         nodes=nodes,
         mpi={}
         if mpi is None
@@ -215,6 +232,10 @@ def _meta(plan: Plan, resolved: Resolved, run: str, nodes: int = 1) -> RunMeta:
         started_utc=utc_now(),
         made=made,
     )
+
+
+def _mpi_name(resolved: Resolved) -> str | None:
+    return resolved.mpi.name if resolved.mpi else None
 
 
 def _hostnames(resolved: Resolved) -> dict[str, str | None]:

@@ -8,19 +8,13 @@ from typing import NamedTuple
 
 from bench.core.errors import printable
 from bench.core.units import format_bytes
+from bench.machine.settings import read_settings, split_key
 from bench.machine.software import steering_variables
 
 _MCA = ("OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_")
 _OF_ALL = ("UCX_", "FI_", "LD_PRELOAD")
 _OF_OTHERS = ("MPICH_", "MPIR_CVAR_", "I_MPI_", "MV2_", "MVP_")
-_FILES = (
-    *("~/.openmpi/mca-params.conf", "~/.prte/mca-params.conf", "~/.pmix/mca-params.conf"),
-    *("{prefix}/etc/openmpi-mca-params.conf", "{prefix}/etc/prte-mca-params.conf"),
-    "{prefix}/etc/pmix-mca-params.conf",
-)
-"""Of a person and of an installation, for Open MPI, PRRTE and PMIx."""
 _SHM = "/dev/shm"  # noqa: S108
-_MOST_FILE_BYTES = 1 << 16
 _MOST_NAMED = 6
 
 
@@ -42,7 +36,7 @@ class Settings:
     Args:
         environ: of the launcher.
         mpi: name of the MPI; all families count where it is not known.
-        mpirun: its launcher, near whose folder its files are.
+        mpirun: its launcher.
     """
 
     def __init__(self, environ: Mapping[str, str], mpi: str | None, mpirun: str | None) -> None:
@@ -53,8 +47,7 @@ class Settings:
         prefixes = (*_OF_ALL, *(_MCA if mca else ()), *(_OF_OTHERS if mpi != "Open MPI" else ()))
         steering = steering_variables(environ)
         self.all = [Setting(k, v) for k, v in steering.items() if k.startswith(prefixes)]
-        if mca:
-            self.all += _read_files(environ, mpirun)
+        self.all += _read_files(environ, prefixes)
 
     def find(self, names: Sequence[str]) -> list[Setting]:
         """Return those of these variables and parameters that are set."""
@@ -88,28 +81,13 @@ def tell_settings(settings: Sequence[Setting]) -> str:
     return " and ".join(told) + (f", and {more} more are set" if more > 0 else "")
 
 
-def _read_files(environ: Mapping[str, str], mpirun: str | None) -> Iterator[Setting]:
-    home, prefix = environ.get("HOME"), Path(mpirun).parent.parent if mpirun else None
-    for called in _FILES:
-        if called.startswith("~"):
-            path = Path(home) / called[2:] if home else None
-        else:
-            path = Path(called.format(prefix=prefix)) if prefix else None
-        if path is not None:
-            shown = called if called.startswith("~") else str(path)
-            yield from (Setting(name, value, shown) for name, value in _read_file(path))
-
-
-def _read_file(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_FILE_BYTES).decode(errors="replace")
-    except (OSError, ValueError):
-        return
-    for line in text.splitlines():
-        name, told, value = line.partition("#")[0].partition("=")
-        if told and name.strip():
-            yield name.strip(), value.strip()
+def _read_files(environ: Mapping[str, str], prefixes: tuple[str, ...]) -> Iterator[Setting]:
+    for key, value in read_settings(Path("/"), environ).items():
+        variable, file = split_key(key)
+        if variable.startswith(prefixes):
+            # A file of MPI calls a parameter by its bare name.
+            prefix = next((prefix for prefix in _MCA if variable.startswith(prefix)), "")
+            yield Setting(variable.removeprefix(prefix), value, file)
 
 
 def name_value(what: str) -> str:
