@@ -7,18 +7,23 @@ import time
 from pathlib import Path
 
 import pytest
-from begun import begun
+from begun import begun, begun_plan
 
 from bench.contracts import LaunchCommand
 from bench.core.events import CaseEnded, CaseStarted, Done, Hello, encode
 from bench.core.records import Case, Job, Stage, Status
+from bench.plan.plan import make_plan
+from bench.plan.suite import parse_suite
+from bench.predict.fit import predict_targets
 from bench.run import cause as cause_module
 from bench.run import loss as loss_module
 from bench.run.attempt import Attempt
 from bench.run.cause import Follower, Said, Why, find_cause
 from bench.run.causes import Cause, load_causes
 from bench.run.deadline import START_DEADLINE_S
+from bench.run.runner import Runner
 from bench.run.settings import Settings
+from bench.store.folder import open_run
 from bench.store.recorder import Recorder
 
 ROOT = Path(__file__).parent.parent
@@ -305,6 +310,60 @@ def test_a_job_that_a_signal_ended_says_what_that_mostly_means(name, tmp_path):
     assert reason is not None
     assert re.match(rf"the job was killed by signal \d+ \({name}\): ", reason)
     assert MEANS[name] in reason
+
+
+class Sinks:
+    """A launcher whose first job finds no shared memory in its second case."""
+
+    name = "sinks"
+    most_ranks = None
+    reaches_hosts = False
+    nodes = None
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def place(self, _ranks: int) -> None:
+        """Nobody knows where."""
+
+    def command(self, job: Job) -> LaunchCommand:
+        skip = [
+            encode(CaseStarted(case.id))
+            + encode(CaseEnded(case=case.id, status=Status.SKIPPED, reason="x"))
+            for case in job.cases
+        ]
+        told = (
+            skip[0] + encode(CaseStarted(job.cases[1].id)) if job.attempt == 0 else b"".join(skip)
+        )
+        rest = fault("SIGBUS", self._folder) if job.attempt == 0 else ""
+        say = f"import sys; sys.stdout.buffer.write({told!r}); sys.stdout.flush()\n"
+        return LaunchCommand((sys.executable, "-c", say + rest), {})
+
+
+def test_a_rank_that_shared_memory_ends_costs_one_row(tmp_path):
+    text = (
+        '[suite]\nname = "x"\n[[benchmark]]\nname = "latency"\nbytes = ["8 B", "1 KiB", "1 MiB"]\n'
+    )
+    plan = make_plan(parse_suite(text, "x"))
+    recorder = Recorder(begun_plan(tmp_path / "run", plan))
+    Runner(plan, Sinks(tmp_path), recorder, NoProgress(), predict_targets).run()
+    recorder.end("complete")
+    recorder.finish()
+    rows = open_run(tmp_path / "run").rows()
+    (failed,) = (row for row in rows if row.status is Status.FAILED)
+    assert "signal 7 (SIGBUS): shared memory ran out (/dev/shm holds" in (failed.reason or "")
+    assert [row.reason for row in rows if row is not failed] == ["x", "x"]
+
+
+class NoProgress:
+    """Shows nothing."""
+
+    def queued(self, where: str) -> None: ...
+    def started(self, case: Case) -> None: ...
+    def ended(self, rows: object) -> None: ...
+    def waiting(self) -> None: ...
+    def show(self, line: str) -> None: ...
+    def close(self) -> None: ...
 
 
 # The page.

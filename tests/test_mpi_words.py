@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from test_causes import FAULTS, MEANS, fault
+from begun import begun
+from test_causes import FAULTS, MEANS, Quiet, fault
 
-from bench.core.records import Status
+from bench.contracts import LaunchCommand
+from bench.core.program import module_command
+from bench.core.records import Case, Job, Stage, Status
+from bench.run.attempt import Attempt
 from bench.run.cause import Said, find_cause
 from bench.run.deadline import START_DEADLINE_S
 from bench.run.settings import Settings
 from bench.store.files import LOGS_FOLDER
 from bench.store.folder import RunFolder, open_run
+from bench.store.recorder import Recorder
 
 pytestmark = pytest.mark.mpi
 ROOT = Path(__file__).parent.parent
@@ -224,6 +229,68 @@ def test_a_warning_of_mpi_ends_no_job(harmless, tmp_path):
     assert all(words in logs for words in harmless.says)
     assert {row.status for row in run.rows()} == {Status.OK}
     assert {row.attempt for row in run.rows()} == {0}
+
+
+LONG = "/".join(letter * 120 for letter in "xy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Fault("missing", (), env="TMPDIR=/nonexistent"),
+        Fault("long", (), before=f'mkdir -p {LONG}; export TMPDIR="$PWD/{LONG}"'),
+        Fault("blanks", (), before='mkdir "a b ü"; export TMPDIR="$PWD/a b ü"'),
+        Fault("files", (), before="ulimit -n 32"),
+        Fault("stack", (), before="ulimit -s 256"),
+        Fault("read-only", (), before="mount -o bind,ro /dev/shm /dev/shm", apart=("--mount",)),
+        Fault("no-name", (), before="hostname box; ip link set lo up", apart=("--net", "--uts")),
+    ],
+    ids=name,
+)
+@pytest.mark.parametrize("mpi", ["openmpi", "mpich"])
+def test_odd_places_are_no_matter(odd, mpi, request, tmp_path):
+    python = sys.executable if mpi == "openmpi" else request.getfixturevalue("mpich")
+    answer = start(python, tmp_path, odd)
+    assert answer.returncode == 0, answer.stderr
+    assert {row.status for row in open_run(tmp_path / "out" / "latest").rows()} == {Status.OK}
+
+
+def test_too_few_files_for_the_program_itself_name_the_limit(tmp_path):
+    answer = start(sys.executable, tmp_path, Fault("files", (), before="ulimit -n 16"))
+    assert answer.returncode != 0
+    assert "ulimit -n is 16 here" in answer.stderr.splitlines()[-1]
+
+
+# Launcher and library of different MPIs.
+
+
+@pytest.mark.slow
+def test_the_launcher_of_another_mpi_is_refused_before_any_row(mpich, tmp_path):
+    (tmp_path / "small.toml").write_text(SUITE)
+    hydra = mpich.parent / "mpiexec"
+    command = [sys.executable, "-m", "bench", "run", str(tmp_path / "small.toml")]
+    answer = subprocess.run(
+        [*command, "--mpirun", str(hydra), "-o", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 4
+    (line,) = answer.stderr.splitlines()
+    assert f"{hydra} is MPICH" in line
+    assert "mpi4py loads Open MPI" in line
+    assert "every rank would think that it is alone" in line
+    assert not list((tmp_path / "out").glob("*/results.csv"))
+
+
+def test_ranks_that_are_alone_in_their_worlds_measure_nothing(tmp_path):
+    case = Case("latency/bytes=8", "latency", {"bytes": 8})
+    job = Job("000-target-0", Stage.TARGET, 0, 2, 1, (case,))
+    attempt = Attempt(job, Recorder(begun(tmp_path, [job])), Quiet(), {})
+    # As with an mpirun whose ranks have lost its variables: each starts MPI for itself.
+    reason = attempt.execute(LaunchCommand(module_command("bench.rank"), {}))
+    assert "2 ranks were asked for, but MPI sees 1" in (reason or "")
+    assert not attempt.any_started
 
 
 # Launchers alone: what they say of a rank that a signal ended, and of root.
