@@ -17,7 +17,6 @@ from bench.contracts import (
     Sleeps,
     UnpreparedError,
 )
-from bench.core.limits import MOST_PASSES
 from bench.core.records import Case, Sampling
 from bench.rank.gpu_clocks import ClockWatch, GpuLoad
 from bench.rank.outcome import MOST_PREEMPTED, Pass, RankResult
@@ -123,7 +122,8 @@ def _sample_undisturbed(run: Run, task: Task, active: World, context: Context, b
     reported = _reported_by(task, active, context)
     tolerance = task.measurement.tolerance
     best: Pass | None = None
-    for count in range(1, MOST_PASSES + 1):
+    first_s = time.perf_counter()
+    for count in range(1, task.rule.most_passes + 1):
         if best is not None:
             time.sleep(PAUSE_S)
         begin_s, begin_running_s = time.perf_counter(), time.thread_time()
@@ -132,8 +132,8 @@ def _sample_undisturbed(run: Run, task: Task, active: World, context: Context, b
         away = 1 - running_s / (time.perf_counter() - begin_s)
         preempted = max(active.gather(away if busy else 0.0))
         if best is None or preempted < best.preempted:
-            best = Pass(sampled, max(0.0, preempted), count)
-        best = best._replace(passes=count)
+            best = Pass(sampled, max(0.0, preempted), count, 0.0)
+        best = best._replace(passes=count, sampled_s=time.perf_counter() - first_s)
         if preempted <= MOST_PREEMPTED or not context.own_cores:
             break
     if best is None:

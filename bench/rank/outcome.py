@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from bench.contracts import Checked, ComparesRanks, Measurement, Seconds
-from bench.core.events import CaseEnded, Event, PlaceEnded, Samples
+from bench.core.events import CaseEnded, CaseMeasured, Event, PlaceEnded, Samples
 from bench.core.records import Axis, Case, Status
 from bench.rank.gpu_clocks import GpuLoad, load_params
 from bench.rank.timing.sampling import Sampled
@@ -27,6 +27,8 @@ class Pass(NamedTuple):
     preempted: float
     """Share of the wall time in which a rank was not running."""
     passes: int
+    sampled_s: float
+    """Of all passes, and the pauses between them."""
 
 
 class RankResult(NamedTuple):
@@ -77,6 +79,15 @@ def report_case(
     ours = {rank: outcome for rank, outcome in enumerate(outcomes) if outcome.case_index == index}
     samples, ended = _judge(case, measurement, ours, shared, own_cores)
     return [*_samples_events(case, samples), ended]
+
+
+def report_effort(case: Case, outcomes: Sequence[Outcome]) -> CaseMeasured:
+    """Return what sampling took on the rank where it took longest, without the time of the case."""
+    bests = [outcome.result.best for outcome in outcomes if outcome.result.best]
+    if not bests:
+        return CaseMeasured(case.id, 0.0)
+    longest = max(bests, key=lambda best: best.sampled_s)
+    return CaseMeasured(case.id, 0.0, longest.sampled_s, longest.sampled.operation_s)
 
 
 def report_places(

@@ -10,6 +10,7 @@ from bench.core.errors import RequestError
 from bench.core.hostnames import parse_hosts, read_hostfile
 from bench.launch import LAUNCHERS, find_launcher
 from bench.launch.site import SITE_VARIABLE
+from bench.plan.suite import parse_budget
 from bench.store.meta import RunMeta
 
 
@@ -32,6 +33,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     replay: Path | None = None
     machine: Path | None = None
     label: str | None = None
+    budget: str | None = None
+
+    def budget_s(self) -> float | None:
+        """Return the seconds that were asked for, None where none were.
+
+        Raises:
+            RequestError: where it is no time.
+        """
+        return None if self.budget is None else parse_budget(self.budget, "--budget")
 
     def host_names(self) -> tuple[str, ...]:
         """Return the hosts that were asked for, none where ranks run here; a file is read anew.
@@ -118,4 +128,5 @@ def stored_request(meta: RunMeta) -> Request:
         site=path("site"),
         container=stored.get("container"),
         work=path("work"),
+        budget=stored.get("budget"),
     )

@@ -1,0 +1,114 @@
+"""A time budget: what each job may take, so that the whole run ends in time.
+
+A job's share are the seconds that its cases take at least, and for each of them an equal part of
+what is spare. Where nothing is, cases of later launches are left out first, then sizes.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from bench.core.records import Allowance, Case, Job, Stage
+from bench.plan.sizes import rank_levels
+from bench.run.remaining import Remaining
+
+
+class Span(NamedTuple):
+    """What a run may take, and when it began, on the monotonic clock."""
+
+    seconds: float
+    begun_s: float
+
+
+class Budget:
+    """Shares out the time of a run.
+
+    Args:
+        span: of the run.
+        jobs: in their order.
+        remaining: that follows the run.
+    """
+
+    def __init__(self, span: Span, jobs: Sequence[Job], remaining: Remaining) -> None:
+        self.span = span
+        self._end_s = span.begun_s + span.seconds
+        self._remaining = remaining
+        self._jobs = {job.id: job for job in jobs}
+        """Those that have not ended."""
+        self._levels = _level_jobs(jobs)
+        self._kept: dict[str, list[str]] | None = None
+        """By job, the cases that there is time for; None where that is all of them."""
+        self._waited_s: float | None = None
+
+    def wait(self) -> None:
+        """A scheduler lets the run wait: that time is not its own."""
+        now_s = time.monotonic()
+        if self._waited_s is not None:
+            self._end_s += now_s - self._waited_s
+        self._waited_s = now_s
+
+    def begin(self) -> None:
+        """The run goes on."""
+        if self._waited_s is not None:
+            self.wait()
+            self._waited_s = None
+
+    @property
+    def left_s(self) -> float:
+        """Seconds of the budget that are left."""
+        return self._end_s - time.monotonic()
+
+    def share(self, job: Job) -> Job | None:
+        """Return a job with its allowance; None where there is no time for any case of it."""
+        self._jobs[job.id] = job
+        least = self._remaining.least
+        free_s = self.left_s - self._remaining.start_s * len(self._jobs)
+        if least.refresh():
+            self._kept = None if least.total_s <= free_s else self._keep(least.seconds)
+        own_s = [least.seconds[case.id] for case in job.cases]
+        if self._kept is None:
+            seconds = sum(own_s) + len(own_s) * (free_s - least.total_s) / max(1, least.count)
+        elif kept := self._kept.get(job.id):
+            seconds = sum(least.seconds[case] for case in kept)
+        else:
+            return None
+        levels = self._levels[job.id]
+        allowance = Allowance(
+            self.span.seconds, seconds, tuple(levels[case.id] for case in job.cases), tuple(own_s)
+        )
+        return msgspec.structs.replace(job, allowance=allowance)
+
+    def end(self, job: Job) -> None:
+        """A job is over."""
+        self._jobs.pop(job.id, None)
+
+    def _keep(self, least_s: dict[str, float]) -> dict[str, list[str]]:
+        """Return the cases of each job that there is time for; a job without any is not started."""
+        order = sorted(
+            (self._levels[job.id][case.id], job.id, case.id)
+            for job in self._jobs.values()
+            for case in job.cases
+        )
+        kept: dict[str, list[str]] = {}
+        room_s = self.left_s
+        for level, job, case in order:
+            needed_s = least_s[case] + (0.0 if job in kept else self._remaining.start_s)
+            if needed_s <= room_s or level == 0:
+                kept.setdefault(job, []).append(case)
+                room_s -= needed_s
+        return kept
+
+
+def _level_jobs(jobs: Sequence[Job]) -> dict[str, dict[str, int]]:
+    """Return how soon each case of each job may be left out; later launches before all sizes."""
+    stages: dict[Stage, dict[str, Case]] = {stage: {} for stage in Stage}
+    for job in jobs:
+        stages[job.stage].update((case.id, case) for case in job.cases)
+    levels = rank_levels(*(cases.values() for cases in stages.values()))
+    most = max(levels.values(), default=0)
+    return {
+        job.id: {case.id: levels[case.id] + (1 + most) * job.launch for case in job.cases}
+        for job in jobs
+    }
