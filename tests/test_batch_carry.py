@@ -25,7 +25,6 @@ from bench.launch.batch.cancel import cancel
 from bench.launch.batch.follow import Follower
 from bench.launch.batch.queue import batch_files, time_limit
 from bench.launch.batch.slurm import Slurm
-from bench.rank import active as rank_active
 from bench.run import attempt as attempt_module
 
 ROOT = Path(__file__).parent.parent

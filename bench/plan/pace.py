@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
+from bench.contracts import Clock
 from bench.core.events import CaseMeasured
 from bench.core.records import LEFT_OUT, Case, Sampling
 from bench.core.units import format_seconds
@@ -78,9 +79,9 @@ class Pace:
         self._rests.setdefault(case.benchmark, _Sum()).add(max(0.0, rest_s))
         if operation_s is None:
             return
-        curve, size = split_size(case)
+        curve, extent = _locate(case)
         curves = self._operations.setdefault(case.benchmark, {})
-        insort(curves.setdefault(curve, []), (size, operation_s))
+        insort(curves.setdefault(curve, []), (extent, operation_s))
         self._used.setdefault(case.benchmark, _Sum()).add(measured.sampled_s)
         self._allowed.setdefault(case.benchmark, _Sum()).add(_sampling_s(rule, operation_s))
         moved = _moved(case)
@@ -112,12 +113,12 @@ class Pace:
 
     def _operation_s(self, case: Case) -> float:
         """Return the seconds of one operation; 0 where nothing is known."""
-        curve, size = split_size(case)
+        curve, extent = _locate(case)
         curves = self._operations.get(case.benchmark, {})
         if curve in curves:
-            return _interpolate(curves[curve], size)
+            return _interpolate(curves[curve], extent)
         by_bytes_s = statistics.median(self._per_byte) * _moved(case) if self._per_byte else 0.0
-        alike = [_interpolate(points, size) for points in islice(curves.values(), _MOST_RATES)]
+        alike = [_interpolate(points, extent) for points in islice(curves.values(), _MOST_RATES)]
         return max(by_bytes_s, statistics.median(alike)) if alike else by_bytes_s
 
 
@@ -130,9 +131,15 @@ class Outlook:
     Args:
         cases: as often as they are to be measured.
         estimate: seconds of a case.
+        clock: what tells how old estimates are.
     """
 
-    def __init__(self, cases: Iterable[Case], estimate: Callable[[Case], float]) -> None:
+    def __init__(
+        self,
+        cases: Iterable[Case],
+        estimate: Callable[[Case], float],
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._cases: dict[str, Case] = {}
         self._counts: Counter[str] = Counter()
         for case in cases:
@@ -143,6 +150,7 @@ class Outlook:
         self.seconds: dict[str, float] = {}
         """Of each case that is left, once."""
         self._estimate = estimate
+        self._clock = clock
         self._total_s = 0.0
         self._made_s = -math.inf
         self._making_s = 0.0
@@ -159,12 +167,12 @@ class Outlook:
 
     def refresh(self) -> bool:
         """Make the estimates anew, unless that is too soon; return whether they were made."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         if now_s - self._made_s < _COST * self._making_s:
             return False
         self.seconds = {name: self._estimate(case) for name, case in self._cases.items()}
         self._total_s = math.fsum(s * self._counts[name] for name, s in self.seconds.items())
-        self._made_s = time.monotonic()
+        self._made_s = self._clock()
         self._making_s = self._made_s - now_s
         return True
 
@@ -206,6 +214,15 @@ def _interpolate(known: Sequence[tuple[float, float]], size: float) -> float:
         return high_s
     share = math.log(size / low) / math.log(high / low)
     return math.exp((1 - share) * math.log(low_s) + share * math.log(high_s))
+
+
+def _locate(case: Case) -> tuple[Curve, float]:
+    """Return the curve of a case, and where it lies there: by the bytes that it moves.
+
+    Windows of large messages hold fewer of them, so that time does not grow with the size alone.
+    """
+    curve, size = split_size(case)
+    return curve, _moved(case) or size
 
 
 def _moved(case: Case) -> float:

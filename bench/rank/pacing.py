@@ -39,7 +39,7 @@ class Pacer:
             for case, seconds, level in known:
                 least_s[case.id], self._levels[case.id] = seconds, level
             self._pace = Pace(least_s)
-            self._rest = Outlook(job.cases, self._pace.least_s)
+            self._rest = Outlook(job.cases, self._pace.least_s, time.monotonic)
             self._dropped: frozenset[str] = frozenset()
 
     @property

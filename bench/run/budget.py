@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.contracts import Clock
 from bench.core.records import Allowance, Case, Job, Stage
 from bench.plan.sizes import rank_levels
 from bench.run.remaining import Remaining
@@ -29,9 +30,17 @@ class Budget:
         span: of the run.
         jobs: in their order.
         remaining: that follows the run.
+        clock: that of the span.
     """
 
-    def __init__(self, span: Span, jobs: Sequence[Job], remaining: Remaining) -> None:
+    def __init__(
+        self,
+        span: Span,
+        jobs: Sequence[Job],
+        remaining: Remaining,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self.span = span
         self._end_s = span.begun_s + span.seconds
         self._remaining = remaining
@@ -44,7 +53,7 @@ class Budget:
 
     def wait(self) -> None:
         """A scheduler lets the run wait: that time is not its own."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         if self._waited_s is not None:
             self._end_s += now_s - self._waited_s
         self._waited_s = now_s
@@ -58,7 +67,7 @@ class Budget:
     @property
     def left_s(self) -> float:
         """Seconds of the budget that are left."""
-        return self._end_s - time.monotonic()
+        return self._end_s - self._clock()
 
     def share(self, job: Job) -> Job | None:
         """Return a job with its allowance; None where there is no time for any case of it."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from bench.contracts import Clock
 from bench.core.events import CaseMeasured
 from bench.core.records import Case, Job, Sampling
 from bench.plan.pace import Outlook, Pace
@@ -19,21 +20,23 @@ class Remaining:
 
     Args:
         jobs: in their order.
+        clock: what tells how long things take.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], clock: Clock = time.monotonic) -> None:
+        self._clock = clock
         self._rule = jobs[0].sampling if jobs else Sampling()
         self.pace = Pace()
         cases = [case for job in jobs for case in job.cases]
-        self._rest = Outlook(cases, self._expected_s)
-        self.least = Outlook(cases, self.pace.least_s)
+        self._rest = Outlook(cases, self._expected_s, clock)
+        self.least = Outlook(cases, self.pace.least_s, clock)
         """What the rest takes at least."""
         self._jobs_left = len(jobs)
         self._cases: dict[str, Case] = {}
         """Of the current job, those that have been neither measured nor given up."""
         self._all: dict[str, Case] = {}
         """Of the current job."""
-        self._begin_s = self._case_s = time.monotonic()
+        self._begin_s = self._case_s = self._clock()
         """When the current job began, and its last case."""
         self._current: str | None = None
         self._starts_s: list[float] = []
@@ -44,12 +47,12 @@ class Remaining:
         """A job is started, for the first time or for what is left of it."""
         self._all = {case.id: case for case in job.cases}
         self._cases = dict(self._all)
-        self._begin_s = time.monotonic()
+        self._begin_s = self._clock()
         self._current = None
 
     def case_begins(self, case: Case) -> None:
         """A case begins, or one that was measured is handed over."""
-        self._case_s = time.monotonic()
+        self._case_s = self._clock()
         if not self._current and len(self._cases) == len(self._all):
             self._starts_s.append(self._case_s - self._begin_s)
         self._current = case.id
@@ -92,7 +95,7 @@ class Remaining:
     def left_s(self) -> float:
         """Return the seconds that the rest of the run is likely to take."""
         self._rest.refresh()
-        now_s = time.monotonic()
+        now_s = self._clock()
         under_way_s = 0.0
         if self._current in self._cases:
             under_way_s = min(now_s - self._case_s, self._rest.seconds.get(self._current, 0.0))
