@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bench.core.events import CaseMeasured
 from bench.core.records import Case, Sampling
-from bench.plan.pace import Outlook, Pace
+from bench.plan.pace import Estimate, Outlook, Pace
 from bench.plan.sizes import rank_levels
 
 RULE = Sampling(cap_s=0.15, warmup_cap_s=0.3)
@@ -38,7 +38,7 @@ def learned(sizes: list[int], per_byte_s: float, rest_s: float = 0.05) -> Pace:
 
 @given(
     st.lists(st.sampled_from([2**e for e in range(25)]), min_size=2, max_size=8, unique=True),
-    st.sampled_from([2**e for e in range(10, 25)]),
+    st.sampled_from([2**e for e in range(18, 25)]),
     st.floats(1e-11, 1e-6),
 )
 def test_what_a_case_takes_at_least_follows_the_law_of_its_curve(sizes, wanted, per_byte_s):
@@ -57,9 +57,12 @@ def test_a_curve_that_was_never_measured_goes_by_the_bytes_of_others():
 
 
 def test_what_others_told_counts_until_something_alike_was_measured():
-    pace = Pace({latency(8).id: 7.0})
-    assert pace.least_s(latency(8)) == 7.0
+    pace = Pace({latency(8).id: Estimate(1.0, 0.5)})
+    assert pace.least_s(latency(8)) == 0.5 + 3 + 7
     pace.learn(latency(64), taken(latency(64), 1e-6, 0.05, 0.1), RULE)
+    # What it takes beside its samples is known now; a smaller size says nothing of a larger one.
+    assert pace.least_s(latency(8)) == pytest.approx(0.05 + 10)
+    pace.learn(latency(4), taken(latency(4), 1e-6, 0.05, 0.1), RULE)
     assert pace.least_s(latency(8)) < 0.1
 
 

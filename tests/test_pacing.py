@@ -34,10 +34,14 @@ def copies(count: int) -> tuple[Case, ...]:
     )
 
 
-def job_of(cases: tuple[Case, ...], seconds: float, least_s: float = 0.02) -> Job:
+def job_of(cases: tuple[Case, ...], seconds: float, rest_s: float = 0.01) -> Job:
     levels = rank_levels(cases)
     allowance = Allowance(
-        60.0, seconds, tuple(levels[c.id] for c in cases), (least_s,) * len(cases)
+        60.0,
+        seconds,
+        tuple(levels[case.id] for case in cases),
+        (None,) * len(cases),
+        (rest_s,) * len(cases),
     )
     return Job("j", Stage.TARGET, 0, 1, 1, cases, RULE, allowance=allowance)
 

@@ -85,8 +85,10 @@ class Allowance(msgspec.Struct, frozen=True):
     """Of the job, from its first case on."""
     levels: tuple[int, ...]
     """Cases with the highest are left out first."""
-    least_s: tuple[float, ...]
-    """What each takes with as few samples as count."""
+    operation_s: tuple[float | None, ...]
+    """One timed operation of each; None where nothing like it was measured."""
+    rest_s: tuple[float, ...]
+    """What each takes beside its samples."""
 
 
 class Job(msgspec.Struct, frozen=True):

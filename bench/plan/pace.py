@@ -1,7 +1,7 @@
 """How long cases take, learned from those that were measured: by size, curve and benchmark.
 
 One operation of a case is interpolated between the sizes measured on its curve, beyond them taken
-in proportion to the size; a curve without any goes by the other curves of its benchmark, and by
+in proportion to the bytes; a curve without any goes by the other curves of its benchmark, and by
 what a byte took others. What a case takes beside its samples is that of its benchmark.
 """
 
@@ -10,8 +10,9 @@ import statistics
 import time
 from bisect import bisect_left, insort
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
+from typing import NamedTuple
 
 from bench.contracts import Clock
 from bench.core.events import CaseMeasured
@@ -33,7 +34,7 @@ _VERIFIED = 3
 """Operations that verifying before and after amounts to."""
 _LARGE = 64 << 10
 """From so many bytes on it is the bytes that take the time."""
-_MOST_RATES = 64
+_MOST = 64
 """Of the last cases, and of curves, that a median is made of."""
 _COST = 100
 """Times as long as estimates took to make, they are kept."""
@@ -53,15 +54,22 @@ class _Sum:
         self.count += 1
 
 
+class Estimate(NamedTuple):
+    """What is known of a case that was not measured."""
+
+    operation_s: float | None
+    rest_s: float
+
+
 class Pace:
     """Learns from cases that were measured, and estimates those that were not.
 
     Args:
-        least_s: what is known of cases by others, used where nothing alike was measured.
+        known: what others know of cases, by their ids; used where nothing nearer was measured.
     """
 
-    def __init__(self, least_s: Mapping[str, float] | None = None) -> None:
-        self._known_least_s = least_s or {}
+    def __init__(self, known: Mapping[str, Estimate] | None = None) -> None:
+        self._known = known or {}
         self._operations: dict[str, dict[Curve, _Points]] = {}
         """By benchmark and curve, sizes with the seconds of one operation, sorted."""
         self._rests: dict[str, _Sum] = {}
@@ -70,7 +78,7 @@ class Pace:
         """By benchmark, seconds of sampling."""
         self._allowed: dict[str, _Sum] = {}
         """By benchmark, seconds that the caps of sampling would have allowed."""
-        self._per_byte: deque[float] = deque(maxlen=_MOST_RATES)
+        self._per_byte: deque[float] = deque(maxlen=_MOST)
 
     def learn(self, case: Case, measured: CaseMeasured, rule: Sampling) -> None:
         """Learn from a case that was sampled by a rule."""
@@ -88,22 +96,25 @@ class Pace:
         if moved >= _LARGE:
             self._per_byte.append(operation_s / moved)
 
+    def estimate(self, case: Case) -> Estimate:
+        """Return what a case is likely to take, apart from how long it is sampled."""
+        return Estimate(self._operation_s(case), self._rest_s(case))
+
     def least_s(self, case: Case) -> float:
         """Return the seconds of a case that takes as few samples as count."""
-        if case.benchmark not in self._rests and case.id in self._known_least_s:
-            return self._known_least_s[case.id]
-        operation_s = self._operation_s(case)
-        span_s = max(LEAST_SPAN_S, (1 + _SAMPLES) * operation_s)
-        return self._rest_s(case.benchmark) + _VERIFIED * operation_s + span_s
+        operation_s, rest_s = self._operation_s(case) or 0.0, self._rest_s(case)
+        return rest_s + _VERIFIED * operation_s + max(LEAST_SPAN_S, (1 + _SAMPLES) * operation_s)
 
     def expected_s(self, case: Case, rule: Sampling) -> float:
         """Return the seconds that a case is likely to take."""
-        operation_s = self._operation_s(case)
+        operation_s, rest_s = self._operation_s(case) or 0.0, self._rest_s(case)
         sampling_s = _sampling_s(rule, operation_s) * self._share_used(case.benchmark)
-        return self._rest_s(case.benchmark) + _VERIFIED * operation_s + sampling_s
+        return rest_s + _VERIFIED * operation_s + sampling_s
 
-    def _rest_s(self, benchmark: str) -> float:
-        seconds, count = _total(self._rests, benchmark)
+    def _rest_s(self, case: Case) -> float:
+        if case.benchmark not in self._rests and case.id in self._known:
+            return self._known[case.id].rest_s
+        seconds, count = _total(self._rests, case.benchmark)
         return seconds / count if count else _UNKNOWN_REST_S
 
     def _share_used(self, benchmark: str) -> float:
@@ -111,15 +122,24 @@ class Pace:
         allowed_s, _ = _total(self._allowed, benchmark)
         return _total(self._used, benchmark)[0] / allowed_s if allowed_s else 1.0
 
-    def _operation_s(self, case: Case) -> float:
-        """Return the seconds of one operation; 0 where nothing is known."""
+    def _operation_s(self, case: Case) -> float | None:
+        """Return the seconds of one operation; None where nothing is known."""
         curve, extent = _locate(case)
         curves = self._operations.get(case.benchmark, {})
-        if curve in curves:
-            return _interpolate(curves[curve], extent)
-        by_bytes_s = statistics.median(self._per_byte) * _moved(case) if self._per_byte else 0.0
-        alike = [_interpolate(points, extent) for points in islice(curves.values(), _MOST_RATES)]
-        return max(by_bytes_s, statistics.median(alike)) if alike else by_bytes_s
+        points = curves.get(curve)
+        if points and points[0][0] <= extent <= points[-1][0]:
+            return _interpolate(points, extent)
+        known = self._known.get(case.id)
+        if known is not None and known.operation_s is not None:
+            return known.operation_s
+        if points:
+            return _extrapolate(points, extent, MEASUREMENTS[case.benchmark].size_axis == "bytes")
+        moved = _moved(case)
+        found = [statistics.median(self._per_byte) * moved] if self._per_byte and moved else []
+        in_bytes = MEASUREMENTS[case.benchmark].size_axis == "bytes"
+        alike = [_extrapolate(each, extent, in_bytes) for each in islice(curves.values(), _MOST)]
+        found += [statistics.median(alike)] if alike else []
+        return max(found, default=None)
 
 
 class Outlook:
@@ -200,17 +220,26 @@ def _sampling_s(rule: Sampling, operation_s: float) -> float:
     return warmup_s + max(min(rule.cap_s, most_s), _SAMPLES * operation_s)
 
 
-def _interpolate(known: Sequence[tuple[float, float]], size: float) -> float:
-    """Return the seconds at a size, on a line between logarithms; above all in proportion."""
+def _extrapolate(known: _Points, size: float, in_bytes: bool) -> float:
+    """Return the seconds at any size; above all that were measured they grow in proportion.
+
+    So do those of bytes only where these are many: below that it is the calls that take the time.
+    """
+    first, first_s = known[0]
+    last, last_s = known[-1]
+    if size <= first:
+        return first_s
+    if size > last:
+        return last_s * max(1.0, size / max(last, _LARGE if in_bytes else 1.0))
+    return _interpolate(known, size)
+
+
+def _interpolate(known: _Points, size: float) -> float:
+    """Return the seconds at a size between others, on a line between logarithms."""
     right = bisect_left(known, (size, 0.0))
-    if right == len(known):
-        last, seconds = known[-1]
-        return seconds * max(1.0, size / max(last, 1.0))
     high, high_s = known[right]
-    if right == 0 or high == size:
-        return high_s
-    low, low_s = known[right - 1]
-    if low == 0 or low_s <= 0 or high_s <= 0 or high == low:
+    low, low_s = known[max(0, right - 1)]
+    if not 0 < low < size < high or low_s <= 0 or high_s <= 0:
         return high_s
     share = math.log(size / low) / math.log(high / low)
     return math.exp((1 - share) * math.log(low_s) + share * math.log(high_s))

@@ -12,7 +12,7 @@ import msgspec
 
 from bench.core.events import CaseMeasured
 from bench.core.records import Case, Job, Sampling
-from bench.plan.pace import LEAST_SPAN_S, Outlook, Pace, why_left_out
+from bench.plan.pace import LEAST_SPAN_S, Estimate, Outlook, Pace, why_left_out
 from bench.rank.world import World
 
 _SAMPLED = 0.6
@@ -33,12 +33,10 @@ class Pacer:
         self._allowance = job.allowance
         self._begin_s = time.monotonic()
         if job.allowance is not None:
-            known = zip(job.cases, job.allowance.least_s, job.allowance.levels, strict=True)
-            least_s = {}
-            self._levels: dict[str, int] = {}
-            for case, seconds, level in known:
-                least_s[case.id], self._levels[case.id] = seconds, level
-            self._pace = Pace(least_s)
+            names = [case.id for case in job.cases]
+            self._levels = dict(zip(names, job.allowance.levels, strict=True))
+            known = zip(job.allowance.operation_s, job.allowance.rest_s, strict=True)
+            self._pace = Pace(dict(zip(names, map(Estimate._make, known), strict=True)))
             self._rest = Outlook(job.cases, self._pace.least_s, time.monotonic)
             self._dropped: frozenset[str] = frozenset()
 

@@ -4,6 +4,7 @@ A job's share are the seconds that its cases take at least, and for each of them
 what is spare. Where nothing is, cases of later launches are left out first, then sizes.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -76,16 +77,22 @@ class Budget:
         free_s = self.left_s - self._remaining.start_s * len(self._jobs)
         if least.refresh():
             self._kept = None if least.total_s <= free_s else self._keep(least.seconds)
-        own_s = [least.seconds[case.id] for case in job.cases]
         if self._kept is None:
-            seconds = sum(own_s) + len(own_s) * (free_s - least.total_s) / max(1, least.count)
+            own_s = math.fsum(least.seconds[case.id] for case in job.cases)
+            share = len(job.cases) / max(1, least.count)
+            seconds = own_s + share * (free_s - least.total_s)
         elif kept := self._kept.get(job.id):
             seconds = sum(least.seconds[case] for case in kept)
         else:
             return None
         levels = self._levels[job.id]
+        known = [self._remaining.pace.estimate(case) for case in job.cases]
         allowance = Allowance(
-            self.span.seconds, seconds, tuple(levels[case.id] for case in job.cases), tuple(own_s)
+            self.span.seconds,
+            seconds,
+            tuple(levels[case.id] for case in job.cases),
+            tuple(each.operation_s for each in known),
+            tuple(each.rest_s for each in known),
         )
         return msgspec.structs.replace(job, allowance=allowance)
 
