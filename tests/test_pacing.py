@@ -2,6 +2,7 @@
 
 import time
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,7 @@ def job_of(cases: tuple[Case, ...], seconds: float, rest_s: float = 0.01) -> Job
     levels = rank_levels(cases)
     allowance = Allowance(
         60.0,
+        seconds,
         seconds,
         tuple(levels[case.id] for case in cases),
         (None,) * len(cases),
@@ -107,6 +109,15 @@ def test_more_time_never_samples_less(one_s, other_s):
     assert less.most_passes <= more.most_passes <= RULE.most_passes
     # Sampling again is the first thing to go.
     assert more.most_passes == 1 or more.cap_s == RULE.cap_s
+
+
+def test_a_job_over_its_share_leaves_nothing_out_while_others_can_do_with_less(clock):
+    job = job_of(copies(50), 2.0)
+    assert job.allowance is not None
+    allowance = msgspec.structs.replace(job.allowance, most_s=20.0)
+    _rules, left_out = carry_out(msgspec.structs.replace(job, allowance=allowance), clock, 0.1)
+    assert not left_out
+    assert clock.now_s < 50 * (0.1 + 2 * pacing.LEAST_SPAN_S) + 1.0
 
 
 def test_a_benchmark_is_measured_even_where_its_job_has_no_time(clock):

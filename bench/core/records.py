@@ -82,7 +82,9 @@ class Allowance(msgspec.Struct, frozen=True):
     budget_s: float
     """Of the whole run, as it was asked for."""
     seconds: float
-    """Of the job, from its first case on."""
+    """The share of the job, from its first case on: sampling is cut to it."""
+    most_s: float
+    """What it may take before other jobs have too little: cases are left out for it."""
     levels: tuple[int, ...]
     """Cases with the highest are left out first."""
     operation_s: tuple[float | None, ...]

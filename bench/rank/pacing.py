@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bench.core.events import CaseMeasured
-from bench.core.records import Case, Job, Sampling
+from bench.core.records import Allowance, Case, Job, Sampling
 from bench.plan.pace import LEAST_SPAN_S, Estimate, Outlook, Pace, why_left_out
 from bench.rank.world import World
 
@@ -40,19 +40,12 @@ class Pacer:
             self._rest = Outlook(job.cases, self._pace.least_s, time.monotonic)
             self._dropped: frozenset[str] = frozenset()
 
-    @property
-    def left_s(self) -> float:
-        """Seconds of the allowance that are left; infinite without one."""
-        if self._allowance is None:
-            return float("inf")
-        return self._allowance.seconds - (time.monotonic() - self._begin_s)
-
     def choose(self, cases: Sequence[Case]) -> Sampling | None:
         """Return how cases that are measured at once are sampled; None where they are left out."""
         if self._allowance is None:
             return self._rule
         chosen: Sampling | None = self._world.broadcast(
-            self._choose(cases) if self._world.rank == 0 else None
+            self._choose(self._allowance, cases) if self._world.rank == 0 else None
         )
         return chosen
 
@@ -68,27 +61,33 @@ class Pacer:
 
     def fits_again(self, case: Case) -> bool:
         """Return whether there is time to measure a case once more."""
-        return self._allowance is None or self.left_s > self._pace.expected_s(case, self._rule)
+        if self._allowance is None:
+            return True
+        left_s = self._allowance.seconds - self._passed_s()
+        return left_s > self._pace.expected_s(case, self._rule)
 
-    def _choose(self, cases: Sequence[Case]) -> Sampling | None:
+    def _passed_s(self) -> float:
+        return time.monotonic() - self._begin_s
+
+    def _choose(self, allowance: Allowance, cases: Sequence[Case]) -> Sampling | None:
         if self._rest.refresh():
-            self._dropped = self._find_dropped()
+            self._dropped = self._find_dropped(allowance.most_s - self._passed_s())
             for name in self._dropped:
                 self._rest.remove(name)
         if any(case.id in self._dropped for case in cases):
             return None
-        spare_s = (self.left_s - self._rest.total_s) / max(1, self._rest.count)
+        left_s = allowance.seconds - self._passed_s()
+        spare_s = (left_s - self._rest.total_s) / max(1, self._rest.count)
         for case in cases:
             self._rest.remove(case.id)
         return stretch(self._rule, spare_s)
 
-    def _find_dropped(self) -> frozenset[str]:
+    def _find_dropped(self, room_s: float) -> frozenset[str]:
         """Return the cases that are left out, so that those of lower levels fit.
 
         Those of level 0 stay, whatever is left: without them a benchmark would be missing.
         """
         seconds = self._rest.seconds
-        room_s = self.left_s
         dropped = set(self._dropped)
         if self._rest.total_s <= room_s:
             return frozenset(dropped)

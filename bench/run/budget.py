@@ -79,10 +79,11 @@ class Budget:
             self._kept = None if least.total_s <= free_s else self._keep(least.seconds)
         if self._kept is None:
             own_s = math.fsum(least.seconds[case.id] for case in job.cases)
-            share = len(job.cases) / max(1, least.count)
-            seconds = own_s + share * (free_s - least.total_s)
+            spare_s = free_s - least.total_s
+            seconds = own_s + spare_s * len(job.cases) / max(1, least.count)
+            most_s = own_s + spare_s
         elif kept := self._kept.get(job.id):
-            seconds = sum(least.seconds[case] for case in kept)
+            seconds = most_s = math.fsum(least.seconds[case] for case in kept)
         else:
             return None
         levels = self._levels[job.id]
@@ -90,6 +91,7 @@ class Budget:
         allowance = Allowance(
             self.span.seconds,
             seconds,
+            most_s,
             tuple(levels[case.id] for case in job.cases),
             tuple(each.operation_s for each in known),
             tuple(each.rest_s for each in known),
