@@ -139,7 +139,7 @@ def test_a_real_job_ends_in_time_and_its_rows_name_what_was_cut():
     assert measured
     assert all(event.params[BUDGET_CAP] < 1e3 * RULE.cap_s for event in measured)
     assert all(
-        event.reason == f"{LEFT_OUT}the time budget of 60.0 s has no room for it"
+        event.reason == f"{LEFT_OUT}the time budget of 60 s has no room for it"
         for event in left_out
     )
     efforts = [event for event in events if isinstance(event, CaseMeasured)]

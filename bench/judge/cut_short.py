@@ -36,7 +36,6 @@ def budget_findings(rows: Sequence[Row]) -> list[Finding]:
             + ("; `clusterbench resume` measures what was left out" if left_out else ""),
             about=About(cases=cases),
             value=len(left_out),
-            limit=0,
             unit="rows",
         )
     ]

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from bench.contracts import Clock
 from bench.core.events import CaseMeasured
 from bench.core.records import LEFT_OUT, Case, Sampling
-from bench.core.units import format_seconds
 from bench.measure import MEASUREMENTS
 from bench.measure.payload import sent_per_operation
 from bench.plan.sizes import Curve, split_size
@@ -204,7 +203,7 @@ class Outlook:
 
 def why_left_out(budget_s: float) -> str:
     """Return the reason of a row whose case a time budget has no room for."""
-    return f"{LEFT_OUT}the time budget of {format_seconds(budget_s)} has no room for it"
+    return f"{LEFT_OUT}the time budget of {budget_s:g} s has no room for it"
 
 
 def _total(sums: Mapping[str, _Sum], benchmark: str) -> tuple[float, int]:
