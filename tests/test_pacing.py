@@ -97,7 +97,7 @@ def test_the_time_of_a_job_is_kept_whatever_a_case_takes_beside_its_samples(cloc
 
 def test_sampling_is_not_cut_where_there_is_time(clock):
     rules, left_out = carry_out(job_of(copies(10), 100.0), clock, 0.02)
-    assert rules == [RULE] * 10
+    assert [msgspec.structs.replace(rule, most_s=None) for rule in rules] == [RULE] * 10
     assert not left_out
 
 

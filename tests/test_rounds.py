@@ -24,7 +24,7 @@ class ScriptedProbe(Probe):
         super().__init__(SoloWorld(), open_context(SoloWorld(), 1), reference_s)
         self._states = states
 
-    def measure(self) -> float:
+    def measure(self, cap_s: float = 0.5) -> float:
         state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
         self.best_s = min(self.best_s, state)
         return state

@@ -74,6 +74,8 @@ class Sampling(msgspec.Struct, frozen=True):
     """Warm-up ends here even where times still drift."""
     most_passes: int = MOST_PASSES
     """A case is sampled again, so often at most, when others took its cores away."""
+    most_s: float | None = None
+    """A case is not sampled at all where the least of samples would take longer."""
 
 
 class Allowance(msgspec.Struct, frozen=True):

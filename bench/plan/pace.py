@@ -1,8 +1,9 @@
 """How long cases take, learned from those that were measured: by size, curve and benchmark.
 
 One operation of a case is interpolated between the sizes measured on its curve, beyond them taken
-in proportion to the bytes; a curve without any goes by the other curves of its benchmark, and by
-what a byte took others. What a case takes beside its samples is that of its benchmark.
+in proportion to the bytes, or by what a byte took others where that is more; a curve without any
+goes by the other curves of its benchmark. What a case takes beside its samples is that of its
+benchmark.
 """
 
 import math
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from bench.contracts import Clock
 from bench.core.events import CaseMeasured
 from bench.core.records import LEFT_OUT, Case, Sampling
+from bench.core.units import format_seconds
 from bench.measure import MEASUREMENTS
 from bench.measure.payload import sent_per_operation
 from bench.plan.sizes import Curve, split_size
@@ -89,8 +91,9 @@ class Pace:
         curve, extent = _locate(case)
         curves = self._operations.setdefault(case.benchmark, {})
         insort(curves.setdefault(curve, []), (extent, operation_s))
-        self._used.setdefault(case.benchmark, _Sum()).add(measured.sampled_s)
-        self._allowed.setdefault(case.benchmark, _Sum()).add(_sampling_s(rule, operation_s))
+        if measured.sampled_s:
+            self._used.setdefault(case.benchmark, _Sum()).add(measured.sampled_s)
+            self._allowed.setdefault(case.benchmark, _Sum()).add(_sampling_s(rule, operation_s))
         moved = _moved(case)
         if moved >= _LARGE:
             self._per_byte.append(operation_s / moved)
@@ -131,13 +134,16 @@ class Pace:
         known = self._known.get(case.id)
         if known is not None and known.operation_s is not None:
             return known.operation_s
-        if points:
-            return _extrapolate(points, extent, MEASUREMENTS[case.benchmark].size_axis == "bytes")
+        in_bytes = MEASUREMENTS[case.benchmark].size_axis == "bytes"
         moved = _moved(case)
         found = [statistics.median(self._per_byte) * moved] if self._per_byte and moved else []
-        in_bytes = MEASUREMENTS[case.benchmark].size_axis == "bytes"
-        alike = [_extrapolate(each, extent, in_bytes) for each in islice(curves.values(), _MOST)]
-        found += [statistics.median(alike)] if alike else []
+        if points:
+            found.append(_extrapolate(points, extent, in_bytes))
+        elif curves:
+            alike = [
+                _extrapolate(each, extent, in_bytes) for each in islice(curves.values(), _MOST)
+            ]
+            found.append(statistics.median(alike))
         return max(found, default=None)
 
 
@@ -204,6 +210,14 @@ class Outlook:
 def why_left_out(budget_s: float) -> str:
     """Return the reason of a row whose case a time budget has no room for."""
     return f"{LEFT_OUT}the time budget of {budget_s:g} s has no room for it"
+
+
+def why_too_long(operation_s: float) -> str:
+    """Return the reason of a row whose samples would not have fitted into a time budget."""
+    return (
+        f"{LEFT_OUT}one operation takes {format_seconds(operation_s)}, and the time budget has no "
+        f"room for {_SAMPLES} of it"
+    )
 
 
 def _total(sums: Mapping[str, _Sum], benchmark: str) -> tuple[float, int]:

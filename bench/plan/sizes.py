@@ -1,7 +1,7 @@
 """Cases that differ in size alone, and which of them show most of a curve."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bench.core.records import Case
 from bench.measure import MEASUREMENTS
@@ -42,6 +42,19 @@ def rank_levels(*stages: Iterable[Case]) -> dict[str, int]:
             levels.setdefault(case_id, (level, number))
     order = {level: place for place, level in enumerate(sorted(set(levels.values())))}
     return {case_id: order[level] for case_id, level in levels.items()}
+
+
+def order_to_keep(seconds: Mapping[str, float], levels: Mapping[str, int]) -> list[str]:
+    """Return cases by how soon they are kept, where there is no time for all.
+
+    Of cases that take as long the lower levels come first, and of one level the shorter ones: a
+    single large message may take as long as a hundred small ones.
+
+    Args:
+        seconds: what each takes.
+        levels: at least of these cases.
+    """
+    return sorted(seconds, key=lambda case: (levels[case] > 0, seconds[case] * (1 + levels[case])))
 
 
 def _spread(sizes: Sequence[tuple[float, str]]) -> Iterator[tuple[float, str]]:

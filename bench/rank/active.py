@@ -20,7 +20,7 @@ from bench.contracts import (
 from bench.core.records import Case, Sampling
 from bench.rank.gpu_clocks import ClockWatch, GpuLoad
 from bench.rank.outcome import MOST_PREEMPTED, Pass, RankResult
-from bench.rank.timing.sampling import Reported, Run, own_times, sample
+from bench.rank.timing.sampling import Reported, Run, TooLongError, own_times, sample
 from bench.rank.traffic_meter import TrafficMeter
 from bench.rank.world import World
 
@@ -62,7 +62,7 @@ def measure_among(active: World, operation: Operation, task: Task, context: Cont
     watch = task.watch
     before = operation.verify(seed=1)
     context.alive()
-    measured = metered = None
+    measured = metered = too_long_s = None
     loads: list[GpuLoad | None] = []
     # A wrong answer is not worth timing.
     if not any(checked.bytes_wrong for checked in active.gather(before)):
@@ -75,14 +75,18 @@ def measure_among(active: World, operation: Operation, task: Task, context: Cont
         clocks = _open_clocks(operation, context) if watch.clocks else []
         busy = not (isinstance(operation, Sleeps) and operation.sleeps)
         with_signs = _with_sign_of_life(run, context)
-        measured = _sample_undisturbed(with_signs, task, active, context, busy)
+        try:
+            measured = _sample_undisturbed(with_signs, task, active, context, busy)
+        except TooLongError as error:
+            too_long_s = error.operation_s
         loads = [clock.close() for clock in clocks]
         metered = meter.close() if meter else None
     after = operation.verify(seed=2)
     checked = Checked(
         before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
     )
-    return RankResult(measured, checked, metered, tuple(load for load in loads if load))
+    known = tuple(load for load in loads if load)
+    return RankResult(measured, checked, metered, known, too_long_s)
 
 
 def _open_clocks(operation: Operation, context: Context) -> list[ClockWatch]:

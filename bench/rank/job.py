@@ -8,6 +8,7 @@ is known; a model fitted across two states predicts neither.
 import gc
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -130,11 +131,12 @@ def _measure(
     begin_s = time.perf_counter()
     # What passes between two nodes is no state of either, where each measures for itself.
     alone = MEASUREMENTS[case.benchmark].profile.rows == "place" and len({*world.nodes}) > 1
-    # Ranks that wake each other take a quarter of a second, as sampling again does.
-    look = probe.settle if rule.most_passes > 1 else probe.measure
-    before = UNKNOWN_STATE if alone else look()
+    # In a hurry no state is waited for, and looking at it takes no longer than sampling.
+    hurried = rule.most_passes < job.sampling.most_passes
+    look = partial(probe.measure, rule.cap_s) if hurried else probe.measure
+    before = UNKNOWN_STATE if alone else look() if hurried else probe.settle()
     events = list(execute_case(case, rule, world, context))
-    state = UNKNOWN_STATE if alone else max(before, probe.measure())
+    state = UNKNOWN_STATE if alone else max(before, look())
     _collect_after(begin_s)
     effort, events = _split_effort(case, events, time.perf_counter() - begin_s)
     return _MeasuredCase(case, effort, _with_cap(events, rule, job), begin_s, state)

@@ -10,6 +10,7 @@ import numpy as np
 from bench.contracts import Checked, ComparesRanks, Measurement, Seconds
 from bench.core.events import CaseEnded, CaseMeasured, Event, PlaceEnded, Samples
 from bench.core.records import Axis, Case, Status
+from bench.plan.pace import why_too_long
 from bench.rank.gpu_clocks import GpuLoad, load_params
 from bench.rank.timing.sampling import Sampled
 from bench.rank.traffic_meter import Metered
@@ -39,6 +40,8 @@ class RankResult(NamedTuple):
     metered: Metered | None = None
     loads: tuple[GpuLoad, ...] = ()
     """Of the GPUs that it used."""
+    too_long_s: float | None = None
+    """What one operation took, where there was no time for samples of it."""
 
 
 class Outcome(NamedTuple):
@@ -85,7 +88,8 @@ def report_effort(case: Case, outcomes: Sequence[Outcome]) -> CaseMeasured:
     """Return what sampling took on the rank where it took longest, without the time of the case."""
     bests = [outcome.result.best for outcome in outcomes if outcome.result.best]
     if not bests:
-        return CaseMeasured(case.id, 0.0)
+        too_long_s = [outcome.result.too_long_s for outcome in outcomes]
+        return CaseMeasured(case.id, 0.0, 0.0, max(filter(None, too_long_s), default=None))
     longest = max(bests, key=lambda best: best.sampled_s)
     return CaseMeasured(case.id, 0.0, longest.sampled_s, longest.sampled.operation_s)
 
@@ -186,10 +190,13 @@ def _judge(
         params |= measurement.compare_ranks(case, samples)
     metered = [each.result.metered for each in ours.values() if each.result.metered]
     reason = _wrong_answer(wrong, checked) if sum(wrong.values()) else no_time
+    status = Status.OK if reason is None else Status.FAILED
+    if reason is None and (operation_s := first.result.too_long_s) is not None:
+        status, reason = Status.SKIPPED, why_too_long(operation_s)
     sampled = measured.sampled if measured else None
     return samples, CaseEnded(
         case=case.id,
-        status=Status.OK if reason is None else Status.FAILED,
+        status=status,
         reason=reason,
         loops=sampled.loops if sampled else None,
         warmups=sampled.warmups if sampled else None,

@@ -13,6 +13,7 @@ import msgspec
 from bench.core.events import CaseMeasured
 from bench.core.records import Allowance, Case, Job, Sampling
 from bench.plan.pace import LEAST_SPAN_S, Estimate, Outlook, Pace, why_left_out
+from bench.plan.sizes import order_to_keep
 from bench.rank.world import World
 
 _SAMPLED = 0.6
@@ -80,7 +81,13 @@ class Pacer:
         spare_s = (left_s - self._rest.total_s) / max(1, self._rest.count)
         for case in cases:
             self._rest.remove(case.id)
-        return stretch(self._rule, spare_s)
+        rule = stretch(self._rule, spare_s)
+        most_s = allowance.most_s - self._passed_s()
+        return rule if self._first(cases) else msgspec.structs.replace(rule, most_s=most_s)
+
+    def _first(self, cases: Sequence[Case]) -> bool:
+        """Return whether one of these is measured whatever it takes."""
+        return any(self._levels[case.id] == 0 for case in cases)
 
     def _find_dropped(self, room_s: float) -> frozenset[str]:
         """Return the cases that are left out, so that those of lower levels fit.
@@ -91,7 +98,7 @@ class Pacer:
         dropped = set(self._dropped)
         if self._rest.total_s <= room_s:
             return frozenset(dropped)
-        for name in sorted(seconds, key=self._levels.__getitem__):
+        for name in order_to_keep(seconds, self._levels):
             if seconds[name] <= room_s or self._levels[name] == 0:
                 room_s -= seconds[name]
             else:

@@ -13,7 +13,7 @@ import msgspec
 
 from bench.contracts import Clock
 from bench.core.records import Allowance, Case, Job, Stage
-from bench.plan.sizes import rank_levels
+from bench.plan.sizes import order_to_keep, rank_levels
 from bench.run.remaining import Remaining
 
 
@@ -82,8 +82,16 @@ class Budget:
             spare_s = free_s - least.total_s
             seconds = own_s + spare_s * len(job.cases) / max(1, least.count)
             most_s = own_s + spare_s
-        elif kept := self._kept.get(job.id):
-            seconds = most_s = math.fsum(least.seconds[case] for case in kept)
+        elif job.id in self._kept:
+            seconds = self._kept_s(job.id)
+            # Jobs of later launches do with less, or are not started.
+            others = [
+                other.id
+                for other in self._jobs.values()
+                if other.id in self._kept and other.id != job.id and other.launch <= job.launch
+            ]
+            starts_s = self._remaining.start_s * (1 + len(others))
+            most_s = self.left_s - starts_s - math.fsum(map(self._kept_s, others))
         else:
             return None
         levels = self._levels[job.id]
@@ -102,31 +110,38 @@ class Budget:
         """A job is over."""
         self._jobs.pop(job.id, None)
 
+    def _kept_s(self, job: str) -> float:
+        """Return what a job takes with those of its cases that there is time for."""
+        kept = (self._kept or {}).get(job, [])
+        return sum(self._remaining.least.seconds.get(case, 0.0) for case in kept)
+
     def _keep(self, least_s: dict[str, float]) -> dict[str, list[str]]:
         """Return the cases of each job that there is time for; a job without any is not started."""
-        order = sorted(
-            (self._levels[job.id][case.id], job.id, case.id)
-            for job in self._jobs.values()
-            for case in job.cases
-        )
         kept: dict[str, list[str]] = {}
         room_s = self.left_s
-        for level, job, case in order:
-            needed_s = least_s[case] + (0.0 if job in kept else self._remaining.start_s)
-            if needed_s <= room_s or level == 0:
-                kept.setdefault(job, []).append(case)
-                room_s -= needed_s
+        for launch in sorted({job.launch for job in self._jobs.values()}):
+            jobs = {
+                case.id: job.id
+                for job in self._jobs.values()
+                if job.launch == launch
+                for case in job.cases
+            }
+            levels = {case: self._levels[job][case] for case, job in jobs.items()}
+            for case in order_to_keep({case: least_s[case] for case in jobs}, levels):
+                job_id = jobs[case]
+                needed_s = least_s[case] + (0.0 if job_id in kept else self._remaining.start_s)
+                if needed_s <= room_s or levels[case] == 0:
+                    kept.setdefault(job_id, []).append(case)
+                    room_s -= needed_s
         return kept
 
 
 def _level_jobs(jobs: Sequence[Job]) -> dict[str, dict[str, int]]:
-    """Return how soon each case of each job may be left out; later launches before all sizes."""
+    """Return how soon each case of each job may be left out; none of later launches is needed."""
     stages: dict[Stage, dict[str, Case]] = {stage: {} for stage in Stage}
     for job in jobs:
         stages[job.stage].update((case.id, case) for case in job.cases)
     levels = rank_levels(*(cases.values() for cases in stages.values()))
-    most = max(levels.values(), default=0)
     return {
-        job.id: {case.id: levels[case.id] + (1 + most) * job.launch for case in job.cases}
-        for job in jobs
+        job.id: {case.id: levels[case.id] + (job.launch > 0) for case in job.cases} for job in jobs
     }

@@ -50,6 +50,14 @@ class Sampled(msgspec.Struct, frozen=True):
     one."""
 
 
+class TooLongError(Exception):
+    """The least of samples would take longer than its rule allows."""
+
+    def __init__(self, operation_s: float) -> None:
+        super().__init__(operation_s)
+        self.operation_s = operation_s
+
+
 def own_times(seconds: Seconds) -> Seconds:
     """Return the times of this rank, where a row reports those of rank 0."""
     return seconds
@@ -63,8 +71,14 @@ def sample(
     clock: Clock,
     reported: Reported = own_times,
 ) -> Sampled:
-    """Warm up, choose the loops of a sample, and sample until the median is known well enough."""
+    """Warm up, choose the loops of a sample, and sample until the median is known well enough.
+
+    Raises:
+        TooLongError: on all ranks, where there is no time for it.
+    """
     warmups, per_operation = _warm_up(run, broadcast, rule, clock)
+    if rule.most_s is not None and LEAST_SAMPLES * per_operation > rule.most_s:
+        raise TooLongError(per_operation)
     loops = _choose_loops(per_operation)
     first = 1 if per_operation * loops >= SLOW_SAMPLE_S else LEAST_SAMPLES
     begin_s = clock()
