@@ -77,7 +77,7 @@ class Cluster:
             "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer);"
             f"sys.exit({int(LOST in job.hosts)})"
         )
-        return LaunchCommand((sys.executable, "-c", program, str(path)), {})
+        return LaunchCommand((sys.executable, "-P", "-c", program, str(path)), {})
 
 
 class Silent:

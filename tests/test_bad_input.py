@@ -541,7 +541,7 @@ def test_a_damaged_run_is_refused(command, content, expected, here, capsys):
 )
 def test_the_program_itself_refuses_what_its_function_refuses(arguments, here):
     done = subprocess.run(
-        [sys.executable, "-m", "bench", *arguments],
+        [sys.executable, "-P", "-m", "bench", *arguments],
         cwd=here,
         capture_output=True,
         timeout=600,

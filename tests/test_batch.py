@@ -110,7 +110,7 @@ def test_a_shell_understands_the_script(name, tmp_path):
 def test_what_is_submitted_is_the_last_token(make):
     launcher = make()
     command = launcher.command(job())
-    assert command.tokens[1:3] == ("-m", "bench.launch.batch.submit")
+    assert command.tokens[1:4] == ("-P", "-m", "bench.launch.batch.submit")
     assert command.tokens[-2:] == (str(FOLDER), launcher.script(job()))
     assert command == launcher.command(job())
 
@@ -166,6 +166,7 @@ def test_srun_is_given_these_tokens(mpi, asked, hosts, nodes, options):
         "srun",
         *text.split(),
         "/opt/bench/bin/python",
+        "-P",
         "-m",
         "bench.rank",
     )
@@ -176,7 +177,7 @@ def test_srun_is_given_these_tokens(mpi, asked, hosts, nodes, options):
 def test_srun_heeds_the_site():
     command = SrunLauncher(OPEN_MPI, (), None, "none", SITE).command(job())
     assert "--mpi=pmix_v4" in command.tokens
-    assert command.tokens[-5:-3] == SITE.flags
+    assert command.tokens[-6:-4] == SITE.flags
     assert command.env == SITE.environment
     assert not any("module" in token for token in command.tokens)
 
@@ -187,14 +188,14 @@ def test_a_container_comes_before_the_worker():
     inside = ("--bind", "/scratch:/data", "/images/bench.sif", "/opt/bench/bin/python")
     assert tokens[tokens.index("apptainer") :] == (
         *("apptainer", "exec", "--nv", *inside),
-        *("-m", "bench.rank"),
+        *("-P", "-m", "bench.rank"),
     )
     tokens = SrunLauncher(OPEN_MPI, (), None, "auto", PYXIS).command(job()).tokens
-    assert tokens[-6:] == (
+    assert tokens[-7:] == (
         "--container-image=nvcr.io#x:1",
         "--container-mounts=/data:/data",
         "--container-env=UCX_TLS",
-        *("python3", "-m", "bench.rank"),
+        *("python3", "-P", "-m", "bench.rank"),
     )
 
 

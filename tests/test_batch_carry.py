@@ -121,7 +121,7 @@ def test_a_scheduler_that_never_answers_a_submission_is_named(programs, tmp_path
 def start_submit(folder: Path, more: bytes = b"") -> "subprocess.Popen[bytes]":
     """Start a submitter whose input stays open."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.launch.batch.submit", "slurm", folder, "#!/bin/sh\n"],
+        [sys.executable, "-P", "-m", "bench.launch.batch.submit", "slurm", folder, "#!/bin/sh\n"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -206,7 +206,7 @@ def test_a_batch_job_ends_by_itself_when_its_job_file_is_gone(tmp_path):
     file = tmp_path / "job.json"
     file.write_bytes(msgspec.json.encode(copies(200)))
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.rank", "--solo", "--job", file],
+        [sys.executable, "-P", "-m", "bench.rank", "--solo", "--job", file],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -231,7 +231,7 @@ def test_a_batch_job_whose_file_stays_is_measured_to_its_end(tmp_path):
     file = tmp_path / "job.json"
     file.write_bytes(msgspec.json.encode(copies(6)))
     done = subprocess.run(
-        [sys.executable, "-m", "bench.rank", "--solo", "--job", file],
+        [sys.executable, "-P", "-m", "bench.rank", "--solo", "--job", file],
         capture_output=True,
         text=True,
         timeout=LONGEST_S,

@@ -65,10 +65,15 @@ def command(python: Path | str, *arguments: object) -> list[str]:
     return [*start, *map(str, (python, "-m", "bench", *arguments))]
 
 
-def run(folder: Path, *flags: object, python: Path | str = sys.executable) -> RunFolder:
+def run(
+    folder: Path,
+    *flags: object,
+    python: Path | str = sys.executable,
+    within_salloc: bool = False,
+) -> RunFolder:
     """Return a run of the small suite that ended well."""
     tokens = command(python, "run", suite(folder), "--bind", "none", "--no-report", "-o", folder)
-    within = ["salloc", "--quiet", "--nodes=2"] if "srun" in flags else []
+    within = ["salloc", "--quiet", "--nodes=2"] if within_salloc or "srun" in flags else []
     answer = subprocess.run(
         [*tokens[:4], *within, *tokens[4:], *map(str, flags)],
         stdin=subprocess.DEVNULL,
@@ -80,6 +85,15 @@ def run(folder: Path, *flags: object, python: Path | str = sys.executable) -> Ru
     )
     assert answer.returncode == 0, answer.stderr
     return open_run(folder / "latest")
+
+
+def test_mpirun_within_salloc_runs_on_its_nodes(tmp_path: Path) -> None:
+    measured = run(tmp_path, within_salloc=True)
+    assert {(row.status, row.src, row.dst) for row in measured.rows()} == {
+        (Status.OK, "h1:rank0", "h2:rank1")
+    }
+    assert measured.meta.measured.hosts_from == "SLURM_JOB_NODELIST"
+    assert measured.meta.measured.slots == {"h1": 1, "h2": 1}
 
 
 def outline(rows: list[Row]) -> set[tuple[str, Status, int | None, str, str]]:
@@ -123,6 +137,29 @@ def test_all_launchers_measure_the_same_cases(
     if min(carried) < 0.97:
         pytest.skip(f"this machine carries no steady rate now: {rates}, a bare socket {carried}")
     pytest.fail(f"launchers differ: {rates}, while a bare socket had {carried} of the link")
+
+
+@pytest.mark.slow
+def test_a_step_that_holds_all_cores_does_not_hold_up_the_ranks(tmp_path: Path) -> None:
+    """Without `--overlap` srun says that steps are temporarily disabled, and waits for ever."""
+    hold = 'srun --ntasks=4 --nodes=2 --exclusive sleep 600 & sleep 3; "$@"; told=$?; kill $!; '
+    within = ("salloc", "--quiet", "--nodes=2", "sh", "-c")
+    tokens = command(
+        sys.executable,
+        *("run", suite(tmp_path), "--launcher", "srun", "--nodes", 2),
+        *("--bind", "none", "--no-report", "-o", tmp_path),
+    )
+    answer = subprocess.run(
+        [*tokens[:4], *within, f"{hold}exit $told", "sh", *tokens[4:]],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=RUN_S,
+        env={**os.environ, "OMPI_MCA_btl": "self,tcp"},
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert {row.status for row in open_run(tmp_path / "latest").rows()} == {Status.OK}
 
 
 def bandwidth(made: RunFolder) -> float:

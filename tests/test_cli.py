@@ -41,7 +41,7 @@ bytes = 8
 def clusterbench(*arguments: str, cwd: Path, **more: object) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "bench", *arguments],
+        [sys.executable, "-P", "-m", "bench", *arguments],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,
@@ -258,7 +258,7 @@ class Broken:
 
     def command(self, _job: object) -> LaunchCommand:
         program = "import sys; print('no route to host', file=sys.stderr); sys.exit(7)"
-        return LaunchCommand((sys.executable, "-c", program), {})
+        return LaunchCommand((sys.executable, "-P", "-c", program), {})
 
 
 class Missing(Broken):

@@ -115,7 +115,7 @@ def test_nobody_reads_complaints_either(folder):
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "run", "no-suite"],
+        [sys.executable, "-P", "-m", "bench", "run", "no-suite"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=write,

@@ -13,13 +13,7 @@ from bench.core.verdict import Outcome
 from bench.machine.cpu import CpuFacts
 from bench.machine.doctor import Diagnosis, by_gravity, diagnose, diagnose_process, examine
 from bench.machine.doctor.gpu_mpi import SETTINGS, check_gpu_mpi
-from bench.machine.doctor.host import (
-    check_load,
-    check_platform,
-    check_shm,
-    read_load,
-    read_shm,
-)
+from bench.machine.doctor.host import check_load, check_platform, read_load
 from bench.machine.doctor.mpi import check_mpi, check_wheels
 from bench.machine.facts import NodeFacts
 from bench.machine.gpu import GpuFacts
@@ -31,7 +25,6 @@ from bench.machine.parts import name_devices
 from bench.machine.pci import PciDevice, PcieLink
 
 GIB = 2**30
-MIB = 2**20
 
 CPU = CpuFacts(
     logical=16, cores=16, usable=16, usable_cores=16, usable_list="0-15", governors=("performance",)
@@ -379,22 +372,9 @@ def test_load_is_read_or_unknown(tmp_path: Path, text: str, load: float | None) 
     assert read_load(write_tree(tmp_path, {"proc/loadavg": text})) == load
 
 
-def test_little_shared_memory_is_a_warning() -> None:
-    assert check_shm(64 * MIB) == []
-    assert check_shm(None) == []
-    (finding,) = check_shm(64 * MIB - 1)
-    assert (finding.level, finding.name) == ("warning", "small-shm")
-    assert "--shm-size" in (finding.advice or "")
-
-
-def test_shared_memory_of_a_stored_tree_is_unknown(tmp_path: Path) -> None:
-    (tmp_path / "dev/shm").mkdir(parents=True)
-    assert read_shm(tmp_path) is None
-
-
 def of_tree(diagnosis: Diagnosis) -> dict[str, list[str]]:
     """Return the texts by name, without those that come from this process and its environment."""
-    own = ("mpi", "no-mpi", "gpu-mpi", "no-numba", "no-cupy", "blas-threads")
+    own = ("mpi", "no-mpi", "gpu-mpi", "no-numba", "no-cupy", "blas-threads", "tmpdir")
     found: dict[str, list[str]] = {}
     for finding in diagnosis.findings:
         if not finding.name.startswith(own):

@@ -176,7 +176,7 @@ class Printer:
         program = (
             "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
         )
-        return LaunchCommand((sys.executable, "-c", program, str(path)), {})
+        return LaunchCommand((sys.executable, "-P", "-c", program, str(path)), {})
 
 
 class Silent:

@@ -522,8 +522,8 @@ evidence = true
 def test_a_real_run_has_its_control_runs_and_claims_nothing(tmp_path):
     (tmp_path / "live.toml").write_text(LIVE)
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "run", str(tmp_path / "live.toml"), "-o", str(tmp_path),
-         "--no-report"],
+        [sys.executable, "-P", "-m", "bench", "run", str(tmp_path / "live.toml"),
+         "-o", str(tmp_path), "--no-report"],
         capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     run = open_run(Path(done.stdout.splitlines()[-1]))

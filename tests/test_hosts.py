@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from bench.cli import run_command
 from bench.core.errors import RequestError
-from bench.core.hostnames import fold_hosts, host_of, parse_hosts, part, read_hostfile
+from bench.core.hostlists.hostfile import read_hostfile
+from bench.core.hostlists.typed import parse_hosts
+from bench.core.hostnames import fold_hosts, fold_in_order, host_of, part
 from bench.core.placement import place_ranks
 from bench.core.records import Job, Stage
 from bench.launch import LAUNCHERS, Opening
@@ -118,14 +120,9 @@ def test_what_is_no_set_of_hosts_is_refused_in_one_line(text):
     "text", ["n[1-100000000]", "n[1-400]x[1-400]", f"n[{'1,' * 60000}1]x[1,2]"]
 )
 def test_a_set_is_counted_before_it_is_expanded(text, monkeypatch):
-    monkeypatch.setattr("bench.core.hostnames._expand_set", lambda *_: pytest.fail("expanded"))
+    monkeypatch.setattr("itertools.product", lambda *_: pytest.fail("expanded"))
     with pytest.raises(RequestError, match="over 100000 hosts"):
         parse_hosts(text)
-
-
-def test_the_lines_of_a_scheduler_that_repeat_a_host_for_each_slot_are_one_host(tmp_path: Path):
-    (tmp_path / "nodes").write_text("n2\nn2\nn1\nn1\n")
-    assert read_hostfile(tmp_path / "nodes") == ("n2", "n1")
 
 
 def test_a_hostfile_without_an_end_is_refused():
@@ -172,9 +169,23 @@ def test_every_launcher_places_ranks_alike(monkeypatch):
     assert placed["mpirun"].blocks() == {"h1": 3, "h2": 2, "h3": 2, "h4": 2}
 
 
-def test_mpirun_is_given_no_ipv6_address():
-    with pytest.raises(RequestError, match="mpirun takes no IPv6 address"):
-        MpirunLauncher(OPEN_MPI, 2, ("fd00::12",))
+def test_mpich_is_given_no_ipv6_address():
+    with pytest.raises(RequestError, match="takes no IPv6 address"):
+        MpirunLauncher(MPICH, 2, ("fd00::12",))
+
+
+def test_open_mpi_reads_ipv6_addresses_from_a_file_of_the_run(tmp_path: Path):
+    launcher = MpirunLauncher(OPEN_MPI, 2, ("fd00::12", "h2"), run=tmp_path)
+    command = launcher.command(Job("j", Stage.TARGET, 0, 3, 1, ()))
+    assert "--host" not in command.tokens
+    path = command.tokens[command.tokens.index("--hostfile") + 1]
+    assert command.files == {path: "fd00::12 slots=2\nh2 slots=1\n"}
+    assert Path(path).is_relative_to(tmp_path)
+    assert (
+        not MpirunLauncher(OPEN_MPI, 2, ("h1", "h2"))
+        .command(Job("j", Stage.TARGET, 0, 3, 1, ()))
+        .files
+    )
 
 
 def test_what_steers_the_ranks_is_handed_to_those_of_other_hosts(monkeypatch):
@@ -198,12 +209,6 @@ def test_ranks_of_a_host_that_has_too_few_cores_are_bound_to_none(cores, bind):
     job = Job("j", Stage.TARGET, 0, 4, 1, ())
     tokens = MpirunLauncher(OPEN_MPI, 64, ("h1", "h2"), "auto", cores).command(job).tokens
     assert tokens[tokens.index("--bind-to") + 1] == bind
-
-
-def test_a_hostfile_of_an_mpi_is_understood(tmp_path: Path):
-    file = tmp_path / "hosts"
-    file.write_text("# rack 1\nh1 slots=2\n\nh2:4\nh3 slots = 2 max_slots=4  # new\n10.0.0.4\n")
-    assert read_hostfile(file) == ("h1", "h2", "h3", "10.0.0.4")
 
 
 @pytest.mark.parametrize("text", ["", "# none\n", "h1 slots=x\n", "-oX\n", "h1 h2\n"])
@@ -263,6 +268,13 @@ def test_flags_that_make_no_sense_together_are_refused(flags, capsys):
 )
 def test_hosts_are_folded_for_people_and_hostile_names_stay_names(names, text):
     assert fold_hosts(names) == text
+
+
+@given(
+    st.lists(st.from_regex(r"[ab][0-9]{1,3}(-x)?", fullmatch=True), min_size=1, unique=True),
+)
+def test_what_is_folded_in_order_is_read_in_that_order(names):
+    assert parse_hosts(fold_in_order(names)) == tuple(names)
 
 
 @given(st.sets(st.from_regex(r"[a-z]{1,3}[0-9]{1,3}(\.[a-z][0-9])?", fullmatch=True), min_size=1))

@@ -49,7 +49,17 @@ class Running:
         suite = folder / "endure.toml"
         suite.write_text(SUITE)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench", "run", str(suite), "-o", str(folder), "--no-report"],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "bench",
+                "run",
+                str(suite),
+                "-o",
+                str(folder),
+                "--no-report",
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -161,7 +171,7 @@ def test_a_killed_harness_leaves_readable_rows_and_no_process(running: Running) 
 
 
 def resume(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bench", "resume", str(folder), "--no-report", *flags]
+    command = [sys.executable, "-P", "-m", "bench", "resume", str(folder), "--no-report", *flags]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 

@@ -75,7 +75,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         "OMPI_MCA_btl": "self,tcp",
         "OMPI_MCA_btl_tcp_if_include": "10.78.1.0/24",
     }
-    command = [sys.executable, "-m", "bench", "run", folder / "ports.toml", "-o", folder]
+    command = [sys.executable, "-P", "-m", "bench", "run", folder / "ports.toml", "-o", folder]
     where = ["--hostfile", STATE / "hostfile", "--bind", "none", "--no-report"]
     with lab_up("--hosts", "2", "--rate", "400mbit"):
         answer = lab("exec", "h1", *command, *where, env=env)

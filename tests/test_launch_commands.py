@@ -20,11 +20,12 @@ from bench.store.parts import Command
 from bench.store.recorder import Recorder
 
 CORES = 4
-WORKER = (sys.executable, "-m", "bench.rank")
+WORKER = (sys.executable, "-P", "-m", "bench.rank")
 OPENMPI_5 = MpiInstall(family="openmpi", name="Open MPI", version=(5, 0, 11), mpirun="/o5/mpirun")
 OPENMPI_4 = MpiInstall(family="openmpi", name="Open MPI", version=(4, 1, 4), mpirun="/o4/mpirun")
 MPICH = MpiInstall(family="mpich", name="MPICH", version=(5, 0, 2), mpirun="/m5/mpiexec")
 NO_BTL = ("--mca", "btl", "^ofi,uct")
+YIELD = ("--mca", "mpi_yield_when_idle", "1")
 
 
 def job(ranks: int, threads: int = 1, attempt: int = 0) -> Job:
@@ -40,7 +41,8 @@ def somebody(monkeypatch):
     """Be an ordinary user with a home and no settings of Open MPI's."""
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setenv("HOME", "/home/somebody")
-    monkeypatch.delenv("OMPI_MCA_btl", raising=False)
+    for name in ("OMPI_MCA_btl", "OMPI_MCA_mpi_yield_when_idle"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +59,9 @@ def somebody(monkeypatch):
         (
             OPENMPI_5,
             job(5),
-            ("-n", "5", "--bind-to", "none", *NO_BTL, "--map-by", ":OVERSUBSCRIBE"),
+            ("-n", "5", "--bind-to", "none", *YIELD, *NO_BTL, "--map-by", ":OVERSUBSCRIBE"),
         ),
-        (OPENMPI_4, job(5), ("-n", "5", "--bind-to", "none", *NO_BTL, "--oversubscribe")),
+        (OPENMPI_4, job(5), ("-n", "5", "--bind-to", "none", *YIELD, *NO_BTL, "--oversubscribe")),
         (MPICH, job(5), ("-n", "5", "-bind-to", "none")),
         # Threads need more than a core.
         (OPENMPI_5, job(1, threads=0), ("-n", "1", "--bind-to", "none", *NO_BTL)),
@@ -76,7 +78,7 @@ def test_mpirun_is_given_these_tokens(mpi, asked, options):
 def test_open_mpi_is_told_that_root_is_meant(mpi, monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 0)
     tokens = mpirun(mpi).command(job(2)).tokens
-    assert tokens[-4:] == ("--allow-run-as-root", *WORKER)
+    assert tokens[-5:] == ("--allow-run-as-root", *WORKER)
 
 
 def test_mpich_asks_nothing_of_root(monkeypatch):
@@ -101,6 +103,24 @@ def test_a_choice_of_transports_that_the_user_made_is_left_alone(monkeypatch):
     monkeypatch.setenv("OMPI_MCA_btl", "self,tcp")
     tokens = mpirun(OPENMPI_5).command(job(2)).tokens
     assert "btl" not in tokens
+
+
+def test_ranks_that_share_a_core_of_a_host_give_way_while_they_wait(monkeypatch):
+    asked = {"hosts": ("h1", "h2"), "host_cores": {"h1": 2, "h2": 1}}
+    assert "mpi_yield_when_idle" not in mpirun(OPENMPI_5, **asked).command(job(2)).tokens
+    assert "mpi_yield_when_idle" in mpirun(OPENMPI_5, **asked).command(job(4)).tokens
+    monkeypatch.setenv("OMPI_MCA_mpi_yield_when_idle", "0")
+    assert "mpi_yield_when_idle" not in mpirun(OPENMPI_5, **asked).command(job(4)).tokens
+
+
+@pytest.mark.parametrize(("mpi", "flag"), [(OPENMPI_5, "--bind-to"), (MPICH, "-bind-to")])
+def test_no_rank_is_bound_outside_a_mask(mpi, flag):
+    tokens = mpirun(mpi, masked=True).command(job(2)).tokens
+    assert tokens[tokens.index(flag) + 1] == "none"
+    # Other hosts have masks of their own, and who asks for a binding gets it.
+    for more in ({"hosts": ("h1", "h2")}, {"bind": "core"}):
+        tokens = mpirun(mpi, masked=True, **more).command(job(2)).tokens
+        assert tokens[tokens.index(flag) + 1] == "core"
 
 
 def test_a_command_is_the_same_every_time_and_starts_nothing(monkeypatch):

@@ -445,7 +445,7 @@ def test_many_at_once_on_2_and_4_ranks_and_one_pair_of_a_round_again(tmp_path: P
     assert heard["ring_shift/bytes=65536/distance=3/ranks=4/window=4"] == {0, 1, 2, 3}
     drop_last_pair(done.path / RESULTS_FILE)
     subprocess.run(
-        [sys.executable, "-m", "bench", "resume", str(done.path), "--no-report"],
+        [sys.executable, "-P", "-m", "bench", "resume", str(done.path), "--no-report"],
         check=True,
         capture_output=True,
         timeout=600,

@@ -56,7 +56,7 @@ def run(
     """Run a suite in a process of its own and return its folder, the last line that it printed."""
     file = folder / "small.toml"
     file.write_text(suite)
-    command = [sys.executable, "-m", "bench", "run", str(file), "-o", str(folder / "out")]
+    command = [sys.executable, "-P", "-m", "bench", "run", str(file), "-o", str(folder / "out")]
     answer = subprocess.run(
         [*command, "--no-report", *flags],
         capture_output=True,

@@ -139,7 +139,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(tree: Path, *arguments: str) -> str:
     """Return what the program in that tree prints."""
     return subprocess.run(
-        [sys.executable, "-m", "bench", *arguments],
+        [sys.executable, "-P", "-m", "bench", *arguments],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree)},
         capture_output=True,

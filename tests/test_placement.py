@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 from trees import write_tree
 
 from bench.core.events import CaseEnded, Facts, RankFacts, decode, encode
-from bench.core.hostnames import parse_hosts
+from bench.core.hostlists.typed import parse_hosts
 from bench.core.records import Case, Job, Origin, Stage, Status, parse_params
-from bench.machine.cpu import share_cores, usable_cores
+from bench.machine.cpu import (
+    count_rank_cores,
+    is_masked,
+    read_quota,
+    share_cores,
+    usable_cores,
+)
 from bench.rank.host_names import OwnNames, name_nodes
 from bench.rank.world import number_as_they_appear
 from bench.run.rows import Place, make_row
@@ -45,6 +51,68 @@ def processor(allowed: str, cores: int = 4) -> dict[str, str]:
 )
 def test_usable_cores_are_physical_ones(tmp_path: Path, allowed: str, cores: tuple[int, ...]):
     assert usable_cores(write_tree(tmp_path, processor(allowed))) == cores
+
+
+CGROUPS = {
+    "v2": ("0::/job/step\n", "", {"cpu.max": "{} 100000"}),
+    "v1": (
+        "4:cpu,cpuacct:/job/step\n1:name=systemd:/\n",
+        "cpu,cpuacct/",
+        {"cpu.cfs_quota_us": "{}", "cpu.cfs_period_us": "100000"},
+    ),
+}
+
+
+def granted(tree: dict[str, str], version: str, folder: str, quota: str) -> dict[str, str]:
+    """Return a tree in which a cgroup grants so many microseconds of every 100 ms."""
+    own, base, files = CGROUPS[version]
+    limits = {
+        f"sys/fs/cgroup/{base}{folder}{file}": text.format(quota) for file, text in files.items()
+    }
+    return {**tree, "proc/self/cgroup": own, **limits}
+
+
+@pytest.mark.parametrize("version", CGROUPS)
+@pytest.mark.parametrize("folder", ["", "job/", "job/step/"])
+@pytest.mark.parametrize(
+    ("quota", "granted_cores", "ranks"),
+    [("50000", 0.5, 1), ("150000", 1.5, 1), ("200000", 2.0, 2), ("900000", 9.0, 4)],
+)
+def test_a_quota_grants_cores_to_ranks(tmp_path, version, folder, quota, granted_cores, ranks):
+    root = write_tree(tmp_path, granted(processor("0-7"), version, folder, quota))
+    assert read_quota(root) == granted_cores
+    assert count_rank_cores(root) == ranks
+
+
+@pytest.mark.parametrize(
+    ("version", "quota"), [("v1", "-1"), ("v2", "max"), ("v1", ""), ("v2", "0")]
+)
+def test_without_a_quota_ranks_have_the_cores_of_their_mask(tmp_path, version, quota):
+    root = write_tree(tmp_path, granted(processor("0-1"), version, "job/", quota))
+    assert read_quota(root) is None
+    assert count_rank_cores(root) == 2
+
+
+@pytest.mark.parametrize(
+    ("allowed", "cpuset", "masked"),
+    [
+        ("0-7", None, False),
+        ("0-127", None, False),  # of which most are not there
+        ("0-3", None, True),
+        ("0-3", "0-3", False),  # a launcher heeds that one
+        ("0-1", "0-3", True),
+    ],
+)
+@pytest.mark.parametrize("version", CGROUPS)
+def test_a_mask_is_what_a_cpuset_does_not_explain(tmp_path, version, allowed, cpuset, masked):
+    tree = processor(allowed)
+    if cpuset is not None and version == "v2":
+        tree |= {"proc/self/cgroup": "0::/job\n"}
+        tree |= {"sys/fs/cgroup/job/cpuset.cpus.effective": cpuset}
+    elif cpuset is not None:
+        tree |= {"proc/self/cgroup": "3:cpuset:/job\n"}
+        tree |= {"sys/fs/cgroup/cpuset/job/cpuset.effective_cpus": cpuset}
+    assert is_masked(write_tree(tmp_path, tree)) is masked
 
 
 def test_a_cpu_with_unknown_siblings_is_a_core(tmp_path: Path):

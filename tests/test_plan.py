@@ -68,7 +68,17 @@ def test_two_processes_make_the_same_plan_to_the_letter(tmp_path):
     printed = set()
     for seed in ("0", "1", "4242"):
         done = subprocess.run(
-            [sys.executable, "-m", "bench", "plan", "./mine.toml", "--launcher", "local", "--json"],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "bench",
+                "plan",
+                "./mine.toml",
+                "--launcher",
+                "local",
+                "--json",
+            ],
             cwd=tmp_path,
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
             capture_output=True,

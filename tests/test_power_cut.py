@@ -46,7 +46,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     suite = parent / "cut.toml"
     suite.write_text(SUITE)
     asked = ("run", suite, "--launcher", "local", "-o", parent / "runs", "--no-report")
-    subprocess.run([sys.executable, "-m", "bench", *asked], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-P", "-m", "bench", *asked], check=True, capture_output=True)
     return parent / "runs"
 
 

@@ -39,7 +39,7 @@ def big_job(cases: int = 2000) -> Job:
 
 
 def python(program: str) -> LaunchCommand:
-    return LaunchCommand((sys.executable, "-c", program), {})
+    return LaunchCommand((sys.executable, "-P", "-c", program), {})
 
 
 class Quiet:

@@ -78,7 +78,7 @@ ranks = 3
 def test_a_host_that_sends_slowly_is_named_by_the_run(tmp_path: Path) -> None:
     suite = tmp_path / "slow.toml"
     suite.write_text(SLOW_SUITE)
-    command = (sys.executable, "-m", "bench", "run", suite, "--bind", "none", "-o", tmp_path)
+    command = (sys.executable, "-P", "-m", "bench", "run", suite, "--bind", "none", "-o", tmp_path)
     env = {**os.environ, "OMPI_MCA_btl": "self,sm,tcp"}
     printed = ""
     for _ in range(3):

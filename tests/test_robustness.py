@@ -168,7 +168,7 @@ def fill(disk: Path, leave: int = 0) -> Path:
 
 
 def clusterbench(*arguments: object) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "bench", *map(str, arguments), "--no-report"]
+    command = [sys.executable, "-P", "-m", "bench", *map(str, arguments), "--no-report"]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
@@ -500,7 +500,7 @@ class Talker:
             f"sys.stdout.buffer.write({said!r}); sys.stdout.flush()\n"
             "while True: print('still here', flush=True); time.sleep(0.2)"
         )
-        return LaunchCommand((sys.executable, "-c", program), {})
+        return LaunchCommand((sys.executable, "-P", "-c", program), {})
 
 
 def test_chatter_is_no_sign_of_life(tmp_path, monkeypatch):
@@ -523,7 +523,7 @@ class SlowSpeaker(Talker):
             f"for _ in range(20): say({encode(Alive(case))!r})\n"
             "time.sleep(100)"
         )
-        return LaunchCommand((sys.executable, "-c", program), {})
+        return LaunchCommand((sys.executable, "-P", "-c", program), {})
 
 
 def test_a_case_of_long_operations_may_outlast_its_deadline_as_long_as_it_tells(
@@ -638,7 +638,7 @@ def lab(lab_alone: None) -> Iterator[None]:
 
 
 def on_first_host(*arguments: object) -> "subprocess.Popen[str]":
-    command = [*LAB, "exec", "h1", sys.executable, "-m", "bench", *map(str, arguments)]
+    command = [*LAB, "exec", "h1", sys.executable, "-P", "-m", "bench", *map(str, arguments)]
     return subprocess.Popen(
         [*command, "--no-report"],
         stdout=subprocess.PIPE,

@@ -68,7 +68,18 @@ def start(folder: Path, *, ignored: bool = False) -> subprocess.Popen[str]:
 
     path = suite(folder, cap_s=0.3, per_octave=4 if not ignored else 0.25)
     return subprocess.Popen(
-        [sys.executable, "-m", "bench", "run", path, "--launcher", "local", "-o", folder / "r"],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "bench",
+            "run",
+            path,
+            "--launcher",
+            "local",
+            "-o",
+            folder / "r",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

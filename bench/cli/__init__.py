@@ -20,12 +20,16 @@ from bench.cli.ending import (
     discard_output,
     error_code,
     show_ending,
+    show_what_can_be_shown,
 )
 from bench.core.errors import BenchError, printable
+from bench.core.program import shun_current_folder
 
 
 def main() -> None:
     """Run the command line and exit with the code of how it ended."""
+    shun_current_folder()
+    show_what_can_be_shown()
     sys.exit(run_command(sys.argv[1:]))
 
 

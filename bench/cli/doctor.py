@@ -1,6 +1,7 @@
 """`clusterbench doctor`."""
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -10,22 +11,49 @@ from bench.cli.verb import Verb, json_option
 from bench.core.errors import printable
 
 if TYPE_CHECKING:
+    from bench.core.records import Finding
     from bench.core.verdict import Verdict
     from bench.machine.doctor import Diagnosis
+    from bench.machine.mpi import MpiInstall
 
 _STYLES = {"stop": "bold red", "warning": "yellow", "note": "dim"}
 
 
 @click.command(cls=Verb)
+@click.option("--hosts", metavar="A,B", help="Hosts to ask too, over SSH.")
+@click.option(
+    "--hostfile",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file with one host on each line.",
+)
 @json_option
-def doctor(as_json: bool) -> Ending:
-    """What is here, what it means for measuring, and what to fix first."""
-    from bench.machine.doctor import examine
+def doctor(as_json: bool, hosts: str | None, hostfile: Path | None) -> Ending:
+    """What is here, what it means for measuring, and what to fix first.
+
+    With hosts, also whether each of them can take part in a run, and which addresses several have.
+    """
+    import msgspec
+
+    from bench.machine.doctor import by_gravity, examine
 
     diagnosis = examine()
+    if hosts is not None or hostfile is not None:
+        found = _ask(hosts, hostfile, diagnosis.mpi)
+        diagnosis = msgspec.structs.replace(
+            diagnosis, findings=by_gravity((*diagnosis.findings, *found))
+        )
     verdict = diagnosis.verdict
     show = print_judged if as_json else _print_diagnosis
     return Ending(partial(show, diagnosis, verdict), verdict_code(verdict))
+
+
+def _ask(hosts: str | None, hostfile: Path | None, mpi: "MpiInstall | None") -> "list[Finding]":
+    from bench.run.fitness import check_hosts
+    from bench.run.request import Request
+
+    names = Request(suite="", hosts=hosts, hostfile=hostfile).host_list().names
+    return check_hosts(names, mpi.name if mpi else None)
 
 
 def _print_diagnosis(diagnosis: "Diagnosis", verdict: "Verdict") -> None:

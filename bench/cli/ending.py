@@ -1,5 +1,6 @@
 """How a command ends: what it prints, and the only exit codes."""
 
+import io
 import json
 import os
 import sys
@@ -65,6 +66,12 @@ def show_ending(ending: Ending) -> int:
         discard_output()
         return complain(describe(error), ending.exit_code or EXIT_FAILED)
     return ending.exit_code
+
+
+def show_what_can_be_shown() -> None:
+    r"""Print `\xfc` where a terminal or a locale has no letter for it: no reason to end a run."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def flush_output() -> None:

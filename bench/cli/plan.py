@@ -3,17 +3,20 @@
 import shlex
 from collections.abc import Sequence
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from bench.cli.ending import Ending, print_json
 from bench.cli.verb import Verb, json_option, request_options
+from bench.core.hostnames import fold_in_order
 
 if TYPE_CHECKING:
     from bench.contracts import LaunchCommand
+    from bench.core.placement import Placement
     from bench.core.records import Job
-    from bench.plan.plan import Plan
+    from bench.run.session import Prepared
 
     Commands = Sequence[tuple[Job, LaunchCommand]]
 
@@ -29,29 +32,67 @@ def plan(as_json: bool, **asked: Any) -> Ending:
 
     prepared = prepare(make_request(asked))
     commands = [(job, prepared.launcher.command(job)) for job in prepared.plan.jobs]
-    return Ending(partial(_print_as_json if as_json else _print, prepared.plan, commands))
+    return Ending(partial(_print_as_json if as_json else _print, prepared, commands))
 
 
-def _print_as_json(plan: "Plan", commands: "Commands") -> None:
+def _print_as_json(prepared: "Prepared", commands: "Commands") -> None:
+    plan, listed = prepared.plan, prepared.resolved.listed
     print_json(
         {
             "suite": plan.suite.name,
             "seed": plan.seed,
             "launches": plan.launches,
             "rows": plan.cases(),
-            "jobs": [{"job": job, "command": command} for job, command in commands],
+            "hosts": {
+                "source": listed.source,
+                "form": listed.form,
+                "names": listed.names,
+                "counts": listed.counts,
+                "passed_over": listed.passed_over,
+            },
+            "notes": prepared.resolved.notes,
+            "jobs": [
+                {"job": job, "placement": prepared.launcher.place(job.ranks), "command": command}
+                for job, command in commands
+            ],
         }
     )
 
 
-def _print(plan: "Plan", commands: "Commands") -> None:
+def _print_placement(ranks: int, placement: "Placement") -> None:
+    """Print a line for each host; hosts in a row with equally many ranks share one."""
+    print(f"\nplacement of {ranks} rank{'s' * (ranks > 1)}")
+    first = at = 0
+    for count, same in groupby(placement.counts):
+        nodes = len(list(same))
+        names = placement.hosts[at : at + nodes]
+        where = fold_in_order(names) if names else f"{nodes} node{'s' * (nodes > 1)}"
+        each = f"{count} rank{'s' * (count > 1)}{' each' * (nodes > 1)}"
+        last = first + nodes * count - 1
+        print(f"  {where}: {each} ({first if first == last else f'{first}-{last}'})")
+        first, at = last + 1, at + nodes
+
+
+def _print(prepared: "Prepared", commands: "Commands") -> None:
+    plan = prepared.plan
     print(
         f"suite {plan.suite.name}, seed {plan.seed}, "
         f"{plan.launches} launches, {len(commands)} jobs, {plan.cases()} cases over all launches"
     )
+    listed = prepared.resolved.listed
+    told = listed.told()
+    counted = [f"  {line}" for line in listed.lines()]
+    for line in (*told[:1], *counted, *told[1:], *prepared.resolved.notes):
+        print(line)
+    for ranks in dict.fromkeys(job.ranks for job, _ in commands):
+        placement = prepared.launcher.place(ranks)
+        if placement is not None and (listed.names or placement.nodes > 1):
+            _print_placement(ranks, placement)
     for job, command in commands:
         env = [f"{name}={value}" for name, value in command.env.items()]
         print(f"\njob {job.id}: {len(job.cases)} cases")
         print(f"  {shlex.join([*env, *command.tokens])}")
+        for path, text in command.files.items():
+            print(f"  {shlex.quote(path)}: {', '.join(text.splitlines())}")
         for case in job.cases:
             print(f"    {case.id}")

@@ -13,6 +13,8 @@ class LaunchCommand(msgspec.Struct, frozen=True):
 
     tokens: tuple[str, ...]
     env: dict[str, str]
+    files: dict[str, str] = {}
+    """Texts of the files that the command reads, by path, to be written before it starts."""
 
 
 class Launcher(Protocol):

@@ -46,6 +46,22 @@ class RankFacts(msgspec.Struct, frozen=True):
         return self.physical_cores or self.cores
 
 
+class SharedAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that several hosts have: nobody can be reached by it."""
+
+    interface: str
+    """That has it, on all of these hosts."""
+    kind: str | None = None
+    """Of the interface, such as bridge; None for hardware."""
+    address: str
+    """With the length of its network, such as `172.17.0.1/16`."""
+    carrier: bool
+    """Whether anything is connected to the interface, on any of the hosts."""
+    hosts: tuple[str, ...]
+    instead: tuple[str, ...] = ()
+    """Interfaces that lead from one of these hosts to others."""
+
+
 class Facts(msgspec.Struct, frozen=True, tag="facts"):
     """What the ranks run on: read once per job."""
 
@@ -59,6 +75,8 @@ class Facts(msgspec.Struct, frozen=True, tag="facts"):
     """Facts of every host, by name."""
     paths: dict[str, dict[str, Any]] = {}
     """What each host allows of the direct path, in jobs that are to prove one."""
+    shared: tuple[SharedAddress, ...] = ()
+    """Addresses that several of the hosts have."""
 
 
 class Counter(msgspec.Struct, frozen=True):

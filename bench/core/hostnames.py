@@ -1,164 +1,27 @@
 """Names of hosts from people and files: checked before they reach any command.
 
 A name that began with a dash would be an option to ssh (`-oProxyCommand=...` runs a program), so
-names follow a strict grammar or are refused. A set such as `node[001-128,200]` is counted before
-it is expanded.
+names follow a strict grammar or are refused.
 """
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
+from itertools import groupby
 
-from bench.core.errors import RequestError, printable
-from bench.core.toml import read_text
+from bench.core.errors import printable
 
+_NUMBERED = re.compile(r"(.*?)(\d{1,18})(\D*)", re.ASCII)
+"""A name by its last number."""
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", re.ASCII)
-_TERM = re.compile(r"(?:[A-Za-z0-9._-]|\[[0-9,-]+\])+", re.ASCII)
-_RANGES = re.compile(r"\[([0-9,-]+)\]", re.ASCII)
-_RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
-_PIECE = re.compile(r"\[[^\]]*\]?|,|[^,\[]+")
-_SLOTS = re.compile(r"(?::\d{1,6}|\s+(?:max_)?slots\s*=\s*\d{1,6})*\s*", re.ASCII)
-_MOST_HOSTS = 100_000
-
-
-def parse_hosts(text: str) -> tuple[str, ...]:
-    """Return the hosts of a comma-separated list of names, sets and addresses, in order.
-
-    Raises:
-        RequestError: where a name is no host name, or stands there twice.
-    """
-    names = _expand(_split_terms(text), "--hosts")
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise RequestError(f"--hosts: {name} stands there twice; name each host once")
-        seen.add(name)
-    return tuple(names)
-
-
-def _split_terms(text: str) -> list[str]:
-    """Return what stands between commas, those inside brackets aside."""
-    terms = [""]
-    for piece in _PIECE.findall(text):
-        if piece == ",":
-            terms.append("")
-        else:
-            terms[-1] += piece
-    return [term.strip() for term in terms]
-
-
-def read_hostfile(path: Path) -> tuple[str, ...]:
-    """Return the hosts of a file with one on each line; slots and comments are passed over.
-
-    Ranks are spread evenly over the hosts, so slots, which MPI's own files have, are not needed,
-    and a host on several lines, which PBS writes for several slots, is one host.
-
-    Raises:
-        RequestError: where the file cannot be read or holds what is no host name.
-    """
-    source = f"--hostfile {printable(path, 200)}"
-    try:
-        lines = read_text(path, "host").splitlines()
-    except RequestError as error:
-        raise RequestError(f"{source}: {error}") from error
-    entries = (line.partition("#")[0].strip() for line in lines)
-    terms = [_without_slots(entry) for entry in entries if entry]
-    return tuple(dict.fromkeys(_expand(terms, source)))
-
-
-def _without_slots(entry: str) -> str:
-    match = _TERM.match(entry)
-    return match[0] if match and _SLOTS.fullmatch(entry, match.end()) else entry
-
-
-def _expand(terms: Iterable[str], source: str) -> list[str]:
-    """Return every name of the terms, in their order.
-
-    Raises:
-        RequestError: where there is none, too many, or a term is neither a name, a set nor an
-            address.
-    """
-    names: list[str] = []
-    for term in terms:
-        pieces = _pieces(term, source)
-        if len(names) + sum(map(_count, pieces)) > _MOST_HOSTS:
-            raise RequestError(f"{source}: over {_MOST_HOSTS} hosts")
-        for piece in pieces:
-            names += _expand_set(piece, source) if _is_set(piece) else [piece]
-    if not names or names == [""]:
-        raise RequestError(f"{source}: no host in it; name at least one, such as node1,node2")
-    for name in names:
-        if not is_host(name):
-            raise RequestError(f"{source}: {printable(name)!r} is {_no_host(name)}")
-    return names
-
-
-def _no_host(name: str) -> str:
-    if "[" in name:
-        return "no set of hosts; write it as node[001-128,200], without steps, groups or operators"
-    return (
-        "no host name; use letters, digits, '.', '_' and '-', beginning and ending with a letter "
-        "or digit"
-    )
-
-
-def _pieces(term: str, source: str) -> list[str]:
-    """Return a term with one range in each bracket, in the order in which they stand there.
-
-    A term that is no set stays as it is, an IPv6 address without its brackets.
-    """
-    address = _ipv6(term)
-    if address is not None:
-        return [address]
-    if not _is_set(term):
-        return [term]
-    pieces = [""]
-    end = 0
-    for match in _RANGES.finditer(term):
-        ranges = match[1].split(",")
-        if not all(_RANGE.fullmatch(part) for part in ranges):
-            raise RequestError(
-                f"{source}: {printable(term)!r} is no set of hosts; write it as node[001-128,200]"
-            )
-        # Counted before it is multiplied out.
-        if len(pieces) * len(ranges) > _MOST_HOSTS:
-            raise RequestError(f"{source}: over {_MOST_HOSTS} hosts")
-        pieces = [f"{p}{term[end : match.start()]}[{part}]" for p in pieces for part in ranges]
-        end = match.end()
-    return [f"{piece}{term[end:]}" for piece in pieces]
-
-
-def _is_set(term: str) -> bool:
-    return "[" in term and _TERM.fullmatch(term) is not None
-
-
-def _count(piece: str) -> int:
-    """Return how many names a piece stands for, from the ends of its ranges."""
-    count = 1
-    for match in _RANGES.finditer(piece):
-        low, _, high = match[1].partition("-")
-        count *= max(0, int(high) - int(low)) + 1 if high else 1
-    return count
-
-
-def _expand_set(piece: str, source: str) -> Iterator[str]:
-    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
-
-    try:
-        yield from map(str, NodeSet(piece, resolver=RESOLVER_NOGROUP))
-    except NodeSetException as error:
-        raise RequestError(
-            f"{source}: {printable(piece)!r} is no set of hosts: {printable(error, 120)}"
-        ) from error
 
 
 def is_host(name: str) -> bool:
     """Return whether a name can be given to a command as a host."""
-    return _HOST.fullmatch(name) is not None or _ipv6(name) == name
+    return _HOST.fullmatch(name) is not None or parse_ipv6(name) == name
 
 
-def _ipv6(text: str) -> str | None:
+def parse_ipv6(text: str) -> str | None:
     """Return an IPv6 address without brackets; None for what is none."""
     if ":" not in text:
         return None
@@ -183,6 +46,39 @@ def fold_hosts(names: Iterable[str]) -> str:
     odd = [printable(name) for name in every if not _HOST.fullmatch(name)]
     folded = str(NodeSet.fromlist(known, resolver=RESOLVER_NOGROUP))
     return ",".join([folded, *odd] if folded else odd)
+
+
+def fold_in_order(names: Iterable[str]) -> str:
+    """Return hosts as one text that is read as the same hosts in the same order."""
+    terms: list[str] = []
+    found = map(_by_number, names)
+    for (prefix, suffix, _), same in groupby(found, key=lambda one: (*one[:2], bool(one[2]))):
+        numbers = [digits for _, _, digits in same]
+        several = len(numbers) > 1
+        terms.append(
+            f"{prefix}[{_fold_numbers(numbers)}]{suffix}"
+            if several
+            else f"{prefix}{numbers[0]}{suffix}"
+        )
+    return ",".join(terms)
+
+
+def _by_number(name: str) -> tuple[str, str, str]:
+    """Return what stands before and after the last number of a name, and its digits."""
+    match = None if ":" in name else _NUMBERED.fullmatch(name)
+    return (match[1], match[3], match[2]) if match else (name, "", "")
+
+
+def _fold_numbers(numbers: list[str]) -> str:
+    """Return numbers as ranges where each is one more than the one before."""
+    runs: list[list[str]] = []
+    for digits in numbers:
+        last = runs[-1][-1] if runs else ""
+        if last and digits == f"{int(last) + 1:0{len(last)}d}":
+            runs[-1].append(digits)
+        else:
+            runs.append([digits])
+    return ",".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def part(host: str, name: str) -> str:

@@ -1,8 +1,16 @@
-"""Where ranks are: in even blocks, so that the first and the last one are on different nodes."""
+"""Where ranks are: in even blocks, so that the first and the last one are on different nodes.
+
+Where a list of hosts counts the ranks of each, blocks are as even as the counts allow: as many
+ranks as are counted are placed so, and two are a pair between hosts. MPI's own order would fill the
+first host before it takes the next one.
+"""
 
 from collections.abc import Sequence
 
 import msgspec
+
+Limits = int | tuple[int | None, ...]
+"""How many nodes there are, or the most ranks of each of them, None for one without a limit."""
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -38,14 +46,51 @@ class Placement(msgspec.Struct, frozen=True):
         return dict(zip(self.hosts, self.counts, strict=False))
 
 
-def place_ranks(ranks: int, nodes: int | Sequence[str]) -> Placement:
+def place_ranks(
+    ranks: int, nodes: int | Sequence[str], counts: Sequence[int | None] = ()
+) -> Placement:
     """Return ranks in blocks, the first nodes with one more where they do not spread evenly.
+
+    No node gets more ranks than its count, as long as the counts suffice for all of them; beyond
+    that they are passed over.
 
     Args:
         ranks: at least one.
         nodes: how many there are, or their names; those that no rank is left for are not used.
+        counts: the most ranks of each node, None for one without a limit; none of any if empty.
     """
-    count = nodes if isinstance(nodes, int) else len(nodes)
-    each, more = divmod(ranks, count)
-    counts = tuple(each + (node < more) for node in range(min(ranks, count)))
-    return Placement(counts, () if isinstance(nodes, int) else tuple(nodes[: len(counts)]))
+    number = nodes if isinstance(nodes, int) else len(nodes)
+    most = [ranks if count is None else min(count, ranks) for count in counts] or [ranks] * number
+    if sum(most) < ranks:
+        most = [ranks] * number
+    each = _fill_level(ranks, most)
+    blocks = [min(each, one) for one in most]
+    left = ranks - sum(blocks)
+    for node, one in enumerate(most):
+        if left and one > each:
+            blocks[node] += 1
+            left -= 1
+    used = [node for node, block in enumerate(blocks) if block]
+    names = () if isinstance(nodes, int) else tuple(nodes[node] for node in used)
+    return Placement(tuple(blocks[node] for node in used), names)
+
+
+def place_within(ranks: int, limits: Limits) -> Placement:
+    """Return ranks in blocks on nodes that nobody names."""
+    if isinstance(limits, int):
+        return place_ranks(ranks, limits)
+    return place_ranks(ranks, len(limits), limits)
+
+
+def _fill_level(ranks: int, most: Sequence[int]) -> int:
+    """Return how many ranks every node gets that takes so many, without the rest of the division.
+
+    The nodes that take fewest are filled first: what they leave is for the others.
+    """
+    left, others = ranks, len(most)
+    for one in sorted(most):
+        if one * others >= left:
+            return left // others
+        left -= one
+        others -= 1
+    return max(most)

@@ -24,8 +24,12 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     mpi: MpiInstall | None = None
     cores: int = 1
     """Cores of this machine that ranks may use."""
+    masked: bool = False
+    """Whether those are fewer than a launcher that binds ranks chooses from."""
     hosts: tuple[str, ...] = ()
     """Where ranks run, by the names that they were asked for; here where there are none."""
+    counts: tuple[int | None, ...] = ()
+    """The most ranks of each host; empty where no host has one."""
     host_cores: Mapping[str, int] = {}
     """Cores that ranks may use on each of them, as far as they have answered."""
     nodes: int | None = None
@@ -33,6 +37,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     bind: str = "auto"
     """`core`, `none`, or `auto` for a core each where that can be."""
     site: Site = Site()
+    run: Path = Path("RUN")
+    """The folder of the run; in a plan there is none yet."""
     folder: Path = Path("RUN/batch")
     """Shared with the nodes of batch jobs, absolute; in a plan the run has none yet."""
     replay: Path | None = None
@@ -61,6 +67,8 @@ class LauncherKind(msgspec.Struct, frozen=True, kw_only=True):
     """Which MPI its ranks have: that of an mpirun, or whatever mpi4py loads; None without one."""
     program: str | None = None
     """The program of the scheduler behind it, which a site file concerns."""
+    keeps_counts: bool = False
+    """Whether the counts of a list of hosts decide where its ranks go."""
     shares_folder: bool = False
     """Whether its jobs wait in a queue, and share a folder with their nodes."""
     origin: Origin = Origin.MEASURED

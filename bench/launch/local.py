@@ -1,10 +1,10 @@
 """One process, no MPI."""
 
 import socket
-import sys
 
 from bench.contracts import LaunchCommand
 from bench.core.placement import Placement
+from bench.core.program import module_command
 from bench.core.records import Job
 from bench.launch.kind import LauncherKind
 
@@ -23,7 +23,7 @@ class LocalLauncher:
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command of one worker without MPI."""
-        return LaunchCommand((sys.executable, "-m", "bench.rank", "--solo"), dict(job.env))
+        return LaunchCommand((*module_command("bench.rank"), "--solo"), dict(job.env))
 
 
 KIND = LauncherKind(

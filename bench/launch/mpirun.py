@@ -2,22 +2,29 @@
 
 import os
 import socket
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
 
 from bench.contracts import LaunchCommand
 from bench.core.errors import LaunchError, RequestError
 from bench.core.hostnames import fold_hosts
 from bench.core.placement import Placement, place_ranks
+from bench.core.program import module_command
 from bench.core.records import Job
 from bench.launch.binding import choose_binding
+from bench.launch.here import is_here
 from bench.launch.kind import LauncherKind
 from bench.launch.ssh import Host
 from bench.machine.mpi import MpiInstall
+from bench.machine.settings import set_in_files
 from bench.machine.software import steering_variables
 
 FORWARDED_ALREADY = ("OMPI_", "PMIX_", "PRTE_")
 """What Open MPI hands on by itself (its manual, "Exported Environment Variables")."""
+
+
+HOSTFILES = "hostfiles"
+"""Folder in that of a run, for host files of its jobs."""
 
 
 class MpirunLauncher:
@@ -26,12 +33,16 @@ class MpirunLauncher:
     Args:
         mpi: the MPI.
         cores: cores of this machine that ranks may use; more ranks than that share cores.
-        hosts: where ranks run, spread evenly in blocks; this machine where there are none.
+        hosts: where ranks run, in blocks; this machine where there are none.
         bind: `core`, `none`, or `auto` for a core each where that can be.
         host_cores: cores that ranks may use on each of the hosts, as far as that is known.
+        masked: whether this process may run on fewer cores than its cpuset has, which a binding
+            would not heed.
+        counts: the most ranks of each host; evenly many where there are none.
+        run: the folder of the run, for host files.
 
     Raises:
-        RequestError: where a host is an IPv6 address, which no `--host` can hold.
+        RequestError: where a host is an IPv6 address, and the MPI has no way to be given one.
     """
 
     name = "mpirun"
@@ -45,18 +56,23 @@ class MpirunLauncher:
         hosts: tuple[str, ...] = (),
         bind: str = "auto",
         host_cores: Mapping[str, int] | None = None,
+        masked: bool = False,
+        counts: tuple[int | None, ...] = (),
+        run: Path = Path("RUN"),
     ) -> None:
-        for host in hosts:
-            # Both cut at the first colon, also inside brackets (Open MPI 5.0.11, MPICH 5.0.2).
-            if ":" in host:
-                raise RequestError(
-                    f"mpirun takes no IPv6 address, and {host} is one; give the host a name in "
-                    "/etc/hosts or in the configuration of ssh, and use that"
-                )
         self._mpi = mpi
-        self._cores = dict(host_cores or {}) if hosts else {socket.gethostname(): cores}
         self._hosts = hosts
+        # A launcher that is given a name of its own machine may look for it elsewhere.
+        self._remote = len(hosts) > 1 or not all(map(is_here, hosts))
+        if self._remote and mpi.family != "openmpi":
+            _refuse_addresses(hosts)
+        here = hosts[0] if hosts else socket.gethostname()
+        self._cores = dict(host_cores or {}) if self._remote else {here: cores}
+        self._counts = counts
         self._bind = bind
+        self._masked = masked and not self._remote
+        self._in_files = set_in_files(os.environ)
+        self._run = run
 
     @property
     def nodes(self) -> int:
@@ -65,20 +81,51 @@ class MpirunLauncher:
 
     def place(self, ranks: int) -> Placement:
         """Return the ranks on each host: the first ones together, the last one on the last host."""
-        return place_ranks(ranks, self._hosts or (socket.gethostname(),))
+        return place_ranks(ranks, self._hosts or (socket.gethostname(),), self._counts)
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the mpirun command of a job."""
         blocks = self.place(job.ranks).blocks()
         crowded = any(count > self._cores.get(host, count) for host, count in blocks.items())
-        bind = choose_binding(job, self._bind, crowded)
-        remote = blocks if self._hosts else {}
+        bind = choose_binding(job, self._bind, crowded or self._masked)
+        remote = blocks if self._remote else {}
+        files: dict[str, str] = {}
         if self._mpi.family == "openmpi":
-            options = _open_mpi_options(self._mpi, bind, crowded, remote, job.env)
+            if any(":" in host for host in remote):
+                files[str(self._run / HOSTFILES / f"{job.ranks}-ranks")] = _hostfile(remote)
+            named = _name_hosts(remote, next(iter(files), None))
+            chosen = self._in_files.union(os.environ)
+            options = _open_mpi_options(self._mpi, bind, crowded, named, job.env, chosen)
         else:
             options = _hydra_options(bind, remote)
         tokens = (self._mpi.mpirun, "-n", str(job.ranks), *options)
-        return LaunchCommand((*tokens, sys.executable, "-m", "bench.rank"), _home() | job.env)
+        command = (*tokens, *module_command("bench.rank"))
+        return LaunchCommand(command, _home() | job.env, files)
+
+
+def _refuse_addresses(hosts: Sequence[str]) -> None:
+    for host in hosts:
+        # Hydra cuts at the first colon, inside brackets and in host files too (MPICH 5.0.2).
+        if ":" in host:
+            raise RequestError(
+                f"MPICH's mpirun takes no IPv6 address, and {host} is one; give the host a name in "
+                "/etc/hosts or in the configuration of ssh, and use that, or use Open MPI"
+            )
+
+
+def _name_hosts(blocks: Mapping[str, int], file: str | None) -> list[str]:
+    """Return the options of Open MPI that name hosts.
+
+    `--host` cuts at the first colon, inside brackets too (5.0.11); a host file has addresses bare.
+    """
+    if file is not None:
+        return ["--hostfile", file]
+    hosts = ",".join(f"{host}:{count}" for host, count in blocks.items())
+    return ["--host", hosts] if hosts else []
+
+
+def _hostfile(blocks: Mapping[str, int]) -> str:
+    return "".join(f"{host} slots={count}\n" for host, count in blocks.items())
 
 
 def refuse_same_names(mpi: MpiInstall, hosts: Sequence[Host]) -> None:
@@ -110,16 +157,23 @@ def _open_mpi_options(
     mpi: MpiInstall,
     bind: str,
     crowded: bool,
-    blocks: dict[str, int],
+    named: Sequence[str],
     variables: Mapping[str, str],
+    chosen: Container[str],
 ) -> list[str]:
+    """Return the options of mpirun; what somebody has `chosen` is not set again."""
     options = ["--bind-to", bind]
-    if blocks:
-        options += ["--host", ",".join(f"{host}:{count}" for host, count in blocks.items())]
+    if crowded and "OMPI_MCA_mpi_yield_when_idle" not in chosen:
+        # Else a rank that waits keeps the core for its whole slice of time, some milliseconds:
+        # Open MPI knows by itself only of more ranks than slots, and counts as slots what neither
+        # an affinity mask nor a quota grants.
+        options += ["--mca", "mpi_yield_when_idle", "1"]
+    if named:
+        options += named
         # Only ranks of this machine inherit its environment; Hydra hands it on by itself.
         options += [token for name in exported(variables) for token in ("-x", name)]
     else:
-        if "OMPI_MCA_btl" not in os.environ:
+        if "OMPI_MCA_btl" not in chosen:
             # Between ranks of one node neither is used, and opening them costs a second at the
             # start of a job and another at its end (5.0.11).
             options += ["--mca", "btl", "^ofi,uct"]
@@ -156,7 +210,10 @@ def _home() -> dict[str, str]:
 
 KIND = LauncherKind(
     text="Open MPI's mpirun or MPICH's Hydra, here or on --hosts over SSH (the default)",
-    open=lambda o: MpirunLauncher(o.need_mpi(), o.cores, o.hosts, o.bind, o.host_cores),
+    open=lambda o: MpirunLauncher(
+        o.need_mpi(), o.cores, o.hosts, o.bind, o.host_cores, o.masked, o.counts, o.run
+    ),
     flags=frozenset({"mpirun", "hosts", "hostfile"}),
     mpi="launcher",
+    keeps_counts=True,
 )

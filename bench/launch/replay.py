@@ -13,6 +13,7 @@ from bench.contracts import LaunchCommand
 from bench.core.errors import RequestError
 from bench.core.events import Event, encode, parse_event
 from bench.core.placement import Placement
+from bench.core.program import module_command
 from bench.core.records import Job, Origin
 from bench.launch.kind import LauncherKind, Opening
 from bench.store.files import JOURNAL_FILE
@@ -41,7 +42,7 @@ class ReplayLauncher:
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command that plays a job back."""
-        program = (sys.executable, "-m", "bench.launch.replay")
+        program = module_command("bench.launch.replay")
         return LaunchCommand((*program, str(self._journal), job.id, str(job.attempt)), {})
 
 

@@ -7,14 +7,16 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from bench.core.errors import LaunchError, printable
 from bench.core.hostnames import is_host
-from bench.machine.cpu import read_cpu
+from bench.core.program import text_command
+from bench.launch.here import is_here
+from bench.machine.cpu import count_rank_cores
+from bench.machine.interfaces import Network, read_answer, read_network
 
 AT_ONCE = 64
 """Connections at a time: a login node has some hundred files for a process, and a jump host begins
@@ -27,8 +29,9 @@ SSH_FAILED = 255
 _MARKER = "clusterbench-host "
 _QUESTION = (
     f"import bench, socket; print({_MARKER!r} + bench.__version__);"
-    "from bench.machine.cpu import read_cpu; from pathlib import Path;"
-    f"print({_MARKER!r} + socket.gethostname(), read_cpu(Path('/')).usable_cores)"
+    "from bench.machine.cpu import count_rank_cores;"
+    f"print({_MARKER!r} + socket.gethostname(), count_rank_cores());"
+    "from bench.machine.interfaces import print_network; print_network()"
 )
 
 
@@ -49,12 +52,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """What it calls itself; None before it has been asked."""
     cores: int | None = None
     """Cores that ranks may use; None where it is not known."""
-
-
-def is_here(host: str) -> bool:
-    """Return whether a name is one that this machine goes by."""
-    name = socket.gethostname()
-    return host in (name, name.partition(".")[0], "localhost")
+    network: Network | None = None
+    """Its interfaces; None where they are not known."""
 
 
 def ask_hosts(questions: Mapping[str, Sequence[str]], limit_s: float) -> dict[str, Answer]:
@@ -122,7 +121,7 @@ def examine_hosts(hosts: Sequence[str], version: str) -> tuple[list[Host], list[
         LaunchError: where there is no ssh.
     """
     remote = [host for host in hosts if not is_here(host)]
-    answers = ask_hosts(dict.fromkeys(remote, (sys.executable, "-c", _QUESTION)), FITNESS_S)
+    answers = ask_hosts(dict.fromkeys(remote, text_command(_QUESTION)), FITNESS_S)
     fit, unfit = [], []
     for host in hosts:
         if host not in answers:
@@ -130,7 +129,8 @@ def examine_hosts(hosts: Sequence[str], version: str) -> tuple[list[Host], list[
                 Host(
                     asked=host,
                     hostname=socket.gethostname(),
-                    cores=read_cpu(Path("/")).usable_cores,
+                    cores=count_rank_cores(),
+                    network=read_network(),
                 )
             )
         elif problem := _problem(answers[host], version):
@@ -166,4 +166,5 @@ def _read_host(host: str, answer: Answer) -> Host:
         asked=host,
         hostname=hostname or None,
         cores=int(cores) if cores.isdecimal() and cores.isascii() else None,
+        network=read_answer(answer.output),
     )

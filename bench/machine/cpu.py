@@ -1,6 +1,5 @@
 """Facts of the processors: what there is, and what this process may use of it."""
 
-import math
 import os
 import platform
 from collections.abc import Iterable
@@ -141,33 +140,81 @@ def usable_cores(root: Path = Path("/")) -> tuple[int, ...]:
     return tuple(sorted({min(s or (cpu,)) for cpu, s in zip(allowed, siblings, strict=True)}))
 
 
+def is_masked(root: Path = Path("/")) -> bool:
+    """Return whether this process may run on fewer CPUs than its cpuset, or the machine, has.
+
+    Launchers heed a cpuset. They bind ranks to cores outside a mask that taskset or a scheduler
+    without cpusets set (Open MPI 5.0.11, MPICH 5.0.2).
+    """
+    allowed, given = read_allowed(root), _read_cpuset(root)
+    return allowed is not None and given is not None and not {*given} <= {*allowed}
+
+
+def _read_cpuset(root: Path) -> tuple[int, ...] | None:
+    """Return the CPUs that are online and in the cpuset of this process."""
+    online = read_cpu_list(root / _CPUS / "online")
+    files = [folder / "cpuset.cpus.effective" for folder in cgroup_folders(root)]
+    files += [folder / "cpuset.effective_cpus" for folder in cgroup_folders(root, "cpuset")]
+    # The nearest one that says so holds for those above it.
+    found = next((cpus for cpus in map(read_cpu_list, files) if cpus), online)
+    return found if online is None or found is None else tuple(c for c in found if c in online)
+
+
 def share_cores(cpus: Iterable[int], root: Path = Path("/")) -> set[int]:
     """Return all logical CPUs of the cores that some belong to."""
     siblings = (read_cpu_list(_core(root, cpu) / "thread_siblings_list") or (cpu,) for cpu in cpus)
     return {each for core in siblings for each in core}
 
 
+def count_rank_cores(root: Path = Path("/")) -> int:
+    """Return how many ranks have a core each: those of the affinity mask that the quota pays for.
+
+    At least 1; a core that is granted in part is none.
+    """
+    cores, quota = len(usable_cores(root)), read_quota(root)
+    return max(1, cores if quota is None else min(cores, int(quota)))
+
+
 def read_quota(root: Path) -> float | None:
-    """Return the cores' worth of time that cgroup v2 grants: the least over all its levels."""
-    quotas = []
-    for folder in cgroup_folders(root):
-        words = (read_word(folder / "cpu.max") or "").split()
-        if len(words) == 2 and all(word.isdecimal() and word.isascii() for word in words):
-            quota, period = (int(word) for word in words)
-            quotas.append(quota / period if quota and period else math.inf)
-    least = min(quotas, default=math.inf)
-    return None if math.isinf(least) else least
+    """Return the cores' worth of time that cgroups grant: the least over all levels of v1 and v2.
+
+    None where none sets a limit.
+    """
+    quotas = [(read_word(folder / "cpu.max") or "").split() for folder in cgroup_folders(root)]
+    quotas += [
+        [read_word(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
+        for folder in cgroup_folders(root, "cpu")
+    ]
+    # Without a limit the quota is `max` in v2, and -1 in v1.
+    limits = [
+        int(words[0]) / int(words[1])
+        for words in quotas
+        if len(words) == 2 and all(w.isdecimal() and w.isascii() and len(w) < 19 for w in words)
+        if int(words[0]) and int(words[1])
+    ]
+    return min(limits, default=None)
 
 
-def cgroup_folders(root: Path) -> list[Path]:
-    """Return the cgroup v2 folders that this process is in, from its own up to the root."""
-    base = root / "sys/fs/cgroup"
+def cgroup_folders(root: Path, controller: str = "") -> list[Path]:
+    """Return the cgroup folders that this process is in, from its own up to the root.
+
+    Args:
+        root: of the file system.
+        controller: of v1, such as `cpu`; those of v2 if not given.
+    """
     for line in (read_text(root / "proc/self/cgroup") or "").splitlines():
-        if line.startswith("0::/"):
-            own = line.removeprefix("0::/")
-            # A process seen from inside another cgroup namespace has a path that starts with "..".
-            parts = [] if ".." in own.split("/") else [part for part in own.split("/") if part]
-            return [base.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
+        _, _, rest = line.partition(":")
+        names, _, own = rest.partition(":/")
+        if controller not in names.split(","):
+            continue
+        base = root / "sys/fs/cgroup"
+        if controller:
+            # Several controllers of v1 may share a tree, whose folder has the names of them all.
+            alone = base / controller
+            base = alone if alone.is_dir() else base / names
+        # A process seen from inside another cgroup namespace has a path that starts with "..".
+        parts = [] if ".." in own.split("/") else [part for part in own.split("/") if part]
+        return [base.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
     return []
 
 

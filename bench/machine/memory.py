@@ -1,5 +1,6 @@
 """Facts of main memory and of the NUMA nodes it hangs on."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from bench.machine.sysfs import (
     read_cpu_list,
     read_kib_lines,
     read_natural,
+    read_word,
 )
 
 SIZE = Compared(within=2.0**30, text=format_memory)
@@ -21,6 +23,7 @@ SIZE = Compared(within=2.0**30, text=format_memory)
 
 _LIMIT = Compared(none="no limit", text=format_memory, of_job=True)
 _NODES = "sys/devices/system/node"
+_HUGE_PAGES = "sys/kernel/mm/transparent_hugepage"
 
 
 class MemoryFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +34,12 @@ class MemoryFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What can be taken now without swapping, by the kernel's own estimate."""
     limit: Annotated[int | None, _LIMIT] = None
     """The least memory limit of the cgroups that this process is in; None where there is none."""
+    huge_pages: Annotated[str | None, COMPARED] = None
+    """When memory comes in transparent huge pages: always, madvise or never."""
+    defrag: Annotated[str | None, COMPARED] = None
+    """When a process waits until the kernel has made room for one: always, never and others."""
+    numa_balancing: Annotated[bool | None, Compared(text=lambda on: "on" if on else "off")] = None
+    """Whether the kernel moves pages to the node that uses them, which it finds by faults."""
 
 
 class NumaNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,12 +59,27 @@ class NumaNode(msgspec.Struct, frozen=True, kw_only=True):
 def read_memory(root: Path) -> MemoryFacts:
     """Read the facts of main memory below `root`."""
     lines = read_kib_lines(root / "proc/meminfo")
+    balancing = read_natural(root / "proc/sys/kernel/numa_balancing")
     limits = [read_natural(folder / "memory.max") for folder in cgroup_folders(root)]
+    limits += [
+        # Without a limit it is the most that a page counter holds, of 19 digits: none is read.
+        read_natural(folder / "memory.limit_in_bytes")
+        for folder in cgroup_folders(root, "memory")
+    ]
     return MemoryFacts(
         total=lines.get("MemTotal"),
         available=lines.get("MemAvailable"),
         limit=min((limit for limit in limits if limit is not None), default=None),
+        huge_pages=_read_choice(root / _HUGE_PAGES / "enabled"),
+        defrag=_read_choice(root / _HUGE_PAGES / "defrag"),
+        numa_balancing=None if balancing is None else balancing > 0,
     )
+
+
+def _read_choice(path: Path) -> str | None:
+    """Return the word in brackets, which is how the kernel shows which of several holds."""
+    match = re.search(r"\[([\w+]{1,20})\]", read_word(path) or "", re.ASCII)
+    return match[1] if match else None
 
 
 def read_numa(root: Path) -> tuple[NumaNode, ...]:
@@ -87,4 +111,6 @@ def memory_rows(memory: MemoryFacts, numa: tuple[NumaNode, ...]) -> Rows:
         )
         for n in numa
     ]
-    return [("Memory", size), *(nodes or [("NUMA", "unknown")])]
+    balancing = {None: "unknown", True: "on", False: "off"}[memory.numa_balancing]
+    pages = f"transparent huge pages {show(memory.huge_pages)}, NUMA balancing {balancing}"
+    return [("Memory", size), ("Pages", pages), *(nodes or [("NUMA", "unknown")])]

@@ -20,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from bench.core.errors import RequestError, printable
+from bench.core.program import text_command
 
 Family = Literal["openmpi", "mpich"]
 """Whose options a launcher takes; MPICH, Intel MPI, MVAPICH and Cray MPICH share Hydra's flags."""
@@ -146,7 +147,7 @@ def find_mpi(mpirun: str | None = None) -> MpiInstall | None:
 
 def probe_library() -> MpiLibrary:
     """Return the MPI library that mpi4py loads in this Python environment, without starting MPI."""
-    answer = ask([sys.executable, "-P", "-c", _PROBE], _PROBE_TIMEOUT_S)
+    answer = ask(text_command(_PROBE), _PROBE_TIMEOUT_S)
     if answer is None:
         return MpiLibrary(error="importing mpi4py did not end in time")
     lines = answer.stdout.strip().splitlines()

@@ -15,6 +15,9 @@ from bench.machine.parts import parts_on
 ODD_NODE = "odd-node"
 _MOST_VALUES = 4
 """Values that a finding names where each node may have its own."""
+_LONG = 60
+"""Characters of a value that is shown whole."""
+_MOST_SHOWN = 200
 _CLOCK_ADVICE = (
     "keep the clocks of all nodes with NTP or chrony, so that their logs can be compared; no time "
     "in this run is a difference between two nodes' clocks"
@@ -97,22 +100,39 @@ def difference_findings(
                     (names[d] for s in difference.slots if (d := (difference.part, s)) in names),
                 ),
             ),
-            value=None if difference.majority is None else printable(difference.values[0][0]),
-            limit=None if difference.majority is None else printable(difference.majority),
+            value=None if difference.majority is None else _tell_apart(difference)[0],
+            limit=None if difference.majority is None else _tell_apart(difference)[-1],
         )
         for difference in differences
     ]
 
 
+def _tell_apart(difference: Difference) -> list[str]:
+    """Return the values and that of most, to print: of long lists only what not all of them have.
+
+    A card has dozens of settings, and a port of counters.
+    """
+    most = [] if difference.majority is None else [difference.majority]
+    values = [value for value, _ in difference.values] + most
+    if not any(len(value) > _LONG for value in values):
+        return [printable(value) for value in values]
+    lists = [value.split(", ") for value in values]
+    common = set(lists[0]).intersection(*lists[1:])
+    rest = [", ".join(entry for entry in entries if entry not in common) for entries in lists]
+    return [printable(text or "none of these", _MOST_SHOWN) for text in rest]
+
+
 def _describe(difference: Difference) -> str:
     fact = printable(difference.fact)
+    values = _tell_apart(difference)
     if difference.majority is not None:
-        ((value, hosts),) = difference.values
+        ((_, hosts),) = difference.values
         return (
             f"{fold_hosts(hosts)} {'differs' if len(hosts) == 1 else 'differ'} from most nodes in "
-            f"{fact}: {printable(value)} instead of {printable(difference.majority)}"
+            f"{fact}: {values[0]} instead of {values[-1]}"
         )
-    each = [f"{printable(v)} on {fold_hosts(hosts)}" for v, hosts in difference.values]
+    shown = zip(values, difference.values, strict=True)
+    each = [f"{value} on {fold_hosts(hosts)}" for value, (_, hosts) in shown]
     more = len(each) - _MOST_VALUES
     each = each[:_MOST_VALUES] + ([f"{more} more values elsewhere"] if more > 0 else [])
     doubt = ", and no value is that of most nodes" if len(difference.hosts) > 2 else ""

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import struct
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,17 @@ _WIDTHS = frozenset({1, 2, 4, 8, 12, 16, 32})
 
 _NAME_FILES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
 _BRIDGE = "0x0604"
+
+# PCI local bus specification 3.0, 6.1 and 6.7; PCI Express base specification, 7.5.3.
+_STATUS, _HAS_CAPABILITIES = 0x06, 0x10
+_FIRST_CAPABILITY = 0x34
+_EXPRESS = 0x10
+_DEVICE_CAPABILITIES, _DEVICE_CONTROL = 4, 8
+_CONFIG_BYTES = 256
+_MOST_CAPABILITIES = 48
+"""That fit in there, each of at least 4 bytes; more are a loop."""
+_LEAST_BYTES, _LARGEST_SIZE = 128, 5
+"""Sizes of packets are coded as powers of two from the least on; the last codes are reserved."""
 
 
 class PcieLink(msgspec.Struct, frozen=True):
@@ -41,6 +53,17 @@ class PcieLink(msgspec.Struct, frozen=True):
         return _below(self.generation_now, self.generation_max)
 
 
+class PacketSizes(msgspec.Struct, frozen=True):
+    """Most bytes of PCIe packets, as the firmware, the kernel or an administrator has set them."""
+
+    max_payload: Annotated[int | None, COMPARED] = None
+    """Of the data in a packet that the device sends, at most what every bridge above it takes."""
+    max_payload_possible: Annotated[int | None, COMPARED] = None
+    """What the device itself could do."""
+    max_read_request: Annotated[int | None, COMPARED] = None
+    """That the device asks memory for at once."""
+
+
 class PciDevice(msgspec.Struct, frozen=True):
     """A device on the PCI bus."""
 
@@ -52,11 +75,13 @@ class PciDevice(msgspec.Struct, frozen=True):
     """Of the device, from the machine's `pci.ids`."""
     numa_node: Annotated[int | None, COMPARED]
     link: Annotated[PcieLink | None, COMPARED]
+    packets: Annotated[PacketSizes | None, COMPARED] = None
+    """None where they are not known: Linux shows them to root alone."""
 
 
 def read_pci_device(root: Path, path: Path) -> PciDevice | None:
     """Return the PCI device that `path` is or sits on (a virtio NIC has none of its own)."""
-    folder = _find_folder(path)
+    folder = find_pci_folder(path)
     if folder is None:
         return None
     vendor, device = _read_id(folder / "vendor"), _read_id(folder / "device")
@@ -66,6 +91,7 @@ def read_pci_device(root: Path, path: Path) -> PciDevice | None:
         name=_find_name(root, vendor, device) if vendor and device else None,
         numa_node=read_natural(folder / "numa_node"),
         link=read_link(_card_end(folder)),
+        packets=read_packet_sizes(folder / "config"),
     )
 
 
@@ -78,6 +104,60 @@ def read_link(folder: Path) -> PcieLink | None:
         width_max=_read_width(folder / "max_link_width"),
     )
     return None if link == PcieLink() else link
+
+
+def read_packet_sizes(config: Path) -> PacketSizes | None:
+    """Return the sizes of packets that a device is set to; None where they are not shown.
+
+    Args:
+        config: its configuration space in sysfs, of which others than root see 64 bytes, and its
+            capabilities come after those.
+    """
+    try:
+        with config.open("rb") as file:
+            space = file.read(_CONFIG_BYTES)
+    except OSError:
+        return None
+    at = _find_capability(space, _EXPRESS)
+    if at is None or at + _DEVICE_CONTROL + 2 > len(space):
+        return None
+    (able,) = struct.unpack_from("<I", space, at + _DEVICE_CAPABILITIES)
+    (control,) = struct.unpack_from("<H", space, at + _DEVICE_CONTROL)
+    sizes = PacketSizes(_size(control >> 5), _size(able), _size(control >> 12))
+    return None if sizes == PacketSizes() else sizes
+
+
+def _find_capability(space: bytes, wanted: int) -> int | None:
+    """Return where a capability stands in a configuration space."""
+    # A device that has fallen off the bus reads as ones.
+    if len(space) <= _FIRST_CAPABILITY or space[:4] == b"\xff" * 4:
+        return None
+    if not space[_STATUS] & _HAS_CAPABILITIES:
+        return None
+    at = space[_FIRST_CAPABILITY] & 0xFC
+    for _ in range(_MOST_CAPABILITIES):
+        if not 0x40 <= at < len(space) - 1:
+            return None
+        if space[at] == wanted:
+            return at
+        at = space[at + 1] & 0xFC
+    return None
+
+
+def _size(code: int) -> int | None:
+    code &= 0x7
+    return _LEAST_BYTES << code if code <= _LARGEST_SIZE else None
+
+
+def describe_packets(packets: PacketSizes | None) -> str:
+    """Return the sizes in words, such as `MaxPayload 256 of 512 B, MaxReadReq 4096 B`."""
+    if packets is None:
+        return "MaxPayload and MaxReadReq unknown"
+    possible = f" of {packets.max_payload_possible}" if packets.max_payload_possible else ""
+    return (
+        f"MaxPayload {_known(packets.max_payload)}{possible} B, "
+        f"MaxReadReq {_known(packets.max_read_request)} B"
+    )
 
 
 def describe_link(link: PcieLink | None) -> str:
@@ -105,7 +185,8 @@ def _known(value: int | None) -> str:
     return "?" if value is None else str(value)
 
 
-def _find_folder(path: Path) -> Path | None:
+def find_pci_folder(path: Path) -> Path | None:
+    """Return the folder of the PCI device that `path` is or sits on."""
     try:
         folder = path.resolve(strict=True)
     except (OSError, RuntimeError):  # RuntimeError: a loop of links

@@ -140,7 +140,7 @@ def steering_variables(environ: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in sorted(environ.items())
         if (name in _STEERING_NAMES or name.startswith(_STEERING_PREFIXES))
-        and not _looks_secret(name)
+        and not looks_secret(name)
         and not _SET_BY_LAUNCHER.fullmatch(name)
         and not (name in _VISIBLE_DEVICES and _ONE_DEVICE.search(value))
         and name.isprintable()
@@ -171,7 +171,8 @@ def _without_name(value: str, host: str) -> str:
     return value
 
 
-def _looks_secret(name: str) -> bool:
+def looks_secret(name: str) -> bool:
+    """Return whether the name of a setting says that its value is nobody else's business."""
     upper = name.upper()
     return any(part in upper for part in _SECRET_PARTS) or any(
         _SECRET_WORDS.fullmatch(word) for word in upper.split("_")

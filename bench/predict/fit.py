@@ -8,6 +8,7 @@ from statistics import median
 import msgspec
 
 from bench.core.fleet import middle_rows
+from bench.core.placement import Limits
 from bench.core.records import CONTROL, Axis, Case, Prediction, Row, Stage, Status
 from bench.measure import MEASUREMENTS
 from bench.measure.profiles import profile_of
@@ -51,7 +52,7 @@ class Calibrated(msgspec.Struct, frozen=True):
 
 
 def predict_targets(
-    plan: Plan, rows: Sequence[Row], frozen_at: str, hosts: int | None = None
+    plan: Plan, rows: Sequence[Row], frozen_at: str, hosts: Limits | None = None
 ) -> list[Prediction]:
     """Return a prediction for every target case of every launch, empty with the reason where none.
 
@@ -62,7 +63,8 @@ def predict_targets(
         plan: the plan; its calibration cases have run.
         rows: what they measured.
         frozen_at: the time of day, before any target case.
-        hosts: that ranks are spread over, evenly in blocks; None where nobody knows.
+        hosts: that ranks are spread over, how many or the most ranks of each; None where nobody
+            knows.
     """
     calibration = _calibration_cases(plan)
     # Of nodes that measured for themselves the middle one of each launch is what models know.
@@ -171,7 +173,7 @@ def _misses(benchmark: str, points: Sequence[CalibrationPoint]) -> Iterator[floa
 
 
 def _compose_all(
-    cases: Iterable[Case], calibration: dict[str, Case], rows: Sequence[Row], hosts: int | None
+    cases: Iterable[Case], calibration: dict[str, Case], rows: Sequence[Row], hosts: Limits | None
 ) -> dict[str, Composition | str]:
     """Return what cases are composed of, or why not; nothing of benchmarks that never are."""
     composable = [case for case in cases if case.benchmark in COMPOSED]

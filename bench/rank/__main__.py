@@ -181,9 +181,9 @@ def _die_with_parent() -> None:
 
 
 def _set_threads(threads: int, local_size: int) -> int:
-    from bench.machine.cpu import usable_cores
+    from bench.machine.cpu import count_rank_cores
 
-    chosen = threads or max(1, len(usable_cores()) // local_size)
+    chosen = threads or max(1, count_rank_cores() // local_size)
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(chosen)
     return chosen
@@ -192,6 +192,7 @@ def _set_threads(threads: int, local_size: int) -> int:
 def _gather_facts(world: World, loops: object, job: Job, names: Sequence[str]) -> Facts:
     from bench.machine.cpu import usable_cores
     from bench.machine.facts import gather_facts
+    from bench.machine.interfaces import find_shared, read_network
     from bench.measure.payload import is_in_question
 
     node = world.nodes[world.rank]
@@ -209,7 +210,9 @@ def _gather_facts(world: World, loops: object, job: Job, names: Sequence[str]) -
     if facts is not None and any(is_in_question(job, case) for case in job.cases):
         paths = _gather_paths(facts.gpus)
     by_rank = world.gather(
-        None if facts is None else (msgspec.to_builtins(facts), msgspec.to_builtins(paths))
+        None
+        if facts is None
+        else (msgspec.to_builtins(facts), msgspec.to_builtins(paths), read_network())
     )
     nodes = {ranks[r].host: facts for r, facts in enumerate(by_rank) if facts is not None}
     return Facts(
@@ -218,8 +221,10 @@ def _gather_facts(world: World, loops: object, job: Job, names: Sequence[str]) -
         thread_level=world.thread_level,
         message_layer=getattr(loops, "name", None),
         overhead_s=getattr(loops, "overhead_s", None),
-        nodes={host: facts for host, (facts, _) in nodes.items()},
-        paths={host: paths for host, (_, paths) in nodes.items() if paths is not None},
+        nodes={host: facts for host, (facts, _, _) in nodes.items()},
+        paths={host: paths for host, (_, paths, _) in nodes.items() if paths is not None},
+        # Of all their addresses only these tell anything, and go into the journal.
+        shared=find_shared({host: network for host, (_, _, network) in nodes.items()}),
     )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.core.program import module_command
 from bench.machine.memory import read_numa
 from bench.machine.sysfs import parse_cpu_list
 
@@ -72,7 +73,7 @@ def hogging(placement: HogPlacement | None) -> Iterator[None]:
         return
     cores = ",".join(map(str, placement.cores))
     process = subprocess.Popen(
-        (sys.executable, "-m", "bench.rank.hog", str(placement.threads), cores),
+        (*module_command("bench.rank.hog"), str(placement.threads), cores),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         # A hog neither calls MPI nor logs.

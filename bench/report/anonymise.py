@@ -15,7 +15,8 @@ import msgspec
 import pandas as pd
 
 from bench.core.errors import RequestError
-from bench.core.hostnames import fold_hosts, host_of, parse_hosts, split_part
+from bench.core.hostlists.typed import parse_hosts
+from bench.core.hostnames import fold_hosts, host_of, split_part
 from bench.report.data import RunData
 from bench.store.meta import Measured
 from bench.store.nodes import Nodes
@@ -143,14 +144,23 @@ def _hosts(runs: list[RunData]) -> list[str]:
             str(facts["host"]) for facts in run.parts.nodes.facts.values() if facts.get("host")
         )
         made = run.meta.made
-        asked = made.flags.get("hosts") if isinstance(made, Measured) else None
-        found |= dict.fromkeys(re.split(r"[,\s:]+", asked) if isinstance(asked, str) else [])
+        if isinstance(made, Measured):
+            found |= dict.fromkeys((*made.hosts, *filter(None, made.hosts.values())))
+            found |= dict.fromkeys(_typed_hosts(made.flags.get("hosts")))
         for finding in run.parts.findings:
             parts = (split_part(part)[0] for part in finding.about.parts)
             found |= dict.fromkeys((*finding.about.hosts, *parts))
     # Advice and log lines may name the machine that the page is built on.
     found[socket.gethostname()] = None
     return [host for host in found if host]
+
+
+def _typed_hosts(flag: object) -> tuple[str, ...]:
+    """Return the hosts of a flag as it was typed, which a run of before may have alone."""
+    try:
+        return parse_hosts(flag) if isinstance(flag, str) else ()
+    except RequestError:
+        return tuple(re.split(r"[,\s:]+", str(flag)))
 
 
 def _all_text(run: RunData) -> str:

@@ -52,9 +52,12 @@ class JobProcess:
         """Start the job; whatever happens from here on, `end` ends it.
 
         Raises:
-            LaunchError: where the program of the command cannot be executed.
+            LaunchError: where the program of the command cannot be executed, or a file that it
+                reads cannot be written.
         """
         program = self._command.tokens[0]
+        for path, text in self._command.files.items():
+            _write(Path(path), text)
         with self._log.open("ab") as errors, _interrupted_after():
             try:
                 self._process = subprocess.Popen(
@@ -171,6 +174,14 @@ def _interrupted_after() -> Iterator[None]:
             signal.signal(held_back, handler)
         for number in came:
             signal.raise_signal(number)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise LaunchError(f"cannot write {printable(path, 200)}: {error.strerror}") from error
 
 
 def _terminate_with_parent(parent: int) -> None:

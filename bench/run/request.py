@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 
 from bench.core.errors import RequestError
-from bench.core.hostnames import parse_hosts, read_hostfile
+from bench.core.hostlists.hostfile import read_hostfile
+from bench.core.hostlists.hosts import HostList
+from bench.core.hostlists.typed import read_typed
 from bench.launch import LAUNCHERS, find_launcher
 from bench.launch.site import SITE_VARIABLE
 from bench.plan.suite import parse_budget
@@ -43,8 +45,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """
         return None if self.budget is None else parse_budget(self.budget, "--budget")
 
-    def host_names(self) -> tuple[str, ...]:
-        """Return the hosts that were asked for, none where ranks run here; a file is read anew.
+    def host_list(self) -> HostList:
+        """Return the hosts that were asked for, none where nobody named any; a file is read anew.
 
         Raises:
             RequestError: where a name is no host name, or both ways of naming them were used.
@@ -53,7 +55,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             raise RequestError("--hosts and --hostfile both name the hosts; leave one of them out")
         if self.hostfile is not None:
             return read_hostfile(self.hostfile)
-        return () if self.hosts is None else parse_hosts(self.hosts)
+        return HostList() if self.hosts is None else read_typed(self.hosts)
 
     def flags(self) -> dict[str, str | int | bool | None]:
         """Return the flags that differ from their defaults, for `run.json`.

@@ -4,19 +4,21 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from bench import __version__
 from bench.contracts import Launcher
-from bench.core.errors import LaunchError
+from bench.core.errors import LaunchError, RequestError
+from bench.core.hostlists.hosts import Entry, HostList, add_up
 from bench.launch import LauncherKind, Opening, find_launcher
+from bench.launch.batch.granted import find_granted
+from bench.launch.here import is_here
 from bench.launch.mpirun import refuse_same_names
 from bench.launch.site import Site, check_line, load_site
-from bench.launch.ssh import Host, examine_hosts, is_here
-from bench.machine.cpu import read_cpu
+from bench.launch.ssh import Host, examine_hosts
+from bench.machine.cpu import count_rank_cores, is_masked
 from bench.machine.description import read_description
 from bench.machine.mpi import MpiInstall, find_mpi, probe_library
 from bench.run.request import Request, refuse_unheeded
@@ -30,8 +32,13 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     mpi: MpiInstall | None
     """Of the ranks; None without MPI, and where none was found."""
     site: Site
+    listed: HostList
+    """Where ranks run, as somebody named it, or a batch system did."""
     hosts: tuple[Host, ...]
-    """Where ranks run, in order; none where that is here, or a scheduler chooses."""
+    """The same with what the hosts have answered; none where ranks run here, or a scheduler
+    chooses."""
+    notes: tuple[str, ...] = ()
+    """What else a person should know before the request is carried out."""
     machine_text: str | None
     """The machine file, checked."""
 
@@ -48,12 +55,15 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind.open(
             Opening(
                 mpi=self.mpi,
-                cores=_usable_cores(),
-                hosts=tuple(host.asked for host in self.hosts),
+                cores=count_rank_cores(),
+                masked=is_masked(),
+                hosts=self.listed.names,
+                counts=self.listed.counts,
                 host_cores={h.asked: h.cores for h in self.hosts if h.cores is not None},
                 nodes=self.request.nodes,
                 bind=self.request.bind,
                 site=self.site,
+                run=run.absolute() if run else Path("RUN"),
                 folder=self._batch_folder(run),
                 replay=self.request.replay,
             )
@@ -72,6 +82,11 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         found = here or same
         return found[0] if len(found) == 1 else None
 
+    def told(self) -> tuple[str, ...]:
+        """Return what a person should know who has not just typed it."""
+        odd = self.listed.form or self.listed.passed_over or self.listed.granted
+        return (*(self.listed.told() if odd else ()), *self.notes)
+
     def _batch_folder(self, run: Path | None) -> Path:
         work = self.request.work
         if work is not None:
@@ -83,7 +98,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         return folder
 
 
-def resolve(request: Request, hosts: Sequence[str] | None = None) -> Resolved:
+def resolve(request: Request, hosts: HostList | None = None) -> Resolved:
     """Work out what a request means here; nothing is started, no host is asked.
 
     Args:
@@ -96,15 +111,72 @@ def resolve(request: Request, hosts: Sequence[str] | None = None) -> Resolved:
     """
     refuse_unheeded(request)
     kind = find_launcher(request.launcher)
-    names = request.host_names() if hosts is None else hosts
+    notes: list[str] = []
+    listed = _choose_hosts(request, kind, notes) if hosts is None else hosts
+    if kind.program is None:
+        listed = _join_own_names(listed)
+    if listed.counts and not kind.keeps_counts:
+        listed = listed.without_counts(f"--launcher {request.launcher} spreads ranks evenly")
     return Resolved(
         request=request,
         kind=kind,
         mpi=_choose_mpi(request, kind),
         site=load_site(request.site, request.container),
-        hosts=tuple(Host(asked=name) for name in names),
+        listed=listed,
+        hosts=tuple(Host(asked=name) for name in listed.names),
+        notes=tuple(notes),
         machine_text=None if request.machine is None else read_description(request.machine),
     )
+
+
+def _choose_hosts(request: Request, kind: LauncherKind, notes: list[str]) -> HostList:
+    """Return the hosts that somebody named, or else those of the batch job that this is part of."""
+    listed = request.host_list()
+    if listed.names or "hosts" not in kind.flags or kind.program is not None:
+        return listed
+    return find_granted(os.environ, notes.append) or listed
+
+
+def _join_own_names(listed: HostList) -> HostList:
+    """Return a list in which this machine stands once, under the first of its names."""
+    here = [name for name in listed.names if is_here(name)]
+    if len(here) < 2:
+        return listed
+    slots = listed.slots()
+    entries = [Entry(here[0] if n in here else n, slots.get(n)) for n in listed.names]
+    names, counts = add_up(entries, listed.source)
+    why = f"{', '.join(here[1:])}: this machine by another name than {here[0]}"
+    return msgspec.structs.replace(
+        listed,
+        names=names,
+        counts=counts if listed.counts else (),
+        passed_over=(*listed.passed_over, why),
+    )
+
+
+def check_room(resolved: Resolved, most: int) -> Resolved:
+    """Refuse jobs with more ranks than the counts of the hosts allow.
+
+    What a batch system counts is the tasks that it was asked for and may be fewer than a node can
+    take: that is said, and not refused.
+
+    Args:
+        resolved: with its list of hosts.
+        most: ranks of the largest job.
+
+    Raises:
+        RequestError: where somebody has counted and they do not suffice.
+    """
+    listed = resolved.listed
+    if listed.room is None or most <= listed.room:
+        return resolved
+    if not listed.granted:
+        raise RequestError(
+            f"{listed.source}: its counts allow {listed.room} ranks, and a job has {most}; count "
+            "more, add hosts, or ask for fewer ranks with -n"
+        )
+    note = f"passed over: counts, in jobs of over {listed.room} ranks: {listed.source} has no more"
+    return msgspec.structs.replace(resolved, notes=(*resolved.notes, note))
 
 
 def ask_for_fitness(resolved: Resolved) -> Resolved:
@@ -134,11 +206,6 @@ def ask_for_fitness(resolved: Resolved) -> Resolved:
     if resolved.mpi is not None:
         refuse_same_names(resolved.mpi, fit)
     return msgspec.structs.replace(resolved, hosts=tuple(fit))
-
-
-def _usable_cores() -> int:
-    """Return the cores of this machine that ranks may use: Open MPI's slots are cores, not CPUs."""
-    return read_cpu(Path("/")).usable_cores or len(os.sched_getaffinity(0))
 
 
 def _choose_mpi(request: Request, kind: LauncherKind) -> MpiInstall | None:

@@ -5,11 +5,13 @@ fell silent or never started are measured again, in new attempts of their jobs, 
 time budget left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from bench.core.errors import RequestError, printable
+from bench.core.hostlists.hosts import HostList
+from bench.core.placement import Limits
 from bench.core.records import LEFT_OUT, LOST, Finding, Job, Prediction, Row, Status
 from bench.plan.plan import Plan
 from bench.plan.suite import parse_suite
@@ -41,6 +43,7 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
         RequestError: where there is one, unless forced.
     """
     hosts, hosts_now = then.measured.hosts, now.measured.hosts
+    slots = then.measured.slots if hosts else now.measured.slots
     differences = {
         f"{what} was {before or 'unknown'} and is {after or 'unknown'}": (before, after)
         for what, before, after in (
@@ -48,7 +51,11 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
             ("launcher", then.measured.launcher, now.measured.launcher),
             ("MPI", _mpi(then), _mpi(now)),
             # A run of before hosts were stored has none to compare.
-            ("the list of hosts", ",".join(hosts or hosts_now), ",".join(hosts_now)),
+            (
+                "the list of hosts",
+                _list_of(hosts or hosts_now, slots),
+                _list_of(hosts_now, now.measured.slots),
+            ),
         )
         if before != after
     }
@@ -70,15 +77,21 @@ def refuse_changes(then: RunMeta, now: RunMeta, force: bool) -> list[Finding]:
     ]
 
 
-def hosts_to_resume(meta: RunMeta, request: Request) -> tuple[str, ...] | None:
+def hosts_to_resume(meta: RunMeta, request: Request) -> HostList:
     """Return the hosts to go on with: those that a file names now, or else those of the run.
 
-    The file may be gone, as one of a scheduler's job is. None where the run has none stored.
+    The file may be gone, as one of a scheduler's job is.
     """
-    stored = tuple(meta.measured.hosts) or None
-    if request.hostfile is not None and not request.hostfile.is_file():
-        return stored
-    return stored if request.hostfile is None else request.host_names()
+    made = meta.measured
+    if made.hosts and not (request.hostfile is not None and request.hostfile.is_file()):
+        counts = tuple(made.slots.get(host) for host in made.hosts) if made.slots else ()
+        return HostList(names=tuple(made.hosts), counts=counts, source=made.hosts_from)
+    return request.host_list()
+
+
+def _list_of(hosts: Iterable[str], slots: dict[str, int | None]) -> str:
+    counted = {host: slots.get(host) for host in hosts}
+    return ",".join(h if count is None else f"{h}:{count}" for h, count in counted.items())
 
 
 def _mpi(meta: RunMeta) -> str:
@@ -99,7 +112,7 @@ def what_is_left(plan: Plan, rows: Sequence[Row], attempts: dict[str, int]) -> t
     return tuple(jobs)
 
 
-def predict_rest(known: RunFolder, kept: Sequence[Row], hosts: int | None = None) -> Predict:
+def predict_rest(known: RunFolder, kept: Sequence[Row], hosts: Limits | None = None) -> Predict:
     """Return the prediction of a resumed run: frozen ones stay, measured cases get none.
 
     A calibration case that was lost is measured all the same, but a prediction that was frozen
@@ -108,7 +121,8 @@ def predict_rest(known: RunFolder, kept: Sequence[Row], hosts: int | None = None
     Args:
         known: the run, as it is.
         kept: its rows that stay.
-        hosts: that ranks are spread over; None where nobody knows.
+        hosts: that ranks are spread over, how many or the most ranks of each; None where nobody
+            knows.
     """
     # Those from datasheets were frozen before anything was measured.
     frozen = {(p.case, p.launch) for p in known.predictions() if p.tier == "C"}

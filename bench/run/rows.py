@@ -1,6 +1,9 @@
 """From the events of a case to its row: statistics, rates, and where it ran."""
 
+import math
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -166,12 +169,27 @@ def _ends(facts: Facts, measurement: Measurement, case: Case) -> dict[str, objec
 
 
 def crowded_hosts(facts: Facts) -> set[str]:
-    """Return the hosts whose ranks outnumber the physical cores that they may use together."""
+    """Return the hosts whose ranks outnumber the physical cores that they may use together.
+
+    A quota that pays for fewer counts too: the ranks stand still when it is used up.
+    """
     cores: dict[str, set[int]] = {}
     for rank in facts.ranks:
         cores.setdefault(rank.host, set()).update(rank.usable_cores)
     ranks = Counter(rank.host for rank in facts.ranks)
-    return {host for host, usable in cores.items() if ranks[host] > len(usable)}
+    quotas = {host: _read_quota(node) for host, node in facts.nodes.items()}
+    return {
+        host
+        for host, usable in cores.items()
+        if ranks[host] > min(len(usable), quotas.get(host, math.inf))
+    }
+
+
+def _read_quota(node: Mapping[str, Any]) -> float:
+    """Return the cores that the facts of a node say that its ranks are granted."""
+    cpu = node.get("cpu")
+    quota = cpu.get("quota_cores") if isinstance(cpu, dict) else None
+    return quota if isinstance(quota, int | float) else math.inf
 
 
 def aggregate(samples: dict[int, tuple[float, ...]], rank_agg: str) -> Seconds:

@@ -5,6 +5,7 @@ silent for longer than its deadline, is a failed row with the reason; the rest o
 in a new attempt.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -27,7 +28,9 @@ from bench.core.records import (
     Status,
 )
 from bench.machine.direct_path import PathFacts
+from bench.machine.doctor.interfaces import SHARED_ADDRESS, check_shared
 from bench.machine.facts import NodeFacts, read_records
+from bench.machine.mpi import parse_library
 from bench.machine.survey import Survey
 from bench.measure.device_addresses import hands_device
 from bench.plan.pace import why_left_out
@@ -35,6 +38,7 @@ from bench.plan.plan import Plan
 from bench.predict.bounds import add_bounds, known_hardware
 from bench.run.attempt import Attempt
 from bench.run.budget import Budget, Span
+from bench.run.fitness import name_suspects
 from bench.run.place_rows import make_rows
 from bench.run.remaining import Remaining
 from bench.run.rows import Place, counter_readings
@@ -192,6 +196,9 @@ class Runner:
         if attempt.reference_s is not None:
             self._reference_s[job.ranks] = attempt.reference_s
         if reason is not None:
+            if attempt.facts is None and (self._launcher.nodes or 1) > 1:
+                suspects = name_suspects(job.hosts, self.recorder.findings)
+                reason = "; ".join([reason, *suspects])
             seen = [rank.host for rank in attempt.facts.ranks] if attempt.facts else ()
             self._doubtful |= set(seen) or set(job.hosts)
         return reason
@@ -253,6 +260,13 @@ class Runner:
         self._hardware = known_hardware(recorder.nodes, recorder.machine_text)
         for finding in placement_findings(attempt.facts):
             recorder.finding(finding)
+        known = {finding.value for finding in recorder.findings if finding.name == SHARED_ADDRESS}
+        library = parse_library(attempt.facts.mpi_library or "")
+        name = library.name if library else None
+        for finding in check_shared(attempt.facts.shared, name, os.environ):
+            # Where hosts were asked before any job, all of them were.
+            if finding.value not in known:
+                recorder.finding(finding)
         nodes = read_records(attempt.facts.nodes, NodeFacts)
         paths = read_records(attempt.facts.paths, PathFacts)
         recorder.replace_findings("nodes", self._survey.look(nodes, paths))

@@ -14,6 +14,8 @@ from bench import __version__
 from bench.contracts import Launcher
 from bench.core.clock import utc_now
 from bench.core.errors import RequestError
+from bench.core.placement import Limits
+from bench.core.program import module_command
 from bench.core.records import SCHEMA, Job, Origin
 from bench.machine.doctor import examine
 from bench.machine.mpi import MpiInstall
@@ -24,9 +26,10 @@ from bench.predict.fit import predict_targets
 from bench.run.budget import Span
 from bench.run.cut import cut_back
 from bench.run.end import Ended, run_to_end
+from bench.run.fitness import find_shared_addresses
 from bench.run.progress import open_progress
 from bench.run.request import Request, stored_request
-from bench.run.resolve import Resolved, ask_for_fitness, resolve
+from bench.run.resolve import Resolved, ask_for_fitness, check_room, resolve
 from bench.run.resume import (
     hosts_to_resume,
     is_final,
@@ -73,6 +76,7 @@ def prepare(request: Request) -> Prepared:
     launcher = resolved.open()
     nodes = _planned_nodes(request, launcher)
     plan = make_plan(fill_nodes(suite, nodes), request.launches, request.seed)
+    resolved = check_room(resolved, max((job.ranks for job in plan.jobs), default=1))
     return Prepared(plan, resolved, launcher, nodes)
 
 
@@ -94,6 +98,8 @@ def carry_out(request: Request, parent: Path) -> Ended:
     """
     begun_s = time.monotonic()
     prepared = prepare(request)
+    for line in prepared.resolved.told():
+        print(line, file=sys.stderr)
     plan, resolved = prepared.plan, ask_for_fitness(prepared.resolved)
     diagnosis = examine() if resolved.kind.origin is Origin.MEASURED else None
     _compile_loops(resolved.mpi)
@@ -104,7 +110,10 @@ def carry_out(request: Request, parent: Path) -> Ended:
         machine_text=resolved.machine_text,
         plan=plan.jobs,
         # What facts show is added with the name of their node once ranks run there.
-        findings=[] if diagnosis is None else [*diagnosis.here],
+        findings=[
+            *([] if diagnosis is None else diagnosis.here),
+            *find_shared_addresses(resolved.hosts, _mpi_name(resolved)),
+        ],
     )
     with lock_run(folder) as lock:
         meta = _meta(plan, resolved, folder.name, prepared.nodes)
@@ -114,7 +123,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
             recorder.node_facts({name: msgspec.to_builtins(diagnosis.facts)})
         _freeze_datasheet(recorder, plan, launcher)
         progress = open_progress(plan.cases())
-        predict = partial(predict_targets, hosts=launcher.nodes)
+        predict = partial(predict_targets, hosts=_limits(resolved, launcher))
         span = _span(request, plan, begun_s)
         return run_to_end(Runner(plan, launcher, recorder, progress, predict, span=span))
 
@@ -124,6 +133,11 @@ def _span(request: Request, plan: Plan, begun_s: float) -> Span | None:
     asked_s = request.budget_s()
     budget_s = plan.suite.budget_s if asked_s is None else asked_s
     return None if budget_s is None else Span(budget_s, begun_s)
+
+
+def _limits(resolved: Resolved, launcher: Launcher) -> Limits | None:
+    """Return how many nodes ranks are spread over, or the most of each; None where nobody knows."""
+    return resolved.listed.counts or launcher.nodes
 
 
 def _freeze_datasheet(recorder: Recorder, plan: Plan, launcher: Launcher) -> None:
@@ -168,6 +182,7 @@ def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
     resolved = ask_for_fitness(resolved)
     launcher = resolved.open(run.path)
     run.meta.measured.hosts = _hostnames(resolved)
+    run.meta.measured.slots = resolved.listed.slots()
     _compile_loops(resolved.mpi)
     kept = cut_back(run, is_final)
     left = what_is_left(plan, kept, next_attempts(run.path / JOURNAL_FILE))
@@ -176,10 +191,10 @@ def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
     run.meta.files = {}
     recorder = Recorder(run, lock)
     recorder.save()
-    for finding in findings:
+    for finding in (*findings, *find_shared_addresses(resolved.hosts, _mpi_name(resolved))):
         recorder.finding(finding)
     progress = open_progress(sum(len(job.cases) for job in left))
-    predict = predict_rest(run, kept, launcher.nodes)
+    predict = predict_rest(run, kept, _limits(resolved, launcher))
     span = _span(request, plan, begun_s)
     return run_to_end(Runner(plan, launcher, recorder, progress, predict, left, kept, span))
 
@@ -191,7 +206,7 @@ def _compile_loops(mpi: MpiInstall | None) -> None:
     # What is not compiled in time the ranks compile, each for itself.
     with contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(
-            (sys.executable, "-m", "bench.rank.timing.compile", str(mpi.handle_bytes)),
+            (*module_command("bench.rank.timing.compile"), str(mpi.handle_bytes)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -209,6 +224,8 @@ def _meta(plan: Plan, resolved: Resolved, run: str, nodes: int = 1) -> RunMeta:
         launches=plan.launches,
         launcher=resolved.request.launcher,
         hosts=_hostnames(resolved),
+        slots=resolved.listed.slots(),
+        hosts_from=", ".join(filter(None, (resolved.listed.source, resolved.listed.form))),
         nodes=nodes,
         mpi={}
         if mpi is None
@@ -229,6 +246,10 @@ def _meta(plan: Plan, resolved: Resolved, run: str, nodes: int = 1) -> RunMeta:
         started_utc=utc_now(),
         made=made,
     )
+
+
+def _mpi_name(resolved: Resolved) -> str | None:
+    return resolved.mpi.name if resolved.mpi else None
 
 
 def _hostnames(resolved: Resolved) -> dict[str, str | None]:

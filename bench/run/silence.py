@@ -11,7 +11,8 @@ from typing import NamedTuple
 from bench.core.errors import LaunchError, printable
 from bench.core.events import RankFacts
 from bench.core.hostnames import is_host
-from bench.launch.ssh import SSH_FAILED, Answer, ask_hosts, is_here, last_line
+from bench.launch.here import is_here
+from bench.launch.ssh import SSH_FAILED, Answer, ask_hosts, last_line
 
 _TIMEOUT_S = 10.0
 _MOST_NAMED = 8

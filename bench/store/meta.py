@@ -23,6 +23,10 @@ class Measured(msgspec.Struct, kw_only=True, tag_field="by", tag="plan"):
     hosts: dict[str, str | None] = {}
     """Hosts that ranks were asked to run on, in order, each with the name that it calls itself;
     none where they ran here, or a scheduler chose."""
+    slots: dict[str, int | None] = {}
+    """The most ranks of each host, None for one without a limit; empty where no host has one."""
+    hosts_from: str = ""
+    """Where the list of hosts is from, and what its form was taken for."""
     nodes: int = 1
     """Nodes that ranks were planned for."""
 

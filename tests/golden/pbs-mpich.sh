@@ -9,7 +9,7 @@
 cd /shared/results/20261120T131244Z-small-14ab9e/batch || exit
 exec > 000-target-0-0.out 2> 000-target-0-0.err
 cat "$PBS_NODEFILE" > 000-target-0-0.nodes
-/m5/mpiexec -n 5 -bind-to core -launcher ssh -f 000-target-0-0.nodes apptainer exec --nv --bind /scratch:/data --bind /shared/results/20261120T131244Z-small-14ab9e/batch /images/bench.sif /opt/bench/bin/python -m bench.rank --job /shared/results/20261120T131244Z-small-14ab9e/batch/000-target-0-0.json
+/m5/mpiexec -n 5 -bind-to core -launcher ssh -f 000-target-0-0.nodes apptainer exec --nv --bind /scratch:/data --bind /shared/results/20261120T131244Z-small-14ab9e/batch /images/bench.sif /opt/bench/bin/python -P -m bench.rank --job /shared/results/20261120T131244Z-small-14ab9e/batch/000-target-0-0.json
 status=$?
 echo
 echo "@clusterbench-exit $status"

@@ -9,7 +9,7 @@
 cd /shared/results/20261120T131244Z-small-14ab9e/batch || exit
 exec > 000-target-0-0.out 2> 000-target-0-0.err
 cat "$PBS_NODEFILE" > 000-target-0-0.nodes
-/o5/mpirun -n 2 --bind-to core --hostfile 000-target-0-0.nodes /opt/bench/bin/python -m bench.rank --job /shared/results/20261120T131244Z-small-14ab9e/batch/000-target-0-0.json
+/o5/mpirun -n 2 --bind-to core --hostfile 000-target-0-0.nodes /opt/bench/bin/python -P -m bench.rank --job /shared/results/20261120T131244Z-small-14ab9e/batch/000-target-0-0.json
 status=$?
 echo
 echo "@clusterbench-exit $status"

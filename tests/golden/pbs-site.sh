@@ -13,7 +13,7 @@ cd /shared/results/20261120T131244Z-small-14ab9e/batch || exit
 exec > 000-target-0-0.out 2> 000-target-0-0.err
 cat "$PBS_NODEFILE" > 000-target-0-0.nodes
 export A='b c'
-/o5/mpirun -n 7 --bind-to none --hostfile 000-target-0-0.nodes -x A /opt/bench/bin/python -m bench.rank --job /shared/results/20261120T131244Z-small-14ab9e/batch/000-target-0-0.json
+/o5/mpirun -n 7 --bind-to none --hostfile 000-target-0-0.nodes -x A /opt/bench/bin/python -P -m bench.rank --job /shared/results/20261120T131244Z-small-14ab9e/batch/000-target-0-0.json
 status=$?
 echo
 echo "@clusterbench-exit $status"

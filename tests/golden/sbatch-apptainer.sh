@@ -8,7 +8,7 @@
 #SBATCH --time=00:10:00
 #SBATCH --output=000-target-0-0.out
 #SBATCH --error=000-target-0-0.err
-srun --mpi=pmi2 --nodes=2 --ntasks=4 --ntasks-per-node=2 --distribution=block --cpu-bind=none --kill-on-bad-exit=1 --export=ALL --unbuffered --input=none apptainer exec --nv --bind /scratch:/data --bind /shared/results/20261120T131244Z-small-14ab9e/batch /images/bench.sif /opt/bench/bin/python -m bench.rank --job /shared/results/20261120T131244Z-small-14ab9e/batch/000-target-0-0.json
+srun --mpi=pmi2 --nodes=2 --ntasks=4 --ntasks-per-node=2 --distribution=block --cpu-bind=none --kill-on-bad-exit=1 --export=ALL --unbuffered --input=none apptainer exec --nv --bind /scratch:/data --bind /shared/results/20261120T131244Z-small-14ab9e/batch /images/bench.sif /opt/bench/bin/python -P -m bench.rank --job /shared/results/20261120T131244Z-small-14ab9e/batch/000-target-0-0.json
 status=$?
 echo
 echo "@clusterbench-exit $status"

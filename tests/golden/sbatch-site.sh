@@ -18,7 +18,7 @@ module load openmpi/5  # ours
 export EMPTY=''
 export UCX_TLS=rc,self
 export WORDS='it'"'"'s $HOME `reboot`'
-srun --mpi=pmix_v4 --nodes=3 --ntasks=7 --ntasks-per-node=3 --cpus-per-task=4 --distribution=block --cpu-bind=none --kill-on-bad-exit=1 --export=ALL --unbuffered --input=none /opt/bench/bin/python -m bench.rank --job /shared/results/20261120T131244Z-small-14ab9e/batch/000-target-0-0.json
+srun --mpi=pmix_v4 --nodes=3 --ntasks=7 --ntasks-per-node=3 --cpus-per-task=4 --distribution=block --cpu-bind=none --kill-on-bad-exit=1 --export=ALL --unbuffered --input=none /opt/bench/bin/python -P -m bench.rank --job /shared/results/20261120T131244Z-small-14ab9e/batch/000-target-0-0.json
 status=$?
 echo
 echo "@clusterbench-exit $status"

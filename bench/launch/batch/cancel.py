@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+from bench.core.program import module_command
 from bench.launch.batch.question import Question
 from bench.launch.batch.queue import Scheduler
 from bench.launch.batch.schedulers import SCHEDULERS
@@ -53,7 +54,7 @@ def cancel_apart(name: str, number: str) -> None:
     """
     with contextlib.suppress(OSError):
         subprocess.Popen(
-            (sys.executable, "-m", "bench.launch.batch.cancel", name, number),
+            (*module_command("bench.launch.batch.cancel"), name, number),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

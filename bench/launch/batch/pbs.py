@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from itertools import groupby
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import msgspec
 from bench.contracts import LaunchCommand
 from bench.core.errors import RequestError
 from bench.core.placement import Placement, place_ranks
+from bench.core.program import module_command
 from bench.core.records import Job
 from bench.launch.batch.queue import (
     Phase,
@@ -59,6 +59,7 @@ class PbsLauncher:
         bind: `core`, `none`, or `auto` for a core each where that can be.
         site: settings for the scheduler.
         folder: shared with the nodes, absolute.
+        counts: the most ranks of each host; evenly many where there are none.
 
     Raises:
         RequestError: where a setting is none that a PBS script can hold.
@@ -76,6 +77,7 @@ class PbsLauncher:
         bind: str,
         site: Site,
         folder: Path,
+        counts: tuple[int | None, ...] = (),
     ) -> None:
         _refuse_unwritable(site)
         self._mpi = mpi
@@ -84,14 +86,15 @@ class PbsLauncher:
         self._bind = bind
         self._site = site
         self._folder = folder
+        self._counts = counts
 
     def place(self, ranks: int) -> Placement:
         """Return the ranks on each node; PBS decides which node is which where none is named."""
-        return place_ranks(ranks, self._hosts or self.nodes or 1)
+        return place_ranks(ranks, self._hosts or self.nodes or 1, self._counts)
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command that submits a job; its last token is the script."""
-        program = (sys.executable, "-m", "bench.launch.batch.submit", "pbs")
+        program = (*module_command("bench.launch.batch.submit"), "pbs")
         return LaunchCommand((*program, str(self._folder), self.script(job)), {})
 
     def script(self, job: Job) -> str:
@@ -215,9 +218,10 @@ def _mpirun(mpi: MpiInstall, job: Job, bind: str, node_file: str, site: Site) ->
 
 KIND = LauncherKind(
     text="the same with PBS",
-    open=lambda o: PbsLauncher(o.need_mpi(), o.hosts, o.nodes, o.bind, o.site, o.folder),
+    open=lambda o: PbsLauncher(o.need_mpi(), o.hosts, o.nodes, o.bind, o.site, o.folder, o.counts),
     flags=frozenset({"mpirun", "hosts", "hostfile", "nodes", "site", "container", "work"}),
     mpi="launcher",
     program="qsub",
+    keeps_counts=True,
     shares_folder=True,
 )

@@ -7,11 +7,11 @@ quotes too. Between double quotes, with a backslash before `"` and `\`, both rea
 
 import re
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from bench.core.program import module_command
 from bench.core.records import Job
 from bench.launch.batch.queue import EXIT_MARKER
 from bench.launch.site import Site, check_line
@@ -95,8 +95,8 @@ def worker_tokens(site: Site, job_file: str | None = None) -> tuple[str, ...]:
     job = () if job_file is None else ("--job", job_file)
     container = site.container
     if container is None:
-        return (sys.executable, "-m", "bench.rank", *job)
-    worker = (container.python or sys.executable, "-m", "bench.rank", *job)
+        return (*module_command("bench.rank"), *job)
+    worker = (*module_command("bench.rank", container.python), *job)
     if container.runtime == "pyxis":  # which is options of srun
         return worker
     nv = ("--nv",) if container.gpu else ()

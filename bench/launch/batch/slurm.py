@@ -6,12 +6,12 @@ and leaves one rank for the last: four ranks on two nodes of eight cores would b
 
 import os
 import re
-import sys
 from pathlib import Path
 
 from bench.contracts import LaunchCommand
 from bench.core.errors import RequestError
 from bench.core.placement import Placement, place_ranks
+from bench.core.program import module_command
 from bench.core.records import Job
 from bench.launch.batch.queue import (
     Phase,
@@ -155,7 +155,7 @@ class SbatchLauncher:
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command that submits a job; its last token is the script."""
-        program = (sys.executable, "-m", "bench.launch.batch.submit", "slurm")
+        program = (*module_command("bench.launch.batch.submit"), "slurm")
         return LaunchCommand((*program, str(self._folder), self.script(job)), {})
 
     def script(self, job: Job) -> str:

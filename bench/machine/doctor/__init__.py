@@ -10,9 +10,13 @@ import msgspec
 from bench.core.records import Finding
 from bench.core.verdict import Outcome, Verdict
 from bench.machine.busy import BusyProcess, check_busy, foreign_busy
-from bench.machine.doctor import devices, gpu_mpi, host
+from bench.machine.doctor import devices, gpu_mpi, host, interfaces, sharing
+from bench.machine.doctor.limits import check_limits
 from bench.machine.doctor.mpi import check_mpi, check_wheels
+from bench.machine.doctor.scratch import check_scratch, try_scratch
+from bench.machine.doctor.settings import check_settings
 from bench.machine.facts import NodeFacts, gather_facts
+from bench.machine.interfaces import Interface, read_interfaces
 from bench.machine.mpi import MpiInstall, find_mpi, two_mpi_wheels
 from bench.machine.parts import place
 from bench.machine.ucx import find_ucx_wheel
@@ -41,11 +45,16 @@ _PROCESS_CHECKS = (
 _NODE_CHECKS = (
     host.check_governor,
     host.check_memory,
+    host.check_pages,
+    sharing.check_shm,
+    sharing.check_cross_attach,
+    check_limits,
     host.check_numba,
     devices.check_gpu_software,
     devices.check_gpu_links,
     devices.check_gpu_state,
     devices.check_nics,
+    devices.check_interrupts,
     devices.check_rdma_ports,
     host.check_smt,
     host.check_hypervisor,
@@ -92,16 +101,25 @@ def examine(root: Path = Path("/")) -> Diagnosis:
     # Others' processes first: gathering and probing load this machine themselves.
     busy = foreign_busy(root=root)
     facts, mpi = gather_facts(root), find_mpi()
+    family = None if mpi is None else mpi.family
     here = [
         *check_mpi(mpi),
         *check_wheels(two_mpi_wheels()),
         *gpu_mpi.check_gpu_mpi(facts, mpi, find_ucx_wheel(), os.environ),
         *check_busy(busy),
         *host.check_load(facts, host.read_load(root)),
-        *host.check_shm(host.read_shm(root)),
+        *host.check_stolen(host.read_stolen(root)),
+        *check_scratch(try_scratch(os.environ), family),
+        *interfaces.check_interfaces(_interfaces(root), mpi.name if mpi else None, os.environ),
+        *check_settings(facts, family),
     ]
     findings = (*_on_host(facts, here), *diagnose_process(facts), *diagnose(facts))
     return Diagnosis(facts=facts, mpi=mpi, findings=by_gravity(findings))
+
+
+def _interfaces(root: Path) -> tuple[Interface, ...]:
+    # The kernel tells of this machine; a stored tree is of another one.
+    return read_interfaces() if root == Path("/") else ()
 
 
 def check_node(facts: NodeFacts) -> tuple[Finding, ...]:

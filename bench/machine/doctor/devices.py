@@ -7,6 +7,7 @@ from bench.core.records import About, Finding
 from bench.machine.describe import format_count
 from bench.machine.facts import NodeFacts
 from bench.machine.gpu import GpuFacts, gpu_label
+from bench.machine.interrupts import are_far, is_crowded
 from bench.machine.parts import named_devices
 from bench.machine.pci import PciDevice, describe_link
 
@@ -197,6 +198,31 @@ def check_nics(facts: NodeFacts) -> list[Finding]:
         for address, (name, device) in devices.items()
         if device.link and (device.link.narrow or device.link.slow)
     ]
+
+
+def check_interrupts(facts: NodeFacts) -> list[Finding]:
+    """Check that the queues of network cards are served near the card, and by several CPUs."""
+    findings = []
+    for name, nic in named_devices(facts, "nics"):
+        own = nic.pci.numa_node if nic.pci else None
+        cpus = printable(nic.interrupt_cpus)
+        if are_far(nic.interrupt_cpus, own, facts.numa):
+            text = f"served by CPUs {cpus}, none of them on its own NUMA node, NUMA {own}"
+        elif is_crowded(nic.interrupt_cpus, facts.cpu.logical):
+            text = f"all served by CPU {cpus}, which then limits what the card receives"
+        else:
+            continue
+        findings.append(
+            Finding(
+                name="nic-interrupts",
+                level="note",
+                text=f"interrupts of NIC {printable(nic.name)} are {text}",
+                advice="spread them over the CPUs of its NUMA node: irqbalance, the vendor's "
+                "set_irq_affinity, or /proc/irq/*/smp_affinity_list",
+                about=About(parts=(name,)),
+            )
+        )
+    return findings
 
 
 def check_rdma_ports(facts: NodeFacts) -> list[Finding]:

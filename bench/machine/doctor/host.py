@@ -1,6 +1,5 @@
 """Checks of cores, memory and Python: what the host does to every measurement."""
 
-import os
 import re
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from bench.machine.facts import NodeFacts
 from bench.machine.sysfs import read_text
 
 _LITTLE_MEMORY = parse_bytes("2 GiB")
-_SMALL_SHM = parse_bytes("64 MiB")
-"""Docker's default is this much, and a handful of ranks fills it."""
+_STOLEN = 0.01
+"""Of the time, from which on it shows in medians."""
 
 _THREAD_VARIABLES = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
@@ -204,33 +203,76 @@ def check_memory(facts: NodeFacts) -> list[Finding]:
     ]
 
 
-def check_shm(available: int | None) -> list[Finding]:
-    """Check that ranks of one node can share memory; `available` is what /dev/shm has free."""
-    if available is None or available >= _SMALL_SHM:
+def check_pages(facts: NodeFacts) -> list[Finding]:
+    """Check what the kernel does to pages of memory behind a rank's back."""
+    memory = facts.memory
+    findings = []
+    if memory.numa_balancing and len(facts.numa) > 1:
+        findings.append(
+            Finding(
+                name="numa-balancing",
+                level="warning",
+                text="NUMA balancing is on: the kernel takes pages away from a rank to see which "
+                "node uses them, and moves them, while it measures",
+                advice="`sysctl -w kernel.numa_balancing=0`, and bind ranks",
+                value="on",
+                limit="off",
+            )
+        )
+    if memory.huge_pages == "never":
+        findings.append(
+            Finding(
+                name="huge-pages",
+                level="note",
+                text="transparent huge pages are off: large copies and products spend more of "
+                "their time on addresses",
+                advice="compare only with nodes that have them off, or `echo madvise > "
+                "/sys/kernel/mm/transparent_hugepage/enabled`",
+                value="never",
+            )
+        )
+    elif memory.defrag == "always":
+        findings.append(
+            Finding(
+                name="huge-pages",
+                level="note",
+                text="a process that takes memory waits until the kernel has made room for huge "
+                "pages (defrag is `always`): the first use of a buffer may take long",
+                advice="`echo madvise > /sys/kernel/mm/transparent_hugepage/defrag`",
+                value="always",
+            )
+        )
+    return findings
+
+
+def check_stolen(share: float | None) -> list[Finding]:
+    """Check that a hypervisor let this machine run; `share` is what it took since the boot."""
+    if share is None or share < _STOLEN:
         return []
     return [
         Finding(
-            name="small-shm",
-            level="warning",
-            text=f"{format_memory(available)} free in /dev/shm: MPI keeps the messages between "
-            "ranks of one node there, and fails or takes a slower path without it",
-            advice="in a container `--shm-size=1g` or `--ipc=host`; else remove what fills it",
-            value=available,
-            limit=_SMALL_SHM,
-            unit="B",
+            name="stolen-time",
+            level="note",
+            text=f"since it was started this machine waited for {share:.1%} of the time that it "
+            "would have run: other machines on the same hardware had its cores (steal time)",
+            advice="measure several launches, spread over time, or on hardware of its own",
+            value=share,
+            limit=_STOLEN,
+            unit="ratio",
         )
     ]
 
 
-def read_shm(root: Path) -> int | None:
-    """Return the free bytes of /dev/shm; None for a stored tree, whose folder is no such thing."""
-    if root != Path("/"):
+def read_stolen(root: Path) -> float | None:
+    """Return the share of the time that CPUs would have run in which the hypervisor held them."""
+    match = re.match(
+        r"cpu +((?:\d{1,18} ){7}\d{1,18})", read_text(root / "proc/stat") or "", re.ASCII
+    )
+    if match is None:
         return None
-    try:
-        state = os.statvfs(root / "dev/shm")
-    except OSError:
-        return None
-    return state.f_bavail * state.f_frsize
+    user, nice, system, _idle, _wait, interrupts, soft, stolen = map(int, match[1].split())
+    ran = user + nice + system + interrupts + soft + stolen
+    return stolen / ran if ran else None
 
 
 def check_hypervisor(facts: NodeFacts) -> list[Finding]:

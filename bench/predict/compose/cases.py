@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from bench.core.placement import place_ranks
+from bench.core.placement import Limits, place_within
 from bench.core.records import Case, Row
 from bench.measure import MEASUREMENTS
 from bench.measure.profiles import profile_of
@@ -59,13 +59,14 @@ class Composition(msgspec.Struct, frozen=True):
     cases: frozenset[str]
 
 
-def compose_case(case: Case, parts: Parts, hosts: int | None) -> Composition:
+def compose_case(case: Case, parts: Parts, hosts: Limits | None) -> Composition:
     """Return the time of a case.
 
     Args:
         case: of `COMPOSED`.
         parts: as fitted.
-        hosts: that ranks are spread over, evenly in blocks; None where nobody knows.
+        hosts: that ranks are spread over, how many or the most ranks of each; None where nobody
+            knows.
 
     Raises:
         NotComposed: where something is missing.
@@ -92,12 +93,12 @@ def compose_case(case: Case, parts: Parts, hosts: int | None) -> Composition:
     return _composition(found.seconds, found.formula, used)
 
 
-def _place(ranks: int, hosts: int | None) -> tuple[int, ...]:
+def _place(ranks: int, hosts: Limits | None) -> tuple[int, ...]:
     if ranks > MOST_RANKS:
         raise NotComposed(f"{ranks} ranks; messages of up to {MOST_RANKS} are followed one by one")
     if hosts is None:
         raise NotComposed("on which nodes its ranks will be is not known")
-    placement = place_ranks(ranks, hosts)
+    placement = place_within(ranks, hosts)
     if len({*placement.counts}) > 1:
         raise NotComposed(f"{ranks} ranks do not spread evenly over {placement.nodes} nodes")
     return placement.node_of_ranks()

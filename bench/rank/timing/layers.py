@@ -1,5 +1,6 @@
 """Choice of the timing layer: native where numba can compile, interpreted where it cannot."""
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -11,16 +12,20 @@ from typing import Any
 from bench.contracts import CopyQueue, MemoryLoops, MessageLoops
 
 CACHE_VARIABLE = "NUMBA_CACHE_DIR"
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a private folder in it
 _LIBRARY = re.compile(r"/lib(?:p?mpi|mpich)[^/]*\.so[^/]*$")
 """libmpi.so.40, libmpi_abi.so.0, libmpich.so.12, libmpi_cray.so.12, ..."""
 
 
 def cache_folder() -> Path:
-    """Return a private folder for compiled loops, in the user's cache or else in /tmp.
+    """Return a private folder for compiled loops, in the user's cache or else where one can be.
 
     Compiled code is executed as it is read, so a folder that others may write is not used.
     """
-    candidates = [Path(tempfile.gettempdir()) / f"clusterbench-{os.getuid()}"]
+    name = f"clusterbench-{os.getuid()}"
+    candidates = [Path(_SHARED_MEMORY) / name]
+    with contextlib.suppress(OSError):  # in a container all of it may be read-only
+        candidates.insert(0, Path(tempfile.gettempdir()) / name)
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME")
     if base and Path(base).is_absolute():
         cache = Path(base) if os.environ.get("XDG_CACHE_HOME") else Path(base) / ".cache"
@@ -47,9 +52,21 @@ def _is_private(folder: Path) -> bool:
 
 
 def prepare_cache() -> None:
-    """Set where numba keeps compiled loops, before it is imported."""
-    if CACHE_VARIABLE not in os.environ:
+    """Set where numba keeps compiled loops, before it is imported.
+
+    A folder that somebody chose and nothing can be made in is given up: numba would look beside
+    the code and below HOME, and start no rank where it may write neither.
+    """
+    if not _can_be_made(os.environ.get(CACHE_VARIABLE)):
         os.environ[CACHE_VARIABLE] = str(cache_folder() / name_loops(Path(__file__).parent))
+
+
+def _can_be_made(folder: str | None) -> bool:
+    try:
+        Path(folder or "").mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError):
+        return False
+    return bool(folder) and os.access(folder or "", os.W_OK | os.X_OK)
 
 
 def name_loops(folder: Path) -> str:

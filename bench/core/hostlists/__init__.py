@@ -1,0 +1,1 @@
+"""Lists of hosts as people and batch systems write them: names, sets, counts, host files."""
