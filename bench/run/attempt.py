@@ -28,6 +28,7 @@ from bench.measure.pair import pair_ranks
 from bench.run.cause import find_cause
 from bench.run.deadline import END_DEADLINE_S, START_DEADLINE_S, case_deadline_s
 from bench.run.process import JobProcess
+from bench.run.rows import ranks_per_core
 from bench.run.silence import ask_ranks
 from bench.store.parts import Command
 from bench.store.recorder import Recorder
@@ -87,6 +88,8 @@ class Attempt:
         self._torn = False
         """An event since the current case began did not arrive whole."""
         self._failure: str | None = None
+        self._crowding = 1.0
+        """Ranks to a core where most are: each waits for the others' slices of time."""
         self._silent_s = 0.0
         """Since the last event; other output is no sign that the case goes on."""
         self._looked_s = time.monotonic()
@@ -135,7 +138,8 @@ class Attempt:
             return END_DEADLINE_S
         if self.current is None:
             return START_DEADLINE_S
-        return case_deadline_s(self.current, self.job.sampling, self._high_s.get(self.current.id))
+        high_s = self._high_s.get(self.current.id)
+        return self._crowding * case_deadline_s(self.current, self.job.sampling, high_s)
 
     def _read(self, line: bytes) -> None:
         job, note = self.job, self._recorder.note
@@ -159,6 +163,7 @@ class Attempt:
                 self._listener.queued(event)
             case Facts():
                 self.facts = event
+                self._crowding = max(1.0, *ranks_per_core(event).values())
                 self._listener.facts_known(self)
             case CaseStarted() if event.case in self._cases:
                 self.current = self._cases[event.case]
