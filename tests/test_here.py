@@ -1,5 +1,6 @@
 """This machine under each of its names, and jobs of batch systems that it is or is not part of."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -8,11 +9,14 @@ from trees import write_tree
 
 from bench.cli import run_command
 from bench.core.hostlists.hosts import HostList
-from bench.core.records import Job, Stage
+from bench.core.hostlists.typed import parse_hosts
+from bench.core.hostnames import part
+from bench.core.records import Job, Stage, Status
 from bench.launch.batch.granted import find_granted
 from bench.launch.here import is_here
 from bench.launch.mpirun import MpirunLauncher
 from bench.machine.mpi import MpiInstall
+from bench.store.folder import open_run
 
 HOSTNAME = "Node_01"
 FIB_TRIE = """Main:
@@ -37,8 +41,30 @@ TREE = {
 }
 
 
+SUITE = """
+[suite]
+name = "pair"
+cap_s = 0.02
+[[benchmark]]
+name = "latency"
+bytes = [8]
+"""
+
+
+def own_address() -> str:
+    """Return the address that this machine has towards others; loopback where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.200", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch) -> Path:
+    for name in ("SLURM_JOB_ID", "SLURM_JOBID", "PBS_JOBID", "LSB_JOBID", "PE_HOSTFILE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("socket.gethostname", lambda: HOSTNAME)
     return write_tree(tmp_path, TREE)
 
@@ -91,16 +117,9 @@ def test_a_name_of_another_machine_is_never_looked_up(root: Path, monkeypatch):
     assert not is_here("node99.cluster.example", root)
 
 
-def test_addresses_of_this_machine_are_those_that_it_can_be_bound_to():
-    for address in ("127.0.0.1", "::1"):
-        assert is_here(address)
-    # The kernel takes an address of its own for the source of what goes there.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.200", 9))
-        except OSError:
-            return
-        assert is_here(probe.getsockname()[0])
+def test_addresses_that_the_kernel_sends_from_are_own():
+    assert is_here(own_address())
+    assert is_here("::1")
 
 
 def test_a_list_of_this_machine_alone_needs_no_ssh(root: Path):
@@ -110,12 +129,52 @@ def test_a_list_of_this_machine_alone_needs_no_ssh(root: Path):
         assert ("--host" in command.tokens) == remote
 
 
+@pytest.mark.parametrize(
+    ("version", "flags"),
+    [((5, 0, 11), ("--map-by", ":OVERSUBSCRIBE")), ((4, 1, 4), ("--oversubscribe",))],
+)
+def test_within_a_batch_job_its_other_nodes_stay_out(root: Path, monkeypatch, version, flags):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    mpi = MpiInstall(family="openmpi", name="Open MPI", version=version, mpirun="/o5/mpirun")
+    tokens = MpirunLauncher(mpi, 2, (HOSTNAME,)).command(Job("j", Stage.TARGET, 0, 2, 1, ())).tokens
+    assert tokens[tokens.index("--host") + 1] == f"{HOSTNAME}:2"
+    assert set(flags) <= set(tokens)
+
+
 def test_more_ranks_than_this_machine_has_cores_are_allowed_under_any_of_its_names(root: Path):
     mpi = MpiInstall(family="openmpi", name="Open MPI", version=(5, 0, 11), mpirun="/o5/mpirun")
     job = Job("j", Stage.TARGET, 0, 3, 1, ())
     plain = MpirunLauncher(mpi, 2).command(job)
     assert ":OVERSUBSCRIBE" in plain.tokens
     assert MpirunLauncher(mpi, 2, ("127.0.0.1",)).command(job) == plain
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("hosts", [own_address(), "localhost,127.0.0.1", "[::1]:2"])
+def test_a_run_at_own_addresses_measures(hosts: str, tmp_path: Path):
+    (tmp_path / "pair.toml").write_text(SUITE)
+    flags = ["--hosts", hosts, "--bind", "none", "--no-report", "-o", str(tmp_path)]
+    assert run_command(["run", str(tmp_path / "pair.toml"), *flags]) == 0
+    (row,) = open_run(tmp_path / "latest").rows()
+    first = parse_hosts(hosts)[0]
+    assert (row.nodes, row.src, row.dst) == (1, part(first, "rank0"), part(first, "rank1"))
+
+
+@pytest.mark.mpi
+def test_slurm_of_nowhere_breaks_no_run(tmp_path: Path, monkeypatch, capsys):
+    for name, value in {
+        "SLURM_JOB_ID": "1",
+        "SLURM_NTASKS": "1",
+        "SLURM_NODELIST": "nosuch",
+        "SLURM_CPU_BIND": "quiet,mask_cpu:0x1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "pair.toml").write_text(SUITE)
+    flags = ["--bind", "none", "--no-report", "-o", str(tmp_path)]
+    assert run_command(["run", str(tmp_path / "pair.toml"), *flags]) == 0
+    assert "SLURM_NODELIST is of another place" in capsys.readouterr().err
+    (row,) = open_run(tmp_path / "latest").rows()
+    assert (row.status, row.nodes) == (Status.OK, 1)
 
 
 # Batch systems.
@@ -194,6 +253,17 @@ def test_a_plan_shows_where_ranks_go(tmp_path: Path, mpirun: None, capsys):
     assert "passed over: user names" in out
     shown = out.partition("placement of 10 ranks\n")[2].splitlines()[:2]
     assert shown == ["  n[1-2]: 4 ranks each (0-7)", "  n[3,7]: 1 rank each (8-9)"]
+
+
+def test_a_plan_has_hosts_and_placement_as_json(mpirun: None, capsys):
+    flags = ["-n", "4", "--hosts", "n[1-2]:2,n7:4", "--json"]
+    assert run_command(["plan", "cluster", *flags]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["hosts"]["names"] == ["n1", "n2", "n7"]
+    assert plan["hosts"]["counts"] == [2, 2, 4]
+    assert {str(job["placement"]) for job in plan["jobs"]} == {
+        str({"counts": [2, 1, 1], "hosts": ["n1", "n2", "n7"]})
+    }
 
 
 def test_more_ranks_than_somebody_has_counted_are_refused(mpirun: None, capsys):

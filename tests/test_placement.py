@@ -193,6 +193,7 @@ def own(*names: str) -> list[OwnNames]:
         ((0, 1), ["n", "n"], [], [], ["n-node0", "n-node1"]),
         ((0, 1, 2), ["n", "n-node0", "n"], [], [], ["n-node0-node0", "n-node0", "n-node2"]),
         ((0, 1), [":;\n-", "a:b"], [], [], ["host", "a-b"]),
+        ((0, 1), ["Node", "node"], [], [], ["Node-node0", "node-node1"]),
     ],
 )
 def test_nodes_have_names_of_their_own(nodes, names, hosts, host_ranks, called):

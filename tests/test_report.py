@@ -21,6 +21,7 @@ from bench.report.markdown import escape
 from bench.report.residuals import residuals
 from bench.store.files import FIGURES_FOLDER, RESULTS_FILE
 from bench.store.folder import RunFolder, open_run
+from bench.store.meta import write_meta
 from bench.store.tables import csv_lines, header_line
 
 HOSTILE = "<script>alert(1)</script> $\\frac{1}{0$ | **x** \n\x1b[31m \u202e `y` {{ 7*7 }} \u6f22"
@@ -373,6 +374,17 @@ def test_anonymised_pages_name_no_one(tmp_path):
         assert "h0" in text
         assert "h0:nic1, h" in text
         assert "1.5 GB/s" in text
+
+
+def test_counts_of_hosts_are_no_names_to_hide(tmp_path):
+    found = Finding(name="x", level="note", text="gpu02 has 110 links")
+    run = write_run(tmp_path / "run", benchmarks=["latency"], findings=[found], predict=False)
+    run.meta.measured.flags["hosts"] = "gpu[01-02]:110"
+    write_meta(run.path, run.meta)
+    page = build([open_run(run.path)], tmp_path / "out", anonymise=True)
+    text = PageReader(page.read_text()).text
+    assert " has 110 links" in text
+    assert "gpu02" not in text
 
 
 def named(text: str = "x", **fields) -> Finding:

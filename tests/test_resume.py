@@ -101,6 +101,14 @@ def test_a_host_file_that_names_other_hosts_is_a_difference(measured, capsys):
 
 
 @pytest.mark.mpi
+def test_a_host_file_that_counts_otherwise_is_a_difference(measured, capsys):
+    (measured.parent / "here" / "hosts").write_text("localhost slots=4\n")
+    capsys.readouterr()
+    assert resume(measured) == 2
+    assert "the list of hosts was localhost and is localhost:4" in capsys.readouterr().err
+
+
+@pytest.mark.mpi
 def test_other_hosts_that_are_forced_are_recorded(measured):
     (measured.parent / "here" / "hosts").write_text(f"{socket.gethostname()}\n")
     assert resume(measured, "--force") == 0

@@ -27,6 +27,10 @@ HOSTFILES = "hostfiles"
 """Folder in that of a run, for host files of its jobs."""
 
 
+_JOB_NUMBERS = ("SLURM_JOB_ID", "SLURM_JOBID", "PBS_JOBID", "LSB_JOBID", "PE_HOSTFILE")
+"""Variables by which Open MPI knows that it is within a batch job."""
+
+
 class MpirunLauncher:
     """Starts ranks with the MPI that was found.
 
@@ -62,8 +66,11 @@ class MpirunLauncher:
     ) -> None:
         self._mpi = mpi
         self._hosts = hosts
-        # A launcher that is given a name of its own machine may look for it elsewhere.
-        self._remote = len(hosts) > 1 or not all(map(is_here, hosts))
+        # A launcher that is given a name of its own machine may look for it elsewhere; without
+        # any it takes all nodes of a batch job.
+        self._remote = bool(hosts) and (
+            len(hosts) > 1 or _in_batch_job() or not all(map(is_here, hosts))
+        )
         if self._remote and mpi.family != "openmpi":
             _refuse_addresses(hosts)
         here = hosts[0] if hosts else socket.gethostname()
@@ -101,6 +108,10 @@ class MpirunLauncher:
         tokens = (self._mpi.mpirun, "-n", str(job.ranks), *options)
         command = (*tokens, *module_command("bench.rank"))
         return LaunchCommand(command, _home() | job.env, files)
+
+
+def _in_batch_job() -> bool:
+    return any(map(os.environ.get, _JOB_NUMBERS))
 
 
 def _refuse_addresses(hosts: Sequence[str]) -> None:
@@ -149,7 +160,8 @@ def refuse_same_names(mpi: MpiInstall, hosts: Sequence[Host]) -> None:
         found = "; ".join(f"{fold_hosts(asked)} as {name!r}" for name, asked in same.items())
         raise LaunchError(
             f"hosts that know themselves by one name: {found}; Open MPI would take them for one "
-            "host: give each a name of its own (hostnamectl set-hostname), or use MPICH"
+            "host: give each a name of its own (hostnamectl set-hostname), name a host once only, "
+            "or use MPICH"
         )
 
 
@@ -168,7 +180,11 @@ def _open_mpi_options(
         # Open MPI knows by itself only of more ranks than slots, and counts as slots what neither
         # an affinity mask nor a quota grants.
         options += ["--mca", "mpi_yield_when_idle", "1"]
+    # Open MPI counts cores as slots and refuses more ranks. With hosts their slots are given, but
+    # within a batch job it takes no more of them than the job was asked for.
+    oversubscribe = crowded
     if named:
+        oversubscribe = _in_batch_job()
         options += named
         # Only ranks of this machine inherit its environment; Hydra hands it on by itself.
         options += [token for name in exported(variables) for token in ("-x", name)]
@@ -177,10 +193,9 @@ def _open_mpi_options(
             # Between ranks of one node neither is used, and opening them costs a second at the
             # start of a job and another at its end (5.0.11).
             options += ["--mca", "btl", "^ofi,uct"]
-        if crowded:
-            # Open MPI counts cores as slots and refuses more ranks; 5 has moved the flag into
-            # map-by. With hosts their slots are given.
-            options += ["--oversubscribe"] if mpi.version[0] < 5 else ["--map-by", ":OVERSUBSCRIBE"]
+    if oversubscribe:
+        # 5 has moved the flag into map-by.
+        options += ["--oversubscribe"] if mpi.version[0] < 5 else ["--map-by", ":OVERSUBSCRIBE"]
     if os.geteuid() == 0:
         options.append("--allow-run-as-root")
     return options

@@ -61,13 +61,18 @@ def _are_distinct(names: Sequence[Hashable]) -> bool:
 
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names by the grammar of host names; where two are the same, with their node."""
+    """Return names by the grammar of host names; where two are the same, with their node.
+
+    Capitals make no difference, as in a list of hosts.
+    """
     clean = [_OTHER.sub("-", name).strip("-._") or _NO_NAME for name in names]
-    counts = Counter(clean)
+    counts = Counter(name.lower() for name in clean)
     found: list[str] = []
+    taken: set[str] = set()
     for node, name in enumerate(clean):
         unique = name
-        while counts[unique] > (unique == name) or unique in found:
+        while counts[unique.lower()] > (unique == name) or unique.lower() in taken:
             unique += f"-node{node}"
         found.append(unique)
+        taken.add(unique.lower())
     return tuple(found)

@@ -6,7 +6,7 @@ Open MPI as many as it has cores.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from bench.core.toml import read_text
 OPEN_MPI = "Open MPI's host file"
 HYDRA = "a machine file of Hydra (MPICH, Intel MPI)"
 MVAPICH = "MVAPICH's host file"
+SLURM = "a host file of Slurm (SLURM_HOSTFILE)"
 GRID_ENGINE = "Grid Engine's host file"
 PAIRS = "hosts and counts in turn, as of LSF"
 SLOT_LINES = "a node file with a line for each rank, as of PBS"
@@ -76,6 +77,24 @@ class _Line(NamedTuple):
     passed_over: tuple[str, ...] = ()
 
 
+class _Known(NamedTuple):
+    """Names, to be found with their domain or without it."""
+
+    whole: frozenset[str]
+    short: frozenset[str]
+    """Of those with a domain, what they are called without it."""
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "_Known":
+        whole = frozenset(name.lower() for name in names)
+        return cls(whole, frozenset(n.partition(".")[0] for n in whole if "." in n))
+
+    def has(self, name: str) -> bool:
+        whole = name.lower()
+        short, dot, _ = whole.partition(".")
+        return whole in self.whole or (short in self.whole if dot else whole in self.short)
+
+
 def read_hostfile(path: Path, source: str | None = None) -> HostList:
     """Return the hosts of a file.
 
@@ -97,28 +116,31 @@ def parse_hostfile(text: str, source: str) -> HostList:
         RequestError: where a line is none of a host file.
     """
     lines: list[_Line] = []
+    # A line for each rank repeats itself some hundred times.
+    known: dict[str, list[_Line]] = {}
     hosts = 0
     for number, line in _lines_of(text, source):
-        for read in _read_line(line, f"{source}, line {number}"):
-            lines.append(read)
-            hosts += len(read.names)
-            if hosts > MOST_HOSTS * 10:
-                raise RequestError(f"{source}: over {MOST_HOSTS * 10} entries")
+        if line not in known:
+            known[line] = _read_line(line, f"{source}, line {number}")
+        lines += known[line]
+        hosts += sum(len(read.names) for read in known[line])
+        if hosts > MOST_HOSTS * 10:
+            raise RequestError(f"{source}: over {MOST_HOSTS * 10} entries")
     forms = [form for line in lines for form in line.forms]
     entries = [Entry(n, line.ranks) for line in lines if not line.excluded for n in line.names]
     lone = None if OPEN_MPI in forms else 1
     names, counts = add_up(entries, source, lone)
     excluded = [name for line in lines if line.excluded for name in line.names]
-    kept = [i for i, name in enumerate(names) if not any(_is_same(name, x) for x in excluded)]
+    out = _Known.of(excluded)
+    kept = [i for i, name in enumerate(names) if not out.has(name)]
     names, counts = tuple(names[i] for i in kept), tuple(counts[i] for i in kept if counts)
     names, counts, empty = leave_out_empty(names, counts, source)
     passed_over = [text for line in lines for text in line.passed_over]
     if empty:
         passed_over.append(f"hosts without slots: {', '.join(empty[:8])}")
+    listed = _Known.of(entry.name for entry in entries)
     passed_over += [
-        f"^{name}: no host of the list is called that"
-        for name in excluded
-        if not any(_is_same(entry.name, name) for entry in entries)
+        f"^{name}: no host of the list is called that" for name in excluded if not listed.has(name)
     ]
     return HostList(
         names=names,
@@ -155,7 +177,8 @@ def _read_line(line: str, source: str) -> list[_Line]:
 
 def _read_columns(words: Sequence[str], source: str) -> list[_Line]:
     """Return a line of hosts and counts in turn, or one of Grid Engine, which has a queue too."""
-    if len(words) % 2 == 0 and all(_NUMBER.fullmatch(word) for word in words[1::2]):
+    numbers = [_NUMBER.fullmatch(word) is not None for word in words]
+    if len(words) % 2 == 0 and all(numbers[1::2]) and not any(numbers[::2]):
         pairs = zip(words[::2], words[1::2], strict=True)
         return [
             _Line(expand_term(name, source), read_count(count, source), forms=(PAIRS,))
@@ -176,10 +199,15 @@ def _read_target(word: str, source: str) -> list[_Line]:
     for term in split_terms(word):
         match = _USER.fullmatch(term)
         before, user, after, rest = match.groups() if match else ("", None, "", term)
-        body, fields = split_fields(rest)
+        rest, star, repeats = rest.partition("*")
+        body, fields = split_fields(rest, source)
+        if star and fields:
+            raise RequestError(f"{source}: two counts of one host; leave one of them out")
+        fields = fields or [repeats] * bool(star)
         count, hca = _read_fields(fields, term, source)
         is_open_mpi = bool(before or after or (user and not fields))
-        forms = (OPEN_MPI,) * is_open_mpi + (HYDRA,) * bool(fields and not hca)
+        colon = SLURM if star else HYDRA
+        forms = (OPEN_MPI,) * is_open_mpi + (colon,) * bool(fields and not hca)
         passed_over = (_USER_NAMES,) * bool(user) + (_ADAPTERS,) * hca
         names = expand_term(body, source)
         excluded = bool(before or after)
@@ -234,15 +262,6 @@ def _advise(name: str, has_value: bool) -> str:
     if name.replace("_", "-") in _KEYS and not has_value:
         return f"no value; write it as {name}=4"
     return f"unknown in a host file; {nearest(name, [*_COUNTS, *_MOST, 'user', 'binding'])}"
-
-
-def _is_same(name: str, other: str) -> bool:
-    """Return whether two names are of one host, one of them perhaps without its domain."""
-    one, two = name.lower(), other.lower()
-    if one == two:
-        return True
-    short, long = sorted((one, two), key=len)
-    return "." not in short and long.partition(".")[0] == short
 
 
 def _name_form(forms: Sequence[str], counted: bool) -> str:

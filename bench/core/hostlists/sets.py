@@ -204,6 +204,8 @@ def _read_range(match: re.Match[str], place: _Place) -> _Range:
 def _no_host(name: str) -> str:
     if "@" in name:
         return "no host name; give the name of the user to ssh, in ~/.ssh/config"
+    if len(name.split()) > 1:
+        return "no host name; write commas between hosts"
     return (
         "no host name; use letters, digits, '.', '_' and '-', beginning and ending with a letter "
         "or digit"

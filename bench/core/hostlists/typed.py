@@ -16,18 +16,28 @@ from bench.core.hostnames import parse_ipv6
 _COUNT = re.compile(r"\d{1,7}", re.ASCII)
 
 
-def split_fields(term: str) -> tuple[str, list[str]]:
+def split_fields(term: str, source: str) -> tuple[str, list[str]]:
     """Return a name, set or address, and what follows it after colons.
 
     An IPv6 address with something after it is in brackets.
+
+    Raises:
+        RequestError: where it is an address of one link only.
     """
+    if "%" in term and ":" in term:
+        raise RequestError(
+            f"{source}: {printable(term)!r} is an address of one link only; give one that all "
+            "hosts can reach, or a name"
+        )
     if parse_ipv6(term) is not None:
         return term, []
     end = term.find("]:")
     if term.startswith("[") and end > 0 and ":" in term[:end]:
         return term[: end + 1], term[end + 2 :].split(":")
-    body, *fields = term.split(":")
-    return body, fields
+    # A colon within brackets is for the reader of sets to refuse.
+    bracket = term.rfind("]") + 1
+    body, *fields = term[bracket:].split(":")
+    return term[:bracket] + body, fields
 
 
 def read_count(text: str, source: str) -> int:
@@ -64,7 +74,7 @@ def read_typed(text: str, source: str = "--hosts") -> HostList:
     of_sets: set[str] = set()
     seen: set[str] = set()
     for term in split_terms(text):
-        body, fields = split_fields(term)
+        body, fields = split_fields(term, source)
         if len(fields) > 1:
             raise RequestError(
                 f"{source}: {printable(term)!r} has more than a count after its name; "
