@@ -74,12 +74,17 @@ def pairs(hosts: Counted, draw: random.Random) -> str:
     return draw.choice([" ", "\n"]).join(f"{name} {count}" for name, count in hosts)
 
 
+def slurm(hosts: Counted, draw: random.Random) -> str:
+    return draw.choice(["\n", "\r\n", ","]).join(f"{name}*{count}" for name, count in hosts)
+
+
 FORMS = {
     hostfile.OPEN_MPI: open_mpi,
     hostfile.HYDRA: hydra,
     hostfile.MVAPICH: mvapich,
     hostfile.SLOT_LINES: node_file,
     hostfile.GRID_ENGINE: grid_engine,
+    hostfile.SLURM: slurm,
     hostfile.PAIRS: pairs,
 }
 
