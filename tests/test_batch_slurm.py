@@ -143,7 +143,7 @@ def test_all_launchers_measure_the_same_cases(
 @pytest.mark.slow
 def test_a_step_that_holds_all_cores_does_not_hold_up_the_ranks(tmp_path: Path) -> None:
     """Without `--overlap` srun says that steps are temporarily disabled, and waits for ever."""
-    hold = 'srun --ntasks=4 --nodes=2 --exclusive sleep 600 & sleep 3; "$@"; told=$?; kill $!; '
+    hold = 'srun --ntasks=2 --nodes=2 sleep 600 & sleep 3; "$@"; told=$?; kill $!; '
     within = ("salloc", "--quiet", "--nodes=2", "sh", "-c")
     tokens = command(
         sys.executable,

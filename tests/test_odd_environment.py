@@ -6,6 +6,7 @@ import platform
 import pty
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -408,22 +409,66 @@ def test_paths_of_any_kind_are_paths(tmp_path):
     assert "<b>/" not in page
 
 
-def test_a_current_folder_that_is_gone_is_one_line_or_no_matter(tmp_path):
+@mpi
+@pytest.mark.parametrize(("parent", "code"), [("{}/out", 0), ("out", 2)])
+def test_a_current_folder_that_is_gone_is_one_line_or_no_matter(parent, code, tmp_path):
     gone = tmp_path / "gone"
-    gone.mkdir()
     suite = tmp_path / "odd.toml"
-    suite.write_text(COPY)
-    for parent, code in ((str(tmp_path / "out"), 0), ("out", 2)):
-        command = shlex.join(tokens(suite, "-o", parent, *LOCAL))
-        done = subprocess.run(
-            ["sh", "-c", f"mkdir -p {gone} && cd {gone} && rmdir {gone} && {command}"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LIMIT_S,
-        )
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
+    suite.write_text(ONE)
+    command = shlex.join(tokens(suite, "-o", parent.format(tmp_path)))
+    done = subprocess.run(
+        ["sh", "-c", f"mkdir {gone} && cd {gone} && rmdir {gone} && {command}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if code == 0:
+        rows_of(open_run(Path(done.stdout.splitlines()[-1])), 1)
+
+
+# A rank that stands still.
+
+SAMPLING = """
+import time
+from types import SimpleNamespace as Of
+import bench.rank.active as active
+from bench.core.records import Sampling
+from bench.rank.world import SoloWorld
+
+def run(seconds, loops):
+    for at in range(len(seconds)):
+        begin_s = time.perf_counter()
+        while time.perf_counter() < begin_s + 0.02:
+            pass
+        seconds[at] = (time.perf_counter() - begin_s) / loops
+    print("sampled", flush=True)
+
+task = Of(measurement=Of(rank_agg="rank0", tolerance=0.0), rule=Sampling(0.2, 0.01, 0.02))
+context = Of(clock=time.perf_counter, own_cores=True)
+best = active._sample_undisturbed(run, task, SoloWorld(), context, True)
+print(best.passes, max(best.sampled.seconds) * best.sampled.loops)
+"""
+"""Samples for about a fifth of a second, and as often as it takes."""
+
+
+def test_time_in_which_a_rank_stands_still_is_no_sample():
+    with subprocess.Popen(text_command(SAMPLING), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(3):  # past the warm-up
+            assert process.stdout.readline() == "sampled\n"
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(STILL_S)
+        os.kill(process.pid, signal.SIGCONT)
+        last = process.communicate(timeout=LIMIT_S)[0].splitlines()[-1]
+    passes, longest_s = last.split()
+    assert int(passes) >= 2
+    assert float(longest_s) < STILL_S / 2
+
+
+STILL_S = 2.0
 
 
 # What is not there.

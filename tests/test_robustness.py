@@ -83,14 +83,14 @@ class Watcher:
     def act_at_next(self) -> None:
         self._number = self._begun + 1
 
-    def started(self, case: Case) -> None:
+    def started(self, case: Case, left_s: float) -> None:
         self._begun += 1
         if self._begun == self._number:
             self._act()
 
     def ended(self, rows: Sequence[Row]) -> None: ...
 
-    def waiting(self) -> None: ...
+    def waiting(self, left_s: float) -> None: ...
 
     def queued(self, where: str) -> None: ...
 

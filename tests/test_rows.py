@@ -1,5 +1,6 @@
 """From samples to a row: the right statistic over the right ranks, and the rates that follow."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -261,6 +262,14 @@ def test_nodes_and_ranks_of_a_node_are_counted():
 def test_ranks_that_outnumber_their_cores_are_flagged(ranks, binding, oversubscribed):
     row = row_of(make_case("memcpy"), {0: TEN}, facts(*ranks))
     assert row.binding == binding
+    assert ("oversubscribed" in parse_params(row.params)) == oversubscribed
+
+
+@pytest.mark.parametrize(("quota", "oversubscribed"), [(None, False), (2.0, False), (1.5, True)])
+def test_ranks_that_outnumber_what_a_quota_pays_for_are_flagged(quota, oversubscribed):
+    told = facts(("a", (0,)), ("a", (1,)), ("b", (0,)))
+    told = msgspec.structs.replace(told, nodes={"a": {"cpu": {"quota_cores": quota}}, "b": {}})
+    row = row_of(make_case("memcpy"), {0: TEN}, told)
     assert ("oversubscribed" in parse_params(row.params)) == oversubscribed
 
 

@@ -7,6 +7,7 @@ from bench.core.errors import printable
 from bench.core.hostnames import host_of
 from bench.core.records import About, Finding, Row, parse_params
 from bench.core.units import format_bytes, format_seconds
+from bench.judge.cut_short import budget_findings
 from bench.judge.fleet import fleet_findings
 from bench.judge.hosts import host_findings
 from bench.measure.profiles import profile_of
@@ -57,6 +58,7 @@ def row_findings(rows: Sequence[Row]) -> list[Finding]:
     """Return a warning for each place that stands out, and each kind of disturbance of rows."""
     findings = host_findings(rows) + fleet_findings(rows) + _marked_findings(rows)
     findings += _throttled_findings(rows) + _bound_findings(rows) + _in_turn_findings(rows)
+    findings += budget_findings(rows)
     interpreted = [row for row in rows if row.timing_layer == "mpi4py"]
     if interpreted:
         findings.append(

@@ -13,7 +13,7 @@ from bench.measure.pair import pair_ranks
 from bench.measure.payload import HOG, HOG_SHARED
 from bench.rank.active import Task, Watch, measure_among, prepare_case
 from bench.rank.hog import HogPlacement, close_cores, hogging, place_hog
-from bench.rank.outcome import Outcome, RankResult, report_case
+from bench.rank.outcome import Outcome, RankResult, report_case, report_effort
 from bench.rank.places import execute_in_places
 from bench.rank.world import World
 
@@ -33,7 +33,7 @@ def execute_at_once(
         cases: of one benchmark; they differ in the ranks that take part alone.
 
     Returns:
-        For each case its samples and its end, complete on rank 0.
+        For each case what sampling it took, its samples and its end, complete on rank 0.
     """
     measurement = MEASUREMENTS[cases[0].benchmark]
     if measurement.profile.rows == "place":
@@ -59,7 +59,10 @@ def execute_at_once(
     if crowded:
         shared[HOG_SHARED] = 1
     return [
-        report_case(case, measurement, index, outcomes, shared, context.own_cores)
+        [
+            report_effort(case, [each for each in outcomes if each.case_index == index]),
+            *report_case(case, measurement, index, outcomes, shared, context.own_cores),
+        ]
         for index, case in enumerate(cases)
     ]
 

@@ -12,6 +12,7 @@ from bench.core.clock import earlier
 from bench.core.errors import LaunchError
 from bench.core.events import (
     CaseEnded,
+    CaseMeasured,
     CaseStarted,
     CorruptEventError,
     Done,
@@ -47,6 +48,9 @@ class Listener(Protocol):
 
     def case_started(self, attempt: "Attempt") -> None:
         """`attempt.current` begins."""
+
+    def case_measured(self, measured: CaseMeasured) -> None:
+        """A case was measured; its row may wait for the end of its round."""
 
     def case_ended(self, attempt: "Attempt", case: Case, ended: CaseEnded) -> None:
         """A case ended; its samples are in `attempt.samples`."""
@@ -163,6 +167,8 @@ class Attempt:
                 self.samples = {}
                 self._torn = False
                 self._listener.case_started(self)
+            case CaseMeasured():
+                self._listener.case_measured(event)
             case Samples() if self.current is not None and event.case == self.current.id:
                 self.samples[event.rank] = event.seconds
             case CaseEnded() if self.current is not None and event.case == self.current.id:

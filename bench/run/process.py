@@ -68,6 +68,8 @@ class JobProcess:
                     env={**os.environ, **self._command.env},
                     # Ctrl-C is for this process, which then ends the job itself.
                     start_new_session=True,
+                    # A launcher that cannot tell where it is does not start.
+                    cwd=None if _has_current_folder() else "/",
                     # Between jobs this process has no other thread that could hold a lock.
                     preexec_fn=functools.partial(_terminate_with_parent, os.getpid()),
                 )
@@ -135,6 +137,13 @@ class JobProcess:
             if process.stdout is not None:
                 process.stdout.close()
         return process.wait()
+
+
+def _has_current_folder() -> bool:
+    try:
+        return bool(Path.cwd())
+    except OSError:
+        return False
 
 
 def _ask_to_end(process: "subprocess.Popen[bytes]") -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import fill_nodes, load_suite, override_ranks
 from bench.predict.bounds import foresee, known_hardware
 from bench.predict.fit import predict_targets
+from bench.run.budget import Span
 from bench.run.cut import cut_back
 from bench.run.end import Ended, run_to_end
 from bench.run.fitness import find_shared_addresses
@@ -66,6 +68,7 @@ def prepare(request: Request) -> Prepared:
         RequestError: where the suite or a flag is wrong.
         LaunchError: where the launcher's MPI is missing.
     """
+    request.budget_s()
     suite = load_suite(request.suite)
     if request.ranks is not None:
         suite = override_ranks(suite, request.ranks)
@@ -93,6 +96,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
     Raises:
         BenchError: where the run cannot begin.
     """
+    begun_s = time.monotonic()
     prepared = prepare(request)
     for line in prepared.resolved.told():
         print(line, file=sys.stderr)
@@ -120,7 +124,15 @@ def carry_out(request: Request, parent: Path) -> Ended:
         _freeze_datasheet(recorder, plan, launcher)
         progress = open_progress(plan.cases())
         predict = partial(predict_targets, hosts=_limits(resolved, launcher))
-        return run_to_end(Runner(plan, launcher, recorder, progress, predict))
+        span = _span(request, plan, begun_s)
+        return run_to_end(Runner(plan, launcher, recorder, progress, predict, span=span))
+
+
+def _span(request: Request, plan: Plan, begun_s: float) -> Span | None:
+    """Return what the run may take, None where nobody set it: the command line beats the suite."""
+    asked_s = request.budget_s()
+    budget_s = plan.suite.budget_s if asked_s is None else asked_s
+    return None if budget_s is None else Span(budget_s, begun_s)
 
 
 def _limits(resolved: Resolved, launcher: Launcher) -> Limits | None:
@@ -144,7 +156,7 @@ def _freeze_datasheet(recorder: Recorder, plan: Plan, launcher: Launcher) -> Non
 
 
 def carry_on(path: Path, force: bool) -> Ended:
-    """Measure what is missing in a run, in its own folder.
+    """Measure what is missing in a run, in its own folder; a time budget begins anew.
 
     Raises:
         RequestError: where it is no run, another process writes it, or MPI or program changed.
@@ -155,6 +167,7 @@ def carry_on(path: Path, force: bool) -> Ended:
 
 
 def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
+    begun_s = time.monotonic()
     if run.meta.origin is not Origin.MEASURED:
         raise RequestError(f"{run.meta.run} is {run.meta.origin}: only measured runs are resumed")
     if run.meta.schema != SCHEMA:
@@ -182,7 +195,8 @@ def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
         recorder.finding(finding)
     progress = open_progress(sum(len(job.cases) for job in left))
     predict = predict_rest(run, kept, _limits(resolved, launcher))
-    return run_to_end(Runner(plan, launcher, recorder, progress, predict, left, kept))
+    span = _span(request, plan, begun_s)
+    return run_to_end(Runner(plan, launcher, recorder, progress, predict, left, kept, span))
 
 
 def _compile_loops(mpi: MpiInstall | None) -> None:
