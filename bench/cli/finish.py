@@ -85,7 +85,8 @@ def _print_headline(ended: "Ended") -> None:
         table.add_column(title)
     for headline in headlines(load(run)):
         table.add_row(escape(headline.what), headline.text, escape(headline.name))
-    console.print(table)
+    if table.row_count:
+        console.print(table)
     told = select_told(run.findings)
     for finding in told[:MOST_TOLD]:
         console.print(f"[yellow]{escape(printable(finding.text, 600))}[/]", highlight=False)
