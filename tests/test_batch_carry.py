@@ -19,13 +19,12 @@ from test_process import Quiet, make_attempt
 
 from bench.contracts import LaunchCommand
 from bench.core.events import Queued
-from bench.core.limits import MOST_PASSES, VERIFICATIONS, longest_case_s
+from bench.core.limits import VERIFICATIONS, longest_case_s
 from bench.core.records import Case, Job, Sampling, Stage
 from bench.launch.batch.cancel import cancel
 from bench.launch.batch.follow import Follower
 from bench.launch.batch.queue import batch_files, time_limit
 from bench.launch.batch.slurm import Slurm
-from bench.rank import active as rank_active
 from bench.run import attempt as attempt_module
 
 ROOT = Path(__file__).parent.parent
@@ -253,14 +252,9 @@ def seconds(limit: str) -> int:
 def test_the_limit_of_a_batch_job_is_no_less_than_what_its_cases_may_take(count):
     rule = Sampling()
     limit_s = seconds(time_limit(job(cases=count)))
-    passes = MOST_PASSES + VERIFICATIONS
+    passes = rule.most_passes + VERIFICATIONS
     assert limit_s >= count * passes * (rule.cap_s + rule.warmup_cap_s)
     assert limit_s >= count * longest_case_s(rule)
-
-
-def test_one_number_says_how_often_a_case_is_sampled():
-    assert rank_active.MOST_PASSES is MOST_PASSES
-    assert "MOST_PASSES" not in vars(attempt_module)
 
 
 # Following.

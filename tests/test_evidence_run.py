@@ -13,6 +13,7 @@ import pytest
 import traces
 from begun import begun_plan
 
+import bench.rank.case as case_room
 from bench.contracts import Seconds
 from bench.core.errors import SuiteError
 from bench.core.events import CaseEnded, Counter, Traffic
@@ -164,6 +165,16 @@ def test_a_hog_takes_no_core_from_ranks_or_says_so(usable, ranks, close, stall):
     found = place_hog(range(usable), ranks, close)
     assert (found.cores, found.shared) == stall
     assert 1 <= found.threads <= len(found.cores)
+
+
+@pytest.mark.parametrize(
+    ("cores", "usable"),
+    [((0,), (0, 1, 2, 3)), ((0, 1), (0, 1))],  # bound to a core; inside somebody's mask
+)
+def test_a_hog_stays_inside_a_mask_that_ranks_are_not_bound_by(cores, usable, monkeypatch):
+    monkeypatch.setattr(case_room, "usable_cores", lambda: cores)
+    monkeypatch.setattr(case_room, "read_cpuset", lambda: (0, 1, 2, 3))
+    assert case_room._usable_by_hog(cores) == usable
 
 
 def test_a_hog_runs_meanwhile_and_no_longer():

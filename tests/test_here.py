@@ -280,6 +280,18 @@ def test_more_ranks_than_a_batch_system_counts_are_said_to_be(mpirun: None, caps
     assert "in jobs of over 2 ranks" in out
 
 
+def test_of_hosts_that_nobody_named_the_way_out_is_told(
+    mpirun: None, tmp_path: Path, capsys, monkeypatch
+):
+    monkeypatch.setenv("LSB_HOSTS", f"{socket.gethostname()} nosuch-host.invalid")
+    assert run_command(["run", "cluster", "-n", "2", "-o", str(tmp_path)]) == 4
+    source, unfit, error = capsys.readouterr().err.splitlines()
+    assert source.startswith("2 hosts from LSB_HOSTS")
+    assert unfit.startswith("nosuch-host.invalid: ")
+    assert "nobody has named them" in error
+    assert "--hosts localhost" in error
+
+
 def test_names_of_one_machine_are_one_host(mpirun: None, capsys):
     assert run_command(["plan", "cluster", "-n", "4", "--hosts", "127.0.0.1,localhost,n2"]) == 0
     out = capsys.readouterr().out

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.errors import RequestError
-from bench.core.hostlists import hostfile
+from bench.core.hostlists import forms
 from bench.core.hostlists.hostfile import parse_hostfile, read_hostfile
 from bench.core.hostlists.hosts import HostList
 from bench.core.hostlists.typed import parse_hosts, read_typed
@@ -74,13 +74,18 @@ def pairs(hosts: Counted, draw: random.Random) -> str:
     return draw.choice([" ", "\n"]).join(f"{name} {count}" for name, count in hosts)
 
 
+def slurm(hosts: Counted, draw: random.Random) -> str:
+    return draw.choice(["\n", "\r\n", ","]).join(f"{name}*{count}" for name, count in hosts)
+
+
 FORMS = {
-    hostfile.OPEN_MPI: open_mpi,
-    hostfile.HYDRA: hydra,
-    hostfile.MVAPICH: mvapich,
-    hostfile.SLOT_LINES: node_file,
-    hostfile.GRID_ENGINE: grid_engine,
-    hostfile.PAIRS: pairs,
+    forms.OPEN_MPI: open_mpi,
+    forms.HYDRA: hydra,
+    forms.MVAPICH: mvapich,
+    forms.SLOT_LINES: node_file,
+    forms.GRID_ENGINE: grid_engine,
+    forms.SLURM: slurm,
+    forms.PAIRS: pairs,
 }
 
 
@@ -88,7 +93,7 @@ FORMS = {
 @given(hosts=COUNTED, draw=st.randoms(use_true_random=False))
 def test_every_form_is_read_as_it_was_written(form: str, hosts: Counted, draw: random.Random):
     read = parse_hostfile(FORMS[form](hosts, draw), "hosts")
-    if form == hostfile.SLOT_LINES and all(count == 1 for _, count in hosts):
+    if form == forms.SLOT_LINES and all(count == 1 for _, count in hosts):
         assert (read.names, read.counts) == (tuple(n for n, _ in hosts), ())
         return
     assert list(zip(read.names, read.counts, strict=True)) == hosts

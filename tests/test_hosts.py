@@ -2,6 +2,7 @@
 
 import ipaddress
 import itertools
+import json
 import string
 from pathlib import Path
 
@@ -167,6 +168,26 @@ def test_every_launcher_places_ranks_alike(monkeypatch):
     assert len(placed) == 4
     assert {placement.counts for placement in placed.values()} == {(3, 2, 2, 2)}
     assert placed["mpirun"].blocks() == {"h1": 3, "h2": 2, "h3": 2, "h4": 2}
+
+
+def test_counts_are_kept_where_the_launcher_can_and_said_to_be_passed_over_elsewhere(
+    monkeypatch, capsys
+):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr("bench.run.resolve.find_mpi", lambda _: OPEN_MPI)
+    monkeypatch.setattr("bench.run.resolve._library_under", lambda _: OPEN_MPI)
+    for name, kind in LAUNCHERS.items():
+        if "hosts" not in kind.flags:
+            continue
+        flags = ["--launcher", name, "--hosts", "h1:1,h2:3", "-n", "4", "--json"]
+        assert run_command(["plan", "cluster", *flags]) == 0
+        plan = json.loads(capsys.readouterr().out)
+        placed = {tuple(job["placement"]["counts"]) for job in plan["jobs"]}
+        said = any("spreads ranks evenly" in text for text in plan["hosts"]["passed_over"])
+        assert (placed, said) == (({(1, 3)}, False) if kind.keeps_counts else ({(2, 2)}, True))
+        if name == "pbs":
+            script = plan["jobs"][0]["command"]["tokens"][-1]
+            assert "1:host=h1:ncpus=1:mpiprocs=1+1:host=h2:ncpus=3:mpiprocs=3" in script
 
 
 def test_mpich_is_given_no_ipv6_address():

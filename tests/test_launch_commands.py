@@ -105,6 +105,14 @@ def test_a_choice_of_transports_that_the_user_made_is_left_alone(monkeypatch):
     assert "btl" not in tokens
 
 
+def test_a_choice_in_a_file_is_left_alone_too(tmp_path, monkeypatch):
+    """What is on the command line would beat it."""
+    (tmp_path / ".openmpi").mkdir()
+    (tmp_path / ".openmpi" / "mca-params.conf").write_text("btl = self,tcp\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "btl" not in mpirun(OPENMPI_5).command(job(2)).tokens
+
+
 def test_ranks_that_share_a_core_of_a_host_give_way_while_they_wait(monkeypatch):
     asked = {"hosts": ("h1", "h2"), "host_cores": {"h1": 2, "h2": 1}}
     assert "mpi_yield_when_idle" not in mpirun(OPENMPI_5, **asked).command(job(2)).tokens

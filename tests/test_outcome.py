@@ -17,8 +17,8 @@ CASE = make_case("allreduce", ranks=3)
 
 
 def outcome(*seconds: float, params: dict[str, Axis] | None = None, wrong: int = 0) -> Outcome:
-    sampled = Sampled(np.array(seconds), 1, 10, converged=True)
-    result = RankResult(Pass(sampled, 0.0, 1), Checked(8, wrong))
+    sampled = Sampled(np.array(seconds), 1, 10, converged=True, operation_s=seconds[0])
+    result = RankResult(Pass(sampled, 0.0, 1, 0.1), Checked(8, wrong))
     return Outcome(0, result, "numba", params or {})
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,7 +25,7 @@ from left import left_running
 from bench.contracts import LaunchCommand, Launcher
 from bench.core.clock import RunClock, earlier, utc_seconds, utc_text
 from bench.core.errors import StorageError
-from bench.core.events import Alive, CaseEnded, CaseStarted, Done, RankFacts, encode
+from bench.core.events import Alive, CaseEnded, CaseStarted, Done, Facts, RankFacts, encode
 from bench.core.records import Case, Finding, Job, Origin, Prediction, Row, Sample, Sampling, Status
 from bench.judge.score import score
 from bench.launch.local import LocalLauncher
@@ -83,14 +84,14 @@ class Watcher:
     def act_at_next(self) -> None:
         self._number = self._begun + 1
 
-    def started(self, case: Case) -> None:
+    def started(self, case: Case, left_s: float) -> None:
         self._begun += 1
         if self._begun == self._number:
             self._act()
 
     def ended(self, rows: Sequence[Row]) -> None: ...
 
-    def waiting(self) -> None: ...
+    def waiting(self, left_s: float) -> None: ...
 
     def queued(self, where: str) -> None: ...
 
@@ -535,6 +536,21 @@ def test_a_case_of_long_operations_may_outlast_its_deadline_as_long_as_it_tells(
     (row,) = run_here(tmp_path / "r", one, SlowSpeaker())
     assert "no sign of life" in (row.reason or "")
     assert time.monotonic() - begin_s > 6.0
+
+
+@pytest.mark.parametrize(("ranks", "least_s", "most_s"), [(1, 1.0, 3.0), (4, 4.0, 600.0)])
+def test_ranks_that_share_a_core_have_time_for_each_other(
+    ranks, least_s, most_s, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(deadline, "LEAST_CASE_DEADLINE_S", 1.0)
+    one = FEW_COPIES.replace('{ from = "64 B", to = "1 MiB", per_octave = 1 }', "[64]")
+    seats = tuple(RankFacts(HERE, os.getpid(), (0,)) for _ in range(ranks))
+    told = encode(Facts(seats, None, None, None, None, {}))
+    (case,) = make_plan(parse_suite(one, "endure")).jobs[0].cases
+    (row,) = run_here(tmp_path / "r", one, Talker(told, encode(CaseStarted(case.id))))
+    waited = re.search(r"no sign of life for (\d+) s in case", row.reason or "")
+    assert waited is not None
+    assert least_s <= float(waited[1]) <= most_s
 
 
 def test_a_job_that_has_told_everything_and_stays_is_ended(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from bench.core.records import Case, Job, Sampling, Stage, Status
 from bench.rank import job as rounds
 from bench.rank.context import open_context
 from bench.rank.core_probe import Probe
+from bench.rank.pacing import Pacer
 from bench.rank.world import SoloWorld
 
 FAST_S, SLOW_S = 150e-9, 370e-9
@@ -23,7 +24,7 @@ class ScriptedProbe(Probe):
         super().__init__(SoloWorld(), open_context(SoloWorld(), 1), reference_s)
         self._states = states
 
-    def measure(self) -> float:
+    def measure(self, cap_s: float = 0.5) -> float:
         state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
         self.best_s = min(self.best_s, state)
         return state
@@ -46,7 +47,8 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def carry_out(probe: Probe, stage: Stage = Stage.TARGET, count: int = 3) -> dict[str, CaseEnded]:
     cases = tuple(Case(f"c{i}", "latency", {"bytes": 8}) for i in range(count))
     job = Job("j", stage, 0, 2, 1, cases, Sampling(cap_s=0.1))
-    events = list(rounds._in_rounds(job, SoloWorld(), open_context(SoloWorld(), 1), probe))
+    world, context = SoloWorld(), open_context(SoloWorld(), 1)
+    events = list(rounds._in_rounds(job, world, context, probe, Pacer(job, world)))
     started = [event.case for event in events if isinstance(event, CaseStarted)]
     ended = [event for event in events if isinstance(event, CaseEnded)]
     assert {event.case for event in ended} == {case.id for case in cases}

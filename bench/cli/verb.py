@@ -74,6 +74,9 @@ def request_options(command: Command) -> Command:
                      "given."),
         click.option("--launches", type=click.IntRange(1, 10_000), metavar="N",
                      help="Times that every case is measured in a launch of its own."),
+        click.option("--budget", metavar="TIME",
+                     help="Time that the run may take, such as 60s or 10min; sampling, repeats and "
+                     "sizes are cut to fit it."),
         click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N",
                      help="Seed of the order of cases."),
         click.option("--replay", type=click.Path(path_type=Path), metavar="RUN",

@@ -113,6 +113,18 @@ class Alive(msgspec.Struct, frozen=True, tag="alive"):
     case: str
 
 
+class CaseMeasured(msgspec.Struct, frozen=True, tag="measured"):
+    """A case was measured, for the first time or again; its samples follow, or wait for a round."""
+
+    case: str
+    took_s: float
+    """With all that belongs to it: preparing, verifying, looking at the machine's state."""
+    sampled_s: float = 0.0
+    """Of that, warming up and sampling, however often."""
+    operation_s: float | None = None
+    """What one timed operation took by the wall; None where there was none."""
+
+
 class Samples(msgspec.Struct, frozen=True, tag="samples"):
     """All samples of one rank in a case."""
 
@@ -190,7 +202,18 @@ class Queued(msgspec.Struct, frozen=True, tag="queued"):
     """The batch system's word for where it is, such as `PENDING (Resources)`."""
 
 
-Event = Queued | Hello | Facts | CaseStarted | Alive | Samples | CaseEnded | Done | Failure
+Event = (
+    Queued
+    | Hello
+    | Facts
+    | CaseStarted
+    | Alive
+    | CaseMeasured
+    | Samples
+    | CaseEnded
+    | Done
+    | Failure
+)
 
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()

@@ -2,12 +2,10 @@
 
 from bench.core.records import Sampling
 
-MOST_PASSES = 3
-"""A case is sampled again, so often at most, when others took its cores away."""
 VERIFICATIONS = 1
 """Passes that the time of verifying before and after sampling amounts to."""
 _OPERATIONS = 10
-"""Of a pass, whatever its caps are: one to warm up and five samples, and some leeway."""
+"""Of a pass, whatever its caps are: one to warm up and six samples, and some leeway."""
 
 
 def longest_case_s(rule: Sampling, operation_s: float = 0.0) -> float:
@@ -18,4 +16,4 @@ def longest_case_s(rule: Sampling, operation_s: float = 0.0) -> float:
         operation_s: upper time of one operation, where that may outlast the caps.
     """
     caps_s = rule.warmup_cap_s + rule.cap_s
-    return (MOST_PASSES + VERIFICATIONS) * (caps_s + _OPERATIONS * operation_s)
+    return (rule.most_passes + VERIFICATIONS) * (caps_s + _OPERATIONS * operation_s)

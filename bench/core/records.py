@@ -15,8 +15,17 @@ SCHEMA = 2
 Axis = int | float | str
 """One value of an axis, in base units."""
 
+MOST_PASSES = 3
+"""Of sampling one case."""
+
 LOST = "lost: "
 """Begins the reason of a control run that went down with a host: it is no answer yet."""
+
+BUDGET_CAP = "budget_cap_ms"
+"""Parameter of a row whose sampling a time budget ended sooner than its suite."""
+
+LEFT_OUT = "left out: "
+"""Begins the reason of a case that a time budget left no time for."""
 
 CONTROL = "control"
 """Axis of a case that another one is held against; it is no result of its own."""
@@ -58,11 +67,32 @@ class Sampling(msgspec.Struct, frozen=True):
     """How long a case may be sampled, and when it has been sampled enough."""
 
     cap_s: float = 5.0
-    """Sampling ends here, whatever the interval; five samples are taken in any case."""
+    """Sampling ends here, whatever the interval; six samples are taken in any case."""
     warmup_s: float = 0.05
     """Least time spent in untimed operations."""
     warmup_cap_s: float = 2.0
     """Warm-up ends here even where times still drift."""
+    most_passes: int = MOST_PASSES
+    """A case is sampled again, so often at most, when others took its cores away."""
+    most_s: float | None = None
+    """A case is not sampled at all where the least of samples would take longer."""
+
+
+class Allowance(msgspec.Struct, frozen=True):
+    """What a time budget leaves for one job; in the order of its cases, what is known of each."""
+
+    budget_s: float
+    """Of the whole run, as it was asked for."""
+    seconds: float
+    """The share of the job, from its first case on: sampling is cut to it."""
+    most_s: float
+    """What it may take before other jobs have too little: cases are left out for it."""
+    levels: tuple[int, ...]
+    """Cases with the highest are left out first."""
+    operation_s: tuple[float | None, ...]
+    """One timed operation of each; None where nothing like it was measured."""
+    rest_s: tuple[float, ...]
+    """What each takes beside its samples."""
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -92,6 +122,8 @@ class Job(msgspec.Struct, frozen=True):
     """Ranks on each of these hosts, in blocks that follow each other."""
     arm: str | None = None
     """Which side of a comparison within the run it belongs to; None where nothing is compared."""
+    allowance: Allowance | None = None
+    """None in a run without a time budget, and in a plan."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

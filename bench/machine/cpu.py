@@ -146,11 +146,11 @@ def is_masked(root: Path = Path("/")) -> bool:
     Launchers heed a cpuset. They bind ranks to cores outside a mask that taskset or a scheduler
     without cpusets set (Open MPI 5.0.11, MPICH 5.0.2).
     """
-    allowed, given = read_allowed(root), _read_cpuset(root)
+    allowed, given = read_allowed(root), read_cpuset(root)
     return allowed is not None and given is not None and not {*given} <= {*allowed}
 
 
-def _read_cpuset(root: Path) -> tuple[int, ...] | None:
+def read_cpuset(root: Path = Path("/")) -> tuple[int, ...] | None:
     """Return the CPUs that are online and in the cpuset of this process."""
     online = read_cpu_list(root / _CPUS / "online")
     files = [folder / "cpuset.cpus.effective" for folder in cgroup_folders(root)]

@@ -21,6 +21,7 @@ from bench.measure import MEASUREMENTS
 from bench.measure.axes import settle
 from bench.measure.expansion import count_cases, each_case, group_cases
 from bench.plan.controls import ARMS, controls, environment
+from bench.plan.sizes import Curve, split_size
 from bench.plan.suite import Block, Suite
 
 MOST_CASES = 1_000_000
@@ -159,15 +160,14 @@ def choose_calibration(cases: Iterable[Case]) -> frozenset[str]:
     return frozenset(chosen)
 
 
-def _by_size(cases: Iterable[Case]) -> dict[tuple[object, ...], list[tuple[float, str]]]:
+def _by_size(cases: Iterable[Case]) -> dict[Curve, list[tuple[float, str]]]:
     """Return the places and ids of cases that differ in size alone."""
     groups: dict[tuple[object, ...], list[tuple[float, str]]] = {}
     for case in cases:
-        axis = MEASUREMENTS[case.benchmark].size_axis
-        rest = tuple(item for item in case.axes.items() if item[0] != axis)
-        size = float(case.axes[axis])
-        place = _octaves(size) if axis == "bytes" else math.log2(size)
-        groups.setdefault((case.benchmark, *rest), []).append((place, case.id))
+        curve, size = split_size(case)
+        in_bytes = MEASUREMENTS[case.benchmark].size_axis == "bytes"
+        place = _octaves(size) if in_bytes else math.log2(size)
+        groups.setdefault(curve, []).append((place, case.id))
     return groups
 
 

@@ -5,6 +5,7 @@
     launches = 10
     seed = 1
     cap_s = 2.0
+    budget = "10 min"
 
     [[benchmark]]
     name = "latency"
@@ -35,12 +36,16 @@ from bench.core.toml import (
     read_text,
     refuse_unknown,
 )
-from bench.core.units import parse_bytes
+from bench.core.units import parse_bytes, parse_seconds
 from bench.measure import MEASUREMENTS
 
 MOST_VALUES = 100_000
 MOST_LAUNCHES = 10_000
+MOST_BUDGET_S = 3.6e6
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+
+
+_HEAD = ("name", "description", "launches", "seed", "cap_s", "budget")
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -66,6 +71,8 @@ class Suite(msgspec.Struct, frozen=True):
     cap_s: float
     blocks: tuple[Block, ...]
     description: str = ""
+    budget_s: float | None = None
+    """Seconds that a run may take; None for as long as it takes."""
 
 
 def suite_folder() -> Path:
@@ -117,7 +124,7 @@ def parse_suite(text: str, source: str) -> Suite:
 def _suite(document: dict[str, Any], text: str) -> Suite:
     refuse_unknown(document, "", ("suite", "benchmark"))
     head = _head(document.get("suite"))
-    refuse_unknown(head, "suite", ("name", "description", "launches", "seed", "cap_s"))
+    refuse_unknown(head, "suite", _HEAD)
     blocks = document.get("benchmark")
     if not blocks and (blocks is None or isinstance(blocks, list)):
         raise SuiteError("benchmark: missing; a suite needs at least one [[benchmark]] table")
@@ -131,6 +138,11 @@ def _suite(document: dict[str, Any], text: str) -> Suite:
         cap_s=_seconds(head.get("cap_s", 5.0), "suite.cap_s"),
         blocks=tuple(_block(block, f"benchmark[{i}]") for i, block in enumerate(blocks)),
         description=as_text(head.get("description", ""), "suite.description"),
+        budget_s=(
+            parse_budget(as_text(head["budget"], "suite.budget"), "suite.budget")
+            if "budget" in head
+            else None
+        ),
     )
 
 
@@ -158,6 +170,23 @@ def _seconds(value: object, path: str) -> float:
     if not 0.001 <= value <= 3600:
         raise SuiteError(f"{path}: {printable(value)} s is outside 0.001 to 3600 s")
     return float(value)
+
+
+def parse_budget(text: str, source: str) -> float:
+    """Return the seconds of a time budget, such as `60s` or `10 min`.
+
+    Raises:
+        RequestError: where the text is none; `source` begins the message.
+    """
+    try:
+        seconds = parse_seconds(text)
+    except ValueError as error:
+        raise RequestError(
+            f"{source}: {printable(text)!r} is no time; write such as '60s' or '10 min'"
+        ) from error
+    if not 1 <= seconds <= MOST_BUDGET_S:
+        raise RequestError(f"{source}: {printable(text)} is outside 1 s to 1000 h")
+    return seconds
 
 
 def _block(value: object, path: str) -> Block:

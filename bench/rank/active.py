@@ -17,11 +17,10 @@ from bench.contracts import (
     Sleeps,
     UnpreparedError,
 )
-from bench.core.limits import MOST_PASSES
 from bench.core.records import Case, Sampling
 from bench.rank.gpu_clocks import ClockWatch, GpuLoad
 from bench.rank.outcome import MOST_PREEMPTED, Pass, RankResult
-from bench.rank.timing.sampling import Reported, Run, own_times, sample
+from bench.rank.timing.sampling import Reported, Run, TooLongError, own_times, sample
 from bench.rank.traffic_meter import TrafficMeter
 from bench.rank.world import World
 
@@ -63,7 +62,7 @@ def measure_among(active: World, operation: Operation, task: Task, context: Cont
     watch = task.watch
     before = operation.verify(seed=1)
     context.alive()
-    measured = metered = None
+    measured = metered = too_long_s = None
     loads: list[GpuLoad | None] = []
     # A wrong answer is not worth timing.
     if not any(checked.bytes_wrong for checked in active.gather(before)):
@@ -76,14 +75,18 @@ def measure_among(active: World, operation: Operation, task: Task, context: Cont
         clocks = _open_clocks(operation, context) if watch.clocks else []
         busy = not (isinstance(operation, Sleeps) and operation.sleeps)
         with_signs = _with_sign_of_life(run, context)
-        measured = _sample_undisturbed(with_signs, task, active, context, busy)
+        try:
+            measured = _sample_undisturbed(with_signs, task, active, context, busy)
+        except TooLongError as error:
+            too_long_s = error.operation_s
         loads = [clock.close() for clock in clocks]
         metered = meter.close() if meter else None
     after = operation.verify(seed=2)
     checked = Checked(
         before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
     )
-    return RankResult(measured, checked, metered, tuple(load for load in loads if load))
+    known = tuple(load for load in loads if load)
+    return RankResult(measured, checked, metered, known, too_long_s)
 
 
 def _open_clocks(operation: Operation, context: Context) -> list[ClockWatch]:
@@ -123,7 +126,8 @@ def _sample_undisturbed(run: Run, task: Task, active: World, context: Context, b
     reported = _reported_by(task, active, context)
     tolerance = task.measurement.tolerance
     best: Pass | None = None
-    for count in range(1, MOST_PASSES + 1):
+    first_s = time.perf_counter()
+    for count in range(1, task.rule.most_passes + 1):
         if best is not None:
             time.sleep(PAUSE_S)
         begin_s, begin_running_s = time.perf_counter(), time.thread_time()
@@ -132,8 +136,8 @@ def _sample_undisturbed(run: Run, task: Task, active: World, context: Context, b
         away = 1 - running_s / (time.perf_counter() - begin_s)
         preempted = max(active.gather(away if busy else 0.0))
         if best is None or preempted < best.preempted:
-            best = Pass(sampled, max(0.0, preempted), count)
-        best = best._replace(passes=count)
+            best = Pass(sampled, max(0.0, preempted), count, 0.0)
+        best = best._replace(passes=count, sampled_s=time.perf_counter() - first_s)
         if preempted <= MOST_PREEMPTED or not context.own_cores:
             break
     if best is None:

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from bench.contracts import Context, Operation
 from bench.core.events import CaseEnded, Event
 from bench.core.records import CONTROL, Axis, Case, Sampling, Status
-from bench.machine.cpu import share_cores
+from bench.machine.cpu import read_cpuset, share_cores, usable_cores
 from bench.measure import MEASUREMENTS
 from bench.measure.device_addresses import refuse_device
 from bench.measure.pair import pair_ranks
 from bench.measure.payload import HOG, HOG_SHARED
 from bench.rank.active import Task, Watch, measure_among, prepare_case
 from bench.rank.hog import HogPlacement, close_cores, hogging, place_hog
-from bench.rank.outcome import Outcome, RankResult, report_case
+from bench.rank.outcome import Outcome, RankResult, report_case, report_effort
 from bench.rank.places import execute_in_places
 from bench.rank.world import World
 
@@ -33,7 +33,7 @@ def execute_at_once(
         cases: of one benchmark; they differ in the ranks that take part alone.
 
     Returns:
-        For each case its samples and its end, complete on rank 0.
+        For each case what sampling it took, its samples and its end, complete on rank 0.
     """
     measurement = MEASUREMENTS[cases[0].benchmark]
     if measurement.profile.rows == "place":
@@ -59,7 +59,10 @@ def execute_at_once(
     if crowded:
         shared[HOG_SHARED] = 1
     return [
-        report_case(case, measurement, index, outcomes, shared, context.own_cores)
+        [
+            report_effort(case, [each for each in outcomes if each.case_index == index]),
+            *report_case(case, measurement, index, outcomes, shared, context.own_cores),
+        ]
         for index, case in enumerate(cases)
     ]
 
@@ -92,9 +95,17 @@ def _place_hog(case: Case, world: World) -> tuple[HogPlacement | None, bool]:
     cpus = world.gather(share_cores(own))
     node = world.nodes[world.rank]
     ranks = [cpus[rank] for rank, other in enumerate(world.nodes) if other == node]
-    placement = place_hog(range(os.cpu_count() or 1), ranks, close_cores(min(own)))
+    placement = place_hog(_usable_by_hog(own), ranks, close_cores(min(own)))
     leads = world.nodes.index(node) == world.rank
     return placement if leads else None, any(world.gather(placement.shared))
+
+
+def _usable_by_hog(own: Sequence[int]) -> Sequence[int]:
+    """Return the CPUs of the cpuset; where ranks are bound to no core, those of their mask alone.
+
+    That may be one that somebody has set, and a hog beside it would take the cores of others.
+    """
+    return own if len(usable_cores()) > 1 else read_cpuset() or own
 
 
 def _first_reason(world: World, reason: str | None) -> str | None:

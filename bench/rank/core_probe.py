@@ -61,23 +61,24 @@ class Probe:
         if reference_s is None and self._wake is not None:
             self._wake()
 
-    def measure(self) -> float:
+    def measure(self, cap_s: float = _CAP_S) -> float:
         """Return the state now, in seconds of a one-way message, and remember the best.
 
         It is the same on both ranks.
+
+        Args:
+            cap_s: after so long no further probe is made.
         """
         times: list[float] = []
         begin_s = time.perf_counter()
-        while self._world.broadcast(self._goes_on(len(times), time.perf_counter() - begin_s)):
+        while self._world.broadcast(
+            not times or (len(times) < _PROBES and time.perf_counter() - begin_s < cap_s)
+        ):
             times.append(self._probe())
             self._alive()
         state: float = self._world.broadcast(float(np.median(times)))
         self.best_s = min(self.best_s, state)
         return state
-
-    @staticmethod
-    def _goes_on(probes: int, elapsed_s: float) -> bool:
-        return probes == 0 or (probes < _PROBES and elapsed_s < _CAP_S)
 
     def _probe(self) -> float:
         seconds = np.empty(1)

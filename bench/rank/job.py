@@ -7,18 +7,21 @@ is known; a model fitted across two states predicts neither.
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from bench.contracts import Context
-from bench.core.events import CaseEnded, CaseStarted, Done, Event
-from bench.core.records import Case, Job, Stage
+from bench.core.events import CaseEnded, CaseMeasured, CaseStarted, Done, Event
+from bench.core.records import BUDGET_CAP, Case, Job, Sampling, Stage, Status
 from bench.measure import MEASUREMENTS
 from bench.measure.expansion import group_cases
 from bench.rank.case import execute_at_once, execute_case
 from bench.rank.core_probe import Probe
+from bench.rank.pacing import Pacer
 from bench.rank.world import World
 
 MOST_ROUNDS = 4
@@ -41,6 +44,7 @@ class _MeasuredCase(NamedTuple):
     """What a case yielded, when, and in which state."""
 
     case: Case
+    effort: CaseMeasured
     events: list[Event]
     begin_s: float
     state: float
@@ -52,40 +56,60 @@ def execute_job(job: Job, world: World, context: Context) -> Iterator[Event]:
     Returns:
         The events, in an order in which those of a case follow each other.
     """
+    pacer = Pacer(job, world)
     # More than two ranks sleep beside the pair, and more ranks than cores have no steady state.
     if world.size != 2 or context.message_loops is None or not context.own_cores:
         for cases in group_cases(job.cases):
-            yield from _at_once(cases, job, world, context)
+            yield from _at_once(cases, job, world, context, pacer)
         yield Done(job.id, job.reference_s)
         return
     probe = Probe(world, context, job.reference_s)
-    yield from _in_rounds(job, world, context, probe)
+    yield from _in_rounds(job, world, context, probe, pacer)
     yield Done(job.id, probe.best_s)
 
 
-def _at_once(cases: tuple[Case, ...], job: Job, world: World, context: Context) -> Iterator[Event]:
+def _at_once(
+    cases: tuple[Case, ...], job: Job, world: World, context: Context, pacer: Pacer
+) -> Iterator[Event]:
     """Measure cases together; while they run, the first one of them counts as the one that runs."""
+    rule = pacer.choose(cases)
+    if rule is None:
+        yield from _left_out(cases, pacer)
+        return
     begin_s = time.perf_counter()
     yield CaseStarted(cases[0].id)
-    outcomes = execute_at_once(cases, job.sampling, world, context)
+    outcomes = execute_at_once(cases, rule, world, context)
     _collect_after(begin_s)
+    took_s = (time.perf_counter() - begin_s) / len(cases)
     for case, events in zip(cases, outcomes, strict=True):
         if case is not cases[0]:
             yield CaseStarted(case.id, time.perf_counter() - begin_s)
-        yield from events
+        effort, rest = _split_effort(case, events, took_s)
+        pacer.learn(case, effort, rule)
+        yield effort
+        yield from _with_cap(rest, rule, job)
 
 
-def _in_rounds(job: Job, world: World, context: Context, probe: Probe) -> Iterator[Event]:
+def _in_rounds(
+    job: Job, world: World, context: Context, probe: Probe, pacer: Pacer
+) -> Iterator[Event]:
     hold = job.stage is Stage.CALIBRATE
     waiting: dict[str, _MeasuredCase] = {}
     begin_s, again_until_s = time.perf_counter(), np.inf
     queue = list(job.cases)
     for round_number in range(MOST_ROUNDS):
         for case in queue:
-            if world.broadcast(time.perf_counter() > again_until_s):
+            late = time.perf_counter() > again_until_s
+            if world.broadcast(late or (round_number > 0 and not pacer.fits_again(case))):
                 break
+            rule = pacer.choose((case,))
+            if rule is None:
+                yield from _left_out((case,), pacer)
+                continue
             yield CaseStarted(case.id)
-            new = _measure(case, job, world, context, probe)
+            new = _measure(case, rule, job, world, context, probe)
+            pacer.learn(case, new.effort, rule)
+            yield new.effort
             old = waiting.get(case.id)
             waiting[case.id] = new if old is None or new.state < old.state else old
             if not hold and not probe.is_slow(waiting[case.id].state):
@@ -101,15 +125,47 @@ def _in_rounds(job: Job, world: World, context: Context, probe: Probe) -> Iterat
         yield from _release(one, probe)
 
 
-def _measure(case: Case, job: Job, world: World, context: Context, probe: Probe) -> _MeasuredCase:
+def _measure(
+    case: Case, rule: Sampling, job: Job, world: World, context: Context, probe: Probe
+) -> _MeasuredCase:
     begin_s = time.perf_counter()
     # What passes between two nodes is no state of either, where each measures for itself.
     alone = MEASUREMENTS[case.benchmark].profile.rows == "place" and len({*world.nodes}) > 1
-    before = UNKNOWN_STATE if alone else probe.settle()
-    events = list(execute_case(case, job.sampling, world, context))
-    state = UNKNOWN_STATE if alone else max(before, probe.measure())
+    # In a hurry no state is waited for, and looking at it takes no longer than sampling.
+    hurried = rule.most_passes < job.sampling.most_passes
+    look = partial(probe.measure, rule.cap_s) if hurried else probe.measure
+    before = UNKNOWN_STATE if alone else look() if hurried else probe.settle()
+    events = list(execute_case(case, rule, world, context))
+    state = UNKNOWN_STATE if alone else max(before, look())
     _collect_after(begin_s)
-    return _MeasuredCase(case, events, begin_s, state)
+    effort, events = _split_effort(case, events, time.perf_counter() - begin_s)
+    return _MeasuredCase(case, effort, _with_cap(events, rule, job), begin_s, state)
+
+
+def _split_effort(
+    case: Case, events: Sequence[Event], took_s: float
+) -> tuple[CaseMeasured, list[Event]]:
+    """Return what a case took, and its other events."""
+    efforts = [event for event in events if isinstance(event, CaseMeasured)]
+    effort = efforts[0] if efforts else CaseMeasured(case.id, 0.0)
+    rest: list[Event] = [event for event in events if not isinstance(event, CaseMeasured)]
+    return msgspec.structs.replace(effort, took_s=took_s), rest
+
+
+def _with_cap(events: list[Event], rule: Sampling, job: Job) -> list[Event]:
+    """Return the events of a case; where a budget cut its sampling, the row says how far."""
+    if rule.cap_s < job.sampling.cap_s:
+        for event in events:
+            if isinstance(event, CaseEnded):
+                for params in (event.params, *(place.params for place in event.places)):
+                    params[BUDGET_CAP] = round(1e3 * rule.cap_s, 1)
+    return events
+
+
+def _left_out(cases: Sequence[Case], pacer: Pacer) -> Iterator[Event]:
+    for case in cases:
+        yield CaseStarted(case.id)
+        yield CaseEnded(case=case.id, status=Status.SKIPPED, reason=pacer.reason())
 
 
 def _collect_after(begin_s: float) -> None:

@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 
 from bench.contracts import Checked, ComparesRanks, Measurement, Seconds
-from bench.core.events import CaseEnded, Event, PlaceEnded, Samples
+from bench.core.events import CaseEnded, CaseMeasured, Event, PlaceEnded, Samples
 from bench.core.records import Axis, Case, Status
+from bench.plan.pace import why_too_long
 from bench.rank.gpu_clocks import GpuLoad, load_params
 from bench.rank.timing.sampling import Sampled
 from bench.rank.traffic_meter import Metered
@@ -27,6 +28,8 @@ class Pass(NamedTuple):
     preempted: float
     """Share of the wall time in which a rank was not running."""
     passes: int
+    sampled_s: float
+    """Of all passes, and the pauses between them."""
 
 
 class RankResult(NamedTuple):
@@ -37,6 +40,8 @@ class RankResult(NamedTuple):
     metered: Metered | None = None
     loads: tuple[GpuLoad, ...] = ()
     """Of the GPUs that it used."""
+    too_long_s: float | None = None
+    """What one operation took, where there was no time for samples of it."""
 
 
 class Outcome(NamedTuple):
@@ -77,6 +82,16 @@ def report_case(
     ours = {rank: outcome for rank, outcome in enumerate(outcomes) if outcome.case_index == index}
     samples, ended = _judge(case, measurement, ours, shared, own_cores)
     return [*_samples_events(case, samples), ended]
+
+
+def report_effort(case: Case, outcomes: Sequence[Outcome]) -> CaseMeasured:
+    """Return what sampling took on the rank where it took longest, without the time of the case."""
+    bests = [outcome.result.best for outcome in outcomes if outcome.result.best]
+    if not bests:
+        too_long_s = [outcome.result.too_long_s for outcome in outcomes]
+        return CaseMeasured(case.id, 0.0, 0.0, max(filter(None, too_long_s), default=None))
+    longest = max(bests, key=lambda best: best.sampled_s)
+    return CaseMeasured(case.id, 0.0, longest.sampled_s, longest.sampled.operation_s)
 
 
 def report_places(
@@ -175,10 +190,13 @@ def _judge(
         params |= measurement.compare_ranks(case, samples)
     metered = [each.result.metered for each in ours.values() if each.result.metered]
     reason = _wrong_answer(wrong, checked) if sum(wrong.values()) else no_time
+    status = Status.OK if reason is None else Status.FAILED
+    if reason is None and (operation_s := first.result.too_long_s) is not None:
+        status, reason = Status.SKIPPED, why_too_long(operation_s)
     sampled = measured.sampled if measured else None
     return samples, CaseEnded(
         case=case.id,
-        status=Status.OK if reason is None else Status.FAILED,
+        status=status,
         reason=reason,
         loops=sampled.loops if sampled else None,
         warmups=sampled.warmups if sampled else None,

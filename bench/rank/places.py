@@ -13,7 +13,7 @@ from bench.core.records import Axis, Case, Sampling, Status
 from bench.measure import MEASUREMENTS
 from bench.measure.device_addresses import refuse_device
 from bench.rank.active import Task, Watch, measure_among, prepare_case
-from bench.rank.outcome import Outcome, RankResult, Seat, report_places
+from bench.rank.outcome import Outcome, RankResult, Seat, report_effort, report_places
 from bench.rank.world import World, number_as_they_appear
 
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
@@ -68,7 +68,10 @@ def execute_in_places(case: Case, rule: Sampling, world: World, context: Context
     shared: dict[int, dict[str, Axis]] = {
         node: {"turns": count} if count > 1 else {} for node, (_, count) in enumerate(turns)
     }
-    return report_places(case, measurement, seats, outcomes, shared, context.own_cores)
+    return [
+        report_effort(case, outcomes),
+        *report_places(case, measurement, seats, outcomes, shared, context.own_cores),
+    ]
 
 
 def _uses_device(case: Case) -> bool:

@@ -13,6 +13,7 @@ from bench.core.clock import earlier
 from bench.core.errors import LaunchError
 from bench.core.events import (
     CaseEnded,
+    CaseMeasured,
     CaseStarted,
     CorruptEventError,
     Done,
@@ -30,6 +31,7 @@ from bench.run.causes import name_signal
 from bench.run.deadline import END_DEADLINE_S, START_DEADLINE_S, case_deadline_s
 from bench.run.loss import Loss
 from bench.run.process import JobProcess
+from bench.run.rows import ranks_per_core
 from bench.run.settings import Settings
 from bench.run.silence import ask_ranks
 from bench.store.meta import Measured
@@ -52,6 +54,9 @@ class Listener(Protocol):
 
     def case_started(self, attempt: "Attempt") -> None:
         """`attempt.current` begins."""
+
+    def case_measured(self, measured: CaseMeasured) -> None:
+        """A case was measured; its row may wait for the end of its round."""
 
     def case_ended(self, attempt: "Attempt", case: Case, ended: CaseEnded) -> None:
         """A case ended; its samples are in `attempt.samples`."""
@@ -96,6 +101,8 @@ class Attempt:
         self._loss: Loss | None = None
         self._lost = False
         self._failure: str | None = None
+        self._crowding = 1.0
+        """Ranks to a core where most are: each waits for the others' slices of time."""
         self._silent_s = 0.0
         """Since the last event; other output is no sign that the case goes on."""
         self._looked_s = time.monotonic()
@@ -169,7 +176,8 @@ class Attempt:
             return END_DEADLINE_S
         if self.current is None:
             return START_DEADLINE_S
-        return case_deadline_s(self.current, self.job.sampling, self._high_s.get(self.current.id))
+        high_s = self._high_s.get(self.current.id)
+        return self._crowding * case_deadline_s(self.current, self.job.sampling, high_s)
 
     def _read(self, line: bytes) -> None:
         job, note = self.job, self._recorder.note
@@ -198,6 +206,7 @@ class Attempt:
                 self._listener.queued(event)
             case Facts():
                 self.facts = event
+                self._crowding = max(1.0, *ranks_per_core(event).values())
                 self._listener.facts_known(self)
             case CaseStarted() if event.case in self._cases:
                 self.current = self._cases[event.case]
@@ -206,6 +215,8 @@ class Attempt:
                 self.samples = {}
                 self._torn = False
                 self._listener.case_started(self)
+            case CaseMeasured():
+                self._listener.case_measured(event)
             case Samples() if self.current is not None and event.case == self.current.id:
                 self.samples[event.rank] = event.seconds
             case CaseEnded() if self.current is not None and event.case == self.current.id:

@@ -16,7 +16,6 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from bench.core.errors import printable
@@ -57,27 +56,25 @@ class Bar:
             MofNCompleteColumn(),
             TextColumn("elapsed"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=Console(stderr=True),
             auto_refresh=False,
             transient=True,
-            # Remaining time from the whole run so far: cases differ by orders of magnitude.
-            speed_estimate_period=3600,
         )
         self._tally = Tally()
-        self._task = self._progress.add_task("", total=total, case="starting")
+        self._task = self._progress.add_task("", total=total, case="starting", left="")
         self._progress.start()
 
     def queued(self, where: str) -> None:
         """Show where the job is."""
         self._progress.update(self._task, case=printable(where, 40).ljust(40), refresh=True)
 
-    def started(self, case: Case) -> None:
+    def started(self, case: Case, left_s: float) -> None:
         """Show the case."""
         self._tally.begin(case)
         name = printable(case.id, 40).ljust(40)
-        self._progress.update(self._task, case=name, completed=self._tally.done, refresh=True)
+        done, left = self._tally.done, f"{_about(left_s)} left"
+        self._progress.update(self._task, case=name, completed=done, left=left, refresh=True)
 
     def ended(self, rows: Sequence[Row]) -> None:
         """Count the case; print what failed."""
@@ -86,9 +83,9 @@ class Bar:
         self._tally.end(rows[0])
         self._progress.update(self._task, completed=self._tally.done)
 
-    def waiting(self) -> None:
+    def waiting(self, left_s: float) -> None:
         """Show the time that passes."""
-        self._progress.refresh()
+        self._progress.update(self._task, left=f"{_about(left_s)} left", refresh=True)
 
     def show(self, line: str) -> None:
         """Print a line above the bar."""
@@ -114,18 +111,15 @@ class PlainLines:
             self._where = where
             self.show(where)
 
-    def started(self, case: Case) -> None:
+    def started(self, case: Case, left_s: float) -> None:
         """Print where the run is, if that was not printed a moment ago."""
         self._tally.begin(case)
         now = time.monotonic()
         if now - self._last >= PLAIN_EVERY_S:
             self._last = now
-            elapsed = now - self._begin
-            done = self._tally.done
-            left_s = elapsed / max(1, done) * (self._total - done)
             self.show(
-                f"{done}/{self._total} cases, {elapsed:.0f} s elapsed, "
-                f"about {left_s:.0f} s left: {case.id}"
+                f"{self._tally.done}/{self._total} cases, {now - self._begin:.0f} s elapsed, "
+                f"{_about(left_s)} left: {case.id}"
             )
 
     def ended(self, rows: Sequence[Row]) -> None:
@@ -134,7 +128,7 @@ class PlainLines:
         for line in _failures(rows):
             self.show(line)
 
-    def waiting(self) -> None:
+    def waiting(self, left_s: float) -> None:
         """Print nothing: a log needs no clock."""
 
     def show(self, line: str) -> None:
@@ -144,6 +138,10 @@ class PlainLines:
 
     def close(self) -> None:
         """Nothing to take away."""
+
+
+def _about(seconds: float) -> str:
+    return f"about {seconds:.0f} s"
 
 
 def _failures(rows: Sequence[Row]) -> list[str]:

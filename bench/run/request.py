@@ -12,6 +12,7 @@ from bench.core.hostlists.hosts import HostList
 from bench.core.hostlists.typed import read_typed
 from bench.launch import LAUNCHERS, find_launcher
 from bench.launch.site import SITE_VARIABLE
+from bench.plan.suite import parse_budget
 from bench.store.meta import RunMeta
 
 
@@ -34,6 +35,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     replay: Path | None = None
     machine: Path | None = None
     label: str | None = None
+    budget: str | None = None
+
+    def budget_s(self) -> float | None:
+        """Return the seconds that were asked for, None where none were.
+
+        Raises:
+            RequestError: where it is no time.
+        """
+        return None if self.budget is None else parse_budget(self.budget, "--budget")
 
     def host_list(self) -> HostList:
         """Return the hosts that were asked for, none where nobody named any; a file is read anew.
@@ -120,4 +130,5 @@ def stored_request(meta: RunMeta) -> Request:
         site=path("site"),
         container=stored.get("container"),
         work=path("work"),
+        budget=stored.get("budget"),
     )

@@ -200,12 +200,20 @@ def ask_for_fitness(resolved: Resolved) -> Resolved:
         print(line, file=sys.stderr)
     if unfit:
         raise LaunchError(
-            f"{len(unfit)} of {len(resolved.hosts)} hosts cannot take part; mend them or leave "
-            "them out"
+            f"{len(unfit)} of {len(resolved.hosts)} hosts cannot take part; {_advise(resolved)}"
         )
     if resolved.mpi is not None:
         refuse_same_names(resolved.mpi, fit)
     return msgspec.structs.replace(resolved, hosts=tuple(fit))
+
+
+def _advise(resolved: Resolved) -> str:
+    if not resolved.listed.granted:
+        return "mend them or leave them out"
+    return (
+        f"they are from {resolved.listed.source}, and nobody has named them: name those to run on, "
+        "as --hosts localhost, or take --launcher srun in Slurm"
+    )
 
 
 def _choose_mpi(request: Request, kind: LauncherKind) -> MpiInstall | None:

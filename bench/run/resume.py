@@ -1,7 +1,8 @@
 """Continue a run that was interrupted or lost cases: what is missing is measured, nothing else.
 
 Rows that are ok, skipped or wrong answers stay as they are. Rows that failed because a job died,
-fell silent or never started are measured again, in new attempts of their jobs.
+fell silent or never started are measured again, in new attempts of their jobs, and so is what a
+time budget left out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ import msgspec
 from bench.core.errors import RequestError, printable
 from bench.core.hostlists.hosts import HostList
 from bench.core.placement import Limits
-from bench.core.records import LOST, Finding, Job, Prediction, Row, Status
+from bench.core.records import LEFT_OUT, LOST, Finding, Job, Prediction, Row, Status
 from bench.plan.plan import Plan
 from bench.plan.suite import parse_suite
 from bench.predict.fit import predict_targets
@@ -24,7 +25,7 @@ from bench.store.meta import RunMeta
 def is_final(row: Row) -> bool:
     """Return whether a row stays: measured, skipped with a reason, or a wrong answer."""
     if row.status is Status.SKIPPED:
-        return not (row.reason or "").startswith(LOST)
+        return not (row.reason or "").startswith((LOST, LEFT_OUT))
     return row.status is Status.OK or bool(row.bytes_wrong)
 
 

@@ -169,7 +169,12 @@ def _ends(facts: Facts, measurement: Measurement, case: Case) -> dict[str, objec
 
 
 def crowded_hosts(facts: Facts) -> set[str]:
-    """Return the hosts whose ranks outnumber the physical cores that they may use together.
+    """Return the hosts whose ranks outnumber the physical cores that they may use together."""
+    return {host for host, ranks in ranks_per_core(facts).items() if ranks > 1}
+
+
+def ranks_per_core(facts: Facts) -> dict[str, float]:
+    """Return for each host how many ranks there are to a physical core that they may use.
 
     A quota that pays for fewer counts too: the ranks stand still when it is used up.
     """
@@ -179,9 +184,8 @@ def crowded_hosts(facts: Facts) -> set[str]:
     ranks = Counter(rank.host for rank in facts.ranks)
     quotas = {host: _read_quota(node) for host, node in facts.nodes.items()}
     return {
-        host
+        host: ranks[host] / min(max(1, len(usable)), quotas.get(host, math.inf))
         for host, usable in cores.items()
-        if ranks[host] > min(len(usable), quotas.get(host, math.inf))
     }
 
 
@@ -189,7 +193,7 @@ def _read_quota(node: Mapping[str, Any]) -> float:
     """Return the cores that the facts of a node say that its ranks are granted."""
     cpu = node.get("cpu")
     quota = cpu.get("quota_cores") if isinstance(cpu, dict) else None
-    return quota if isinstance(quota, int | float) else math.inf
+    return quota if isinstance(quota, int | float) and quota > 0 else math.inf
 
 
 def aggregate(samples: dict[int, tuple[float, ...]], rank_agg: str) -> Seconds:

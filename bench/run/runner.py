@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from bench.contracts import Launcher
-from bench.core.events import CaseEnded, CaseStarted, Done, Facts, Queued
+from bench.core.events import CaseEnded, CaseMeasured, CaseStarted, Done, Facts, Queued
 from bench.core.records import (
     CONTROL,
     LOST,
@@ -33,11 +33,14 @@ from bench.machine.facts import NodeFacts, read_records
 from bench.machine.mpi import parse_library
 from bench.machine.survey import Survey
 from bench.measure.device_addresses import hands_device
+from bench.plan.pace import why_left_out
 from bench.plan.plan import Plan
 from bench.predict.bounds import add_bounds, known_hardware
 from bench.run.attempt import Attempt
+from bench.run.budget import Budget, Span
 from bench.run.fitness import name_suspects
 from bench.run.place_rows import make_rows
+from bench.run.remaining import Remaining
 from bench.run.rows import Place, counter_readings
 from bench.run.silence import find_silent_hosts
 from bench.store.files import PREDICTIONS_FILE
@@ -53,13 +56,13 @@ class Progress(Protocol):
     def queued(self, where: str) -> None:
         """The job waits in a batch system; called again and again."""
 
-    def started(self, case: Case) -> None:
-        """A case begins."""
+    def started(self, case: Case, left_s: float) -> None:
+        """A case begins; the rest of the run is likely to take so long."""
 
     def ended(self, rows: Sequence[Row]) -> None:
         """A case has its row, or those of all its places."""
 
-    def waiting(self) -> None:
+    def waiting(self, left_s: float) -> None:
         """Nothing happened for a second."""
 
     def show(self, line: str) -> None:
@@ -84,6 +87,7 @@ class Runner:
         predict: called once, after the calibration jobs and before the others.
         left: the jobs to run, where a run is resumed; all of the plan if not given.
         rows: of a resumed run, that stay.
+        span: that the run may take; None for as long as it takes.
     """
 
     def __init__(
@@ -95,9 +99,12 @@ class Runner:
         predict: Predict,
         left: Sequence[Job] | None = None,
         rows: Sequence[Row] = (),
+        span: Span | None = None,
     ) -> None:
         self.plan = plan
         self._left = plan.jobs if left is None else left
+        self._remaining = Remaining(self._left)
+        self._budget = None if span is None else Budget(span, self._left, self._remaining)
         self._launcher = launcher
         self.recorder = recorder
         self.progress = progress
@@ -136,6 +143,9 @@ class Runner:
         for job in self._left:
             if job.stage is stage:
                 self._run_job(job)
+                self._remaining.job_ends(job.cases)
+                if self._budget is not None:
+                    self._budget.end(job)
 
     def _run_job(self, job: Job) -> None:
         """Run a job, and what is left of it again after each failure."""
@@ -160,6 +170,13 @@ class Runner:
                 break
             died_in = self._died_in.get(frozenset(job.env.items()))
             job = msgspec.structs.replace(job, attempt=attempt, died_in=died_in)
+            if self._budget is not None:
+                share = self._budget.share(job)
+                if share is None:
+                    self._close(job, Status.SKIPPED, why_left_out(self._budget.span.seconds))
+                    return
+                job = share
+            self._remaining.job_begins(job)
             started = Attempt(job, self.recorder, self, self._high_times(job))
             reason = self._execute(started)
             if reason is None:
@@ -237,10 +254,14 @@ class Runner:
 
     def queued(self, event: Queued) -> None:
         """Show where the job is."""
+        if self._budget is not None:
+            self._budget.wait()
         self.progress.queued(f"{event.batch_job}: {event.state}")
 
     def facts_known(self, attempt: Attempt) -> None:
         """Keep the facts of the nodes, and what the placement will do to the numbers."""
+        if self._budget is not None:
+            self._budget.begin()
         if attempt.facts is None:
             return
         recorder = self.recorder
@@ -263,7 +284,12 @@ class Runner:
     def case_started(self, attempt: Attempt) -> None:
         """Show the case."""
         if attempt.current is not None:
-            self.progress.started(attempt.current)
+            self._remaining.case_begins(attempt.current)
+            self.progress.started(attempt.current, self._left_s())
+
+    def case_measured(self, measured: CaseMeasured) -> None:
+        """Learn how long cases take."""
+        self._remaining.case_measured(measured)
 
     def case_ended(self, attempt: Attempt, case: Case, ended: CaseEnded) -> None:
         """Write the rows of the case and its samples."""
@@ -286,7 +312,12 @@ class Runner:
 
     def waiting(self) -> None:
         """Show the time that passes."""
-        self.progress.waiting()
+        self.progress.waiting(self._left_s())
+
+    def _left_s(self) -> float:
+        """Return how long the rest of the run is likely to take."""
+        left_s = self._remaining.left_s()
+        return left_s if self._budget is None else max(0.0, min(left_s, self._budget.left_s))
 
     def _place(self, job: Job, case: Case) -> Place:
         meta = self.recorder.meta
@@ -303,6 +334,7 @@ class Runner:
         rows = add_bounds(rows, case, facts, self._hardware)
         self.recorder.rows(rows, samples, readings)
         self.rows += rows
+        self._remaining.give_up(case)
         self.progress.ended(rows)
 
 

@@ -3,7 +3,8 @@
 import contextlib
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from bench.core.clock import utc_now
 from bench.core.errors import RequestError
 from bench.core.placement import Limits
 from bench.core.program import module_command
-from bench.core.records import SCHEMA, Job, Origin
+from bench.core.records import SCHEMA, Finding, Job, Origin
 from bench.machine.doctor import examine
+from bench.machine.doctor.interfaces import ODD_INTERFACE
 from bench.machine.mpi import MpiInstall
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import fill_nodes, load_suite, override_ranks
 from bench.predict.bounds import foresee, known_hardware
 from bench.predict.fit import predict_targets
+from bench.run.budget import Span
 from bench.run.cut import cut_back
 from bench.run.end import Ended, run_to_end
 from bench.run.fitness import find_shared_addresses
@@ -66,6 +69,7 @@ def prepare(request: Request) -> Prepared:
         RequestError: where the suite or a flag is wrong.
         LaunchError: where the launcher's MPI is missing.
     """
+    request.budget_s()
     suite = load_suite(request.suite)
     if request.ranks is not None:
         suite = override_ranks(suite, request.ranks)
@@ -93,6 +97,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
     Raises:
         BenchError: where the run cannot begin.
     """
+    begun_s = time.monotonic()
     prepared = prepare(request)
     for line in prepared.resolved.told():
         print(line, file=sys.stderr)
@@ -107,7 +112,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
         plan=plan.jobs,
         # What facts show is added with the name of their node once ranks run there.
         findings=[
-            *([] if diagnosis is None else diagnosis.here),
+            *([] if diagnosis is None else _of_run(diagnosis.here, prepared.nodes)),
             *find_shared_addresses(resolved.hosts, _mpi_name(resolved)),
         ],
     )
@@ -120,7 +125,15 @@ def carry_out(request: Request, parent: Path) -> Ended:
         _freeze_datasheet(recorder, plan, launcher)
         progress = open_progress(plan.cases())
         predict = partial(predict_targets, hosts=_limits(resolved, launcher))
-        return run_to_end(Runner(plan, launcher, recorder, progress, predict))
+        span = _span(request, plan, begun_s)
+        return run_to_end(Runner(plan, launcher, recorder, progress, predict, span=span))
+
+
+def _span(request: Request, plan: Plan, begun_s: float) -> Span | None:
+    """Return what the run may take, None where nobody set it: the command line beats the suite."""
+    asked_s = request.budget_s()
+    budget_s = plan.suite.budget_s if asked_s is None else asked_s
+    return None if budget_s is None else Span(budget_s, begun_s)
 
 
 def _limits(resolved: Resolved, launcher: Launcher) -> Limits | None:
@@ -144,7 +157,7 @@ def _freeze_datasheet(recorder: Recorder, plan: Plan, launcher: Launcher) -> Non
 
 
 def carry_on(path: Path, force: bool) -> Ended:
-    """Measure what is missing in a run, in its own folder.
+    """Measure what is missing in a run, in its own folder; a time budget begins anew.
 
     Raises:
         RequestError: where it is no run, another process writes it, or MPI or program changed.
@@ -155,6 +168,7 @@ def carry_on(path: Path, force: bool) -> Ended:
 
 
 def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
+    begun_s = time.monotonic()
     if run.meta.origin is not Origin.MEASURED:
         raise RequestError(f"{run.meta.run} is {run.meta.origin}: only measured runs are resumed")
     if run.meta.schema != SCHEMA:
@@ -182,7 +196,8 @@ def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
         recorder.finding(finding)
     progress = open_progress(sum(len(job.cases) for job in left))
     predict = predict_rest(run, kept, _limits(resolved, launcher))
-    return run_to_end(Runner(plan, launcher, recorder, progress, predict, left, kept))
+    span = _span(request, plan, begun_s)
+    return run_to_end(Runner(plan, launcher, recorder, progress, predict, left, kept, span))
 
 
 def _compile_loops(mpi: MpiInstall | None) -> None:
@@ -232,6 +247,11 @@ def _meta(plan: Plan, resolved: Resolved, run: str, nodes: int = 1) -> RunMeta:
         started_utc=utc_now(),
         made=made,
     )
+
+
+def _of_run(findings: Iterable[Finding], nodes: int) -> list[Finding]:
+    """Return what matters to a run: a way to other hosts is none of it where ranks are on one."""
+    return [finding for finding in findings if nodes > 1 or finding.name != ODD_INTERFACE]
 
 
 def _mpi_name(resolved: Resolved) -> str | None:

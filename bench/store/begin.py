@@ -29,10 +29,19 @@ def create_folder(parent: Path, suite: str) -> Path:
         sync_folder(parent)
     except OSError as error:
         raise RequestError(
-            f"cannot write results to {printable(parent, 200)}: {error.strerror}; "
+            f"cannot write results to {printable(parent, 200)}: {_describe(parent, error)}; "
             "choose another folder with -o"
         ) from error
     return folder
+
+
+def _describe(parent: Path, error: OSError) -> str:
+    # Of a link that leads nowhere the system says only that something is there already.
+    broken = next((p for p in (parent, *parent.parents) if p.is_symlink() and not p.exists()), None)
+    if broken is None:
+        return str(error.strerror)
+    where = "" if broken == parent else f"{printable(broken, 200)} is "
+    return f"{where}a link to {printable(broken.readlink(), 200)}, which is not there"
 
 
 def _point_latest(parent: Path, name: str) -> None:

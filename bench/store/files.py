@@ -36,6 +36,8 @@ LOGS_FOLDER = "logs"
 FIGURES_FOLDER = "figures"
 PAGE_FILES = ("report.html", "report.md")
 
+_MODE = 0o666
+"""Of a new file: who may read and write it is the umask's to say."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _NOTHING_TO_FORCE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
@@ -51,7 +53,7 @@ class Appender:
     """
 
     def __init__(self, path: Path, header: str | None = None) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _MODE)
         self._size = os.fstat(self._descriptor).st_size
         # What a process left that was killed is on no disk yet.
         self._unsynced = self._size > 0
@@ -187,6 +189,11 @@ def storage_error(folder: Path, error: OSError) -> StorageError:
     else:
         advice = "mend that"
     shown = shlex.quote(printable(folder, 400))
+    if not folder.exists():
+        return StorageError(
+            f"the folder of the run is gone, and what was measured with it: somebody has removed "
+            f"{shown}; start the run again"
+        )
     begun = (folder / RUN_FILE).is_file()
     next_step = f"go on with `clusterbench resume {shown}`" if begun else "start the run again"
     kept = "all rows before are kept; " if begun else ""

@@ -84,7 +84,7 @@ def lock_run(folder: Path) -> Iterator[RunLock]:
     if path in _held_here:
         raise _refusal(None, path)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise RequestError(
             f"{printable(folder, 400)} cannot be written ({error.strerror}); make it writable, or "

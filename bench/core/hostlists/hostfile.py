@@ -10,61 +10,32 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.core.errors import RequestError, nearest, printable
+from bench.core.errors import RequestError, printable
+from bench.core.hostlists.forms import (
+    ADAPTERS,
+    COUNTS,
+    GRID_ENGINE,
+    HYDRA,
+    KEYS,
+    MOST,
+    MVAPICH,
+    OPEN_MPI,
+    PAIRS,
+    SLURM,
+    USER_NAMES,
+    advise_key,
+    name_form,
+)
 from bench.core.hostlists.hosts import Entry, HostList, add_up, leave_out_empty
 from bench.core.hostlists.sets import MOST_HOSTS, expand_term, refuse_no_nodes, split_terms
 from bench.core.hostlists.typed import read_count, split_fields
 from bench.core.toml import read_text
-
-OPEN_MPI = "Open MPI's host file"
-HYDRA = "a machine file of Hydra (MPICH, Intel MPI)"
-MVAPICH = "MVAPICH's host file"
-SLURM = "a host file of Slurm (SLURM_HOSTFILE)"
-GRID_ENGINE = "Grid Engine's host file"
-PAIRS = "hosts and counts in turn, as of LSF"
-SLOT_LINES = "a node file with a line for each rank, as of PBS"
-PLAIN = "a list of hosts"
 
 _COMMENT = re.compile(r"#.*|//.*")
 _BLOCK_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _USER = re.compile(r"(\^?)(?:([A-Za-z0-9._-]{1,64})@)?(\^?)(.*)", re.ASCII)
 _HCA = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _NUMBER = re.compile(r"\d{1,7}", re.ASCII)
-
-
-class _Key(NamedTuple):
-    """What a `key=value` after a host means."""
-
-    form: str
-    passed_over: str = ""
-    """What is said of it; empty where it is done."""
-
-
-_USER_NAMES = "user names: give them to ssh, in ~/.ssh/config"
-_BINDING = "binding: ranks are bound as --bind says"
-_ADAPTERS = "adapters: name them in the environment, as UCX_NET_DEVICES or MV2_IBA_HCA"
-_MOST_SLOTS = "the most slots: no host gets more ranks than its slots"
-_PORTS = "ports: give them to ssh, in ~/.ssh/config"
-_SHAPE = "boards, sockets and cores: every host is asked for them"
-_INTERFACES = "interfaces: name them in the environment, as OMPI_MCA_btl_tcp_if_include"
-
-_COUNTS = ("slots", "cpu", "count")
-_MOST = tuple(f"{a}-{b}" for one in _COUNTS for a, b in ((one, "max"), ("max", one)))
-_KEYS = {
-    **dict.fromkeys(_COUNTS, _Key(OPEN_MPI)),
-    **dict.fromkeys(_MOST, _Key(OPEN_MPI, _MOST_SLOTS)),
-    **dict.fromkeys(("username", "user-name"), _Key(OPEN_MPI, _USER_NAMES)),
-    "port": _Key(OPEN_MPI, _PORTS),
-    **dict.fromkeys(
-        ("boards", "sockets", "sockets-per-board", "cores", "cores-per-socket"),
-        _Key(OPEN_MPI, _SHAPE),
-    ),
-    "user": _Key(HYDRA, _USER_NAMES),
-    **dict.fromkeys(("binding", "bind"), _Key(HYDRA, _BINDING)),
-    **dict.fromkeys(("ifhn", "if", "iface", "netmask"), _Key(HYDRA, _INTERFACES)),
-    **dict.fromkeys(("ib", "hca", "device"), _Key(HYDRA, _ADAPTERS)),
-}
-"""By the key with `-` for `_`; MPIs take both."""
 
 
 class _Line(NamedTuple):
@@ -146,7 +117,7 @@ def parse_hostfile(text: str, source: str) -> HostList:
         names=names,
         counts=counts,
         source=source,
-        form=_name_form(forms, bool(counts)),
+        form=name_form(forms, bool(counts)),
         passed_over=tuple(dict.fromkeys(passed_over)),
     )
 
@@ -208,7 +179,7 @@ def _read_target(word: str, source: str) -> list[_Line]:
         is_open_mpi = bool(before or after or (user and not fields))
         colon = SLURM if star else HYDRA
         forms = (OPEN_MPI,) * is_open_mpi + (colon,) * bool(fields and not hca)
-        passed_over = (_USER_NAMES,) * bool(user) + (_ADAPTERS,) * hca
+        passed_over = (USER_NAMES,) * bool(user) + (ADAPTERS,) * hca
         names = expand_term(body, source)
         excluded = bool(before or after)
         lines.append(_Line(names, count, excluded, forms + (MVAPICH,) * hca, passed_over))
@@ -239,16 +210,16 @@ def _add_keys(line: _Line, words: Sequence[str], source: str) -> _Line:
     for word in words:
         name, equals, value = word.partition("=")
         plain = name.replace("_", "-")
-        key = _KEYS.get(plain)
+        key = KEYS.get(plain)
         if key is None or not equals or not value:
-            raise RequestError(f"{source}: {printable(word)!r}: {_advise(name, bool(value))}")
+            raise RequestError(f"{source}: {printable(word)!r}: {advise_key(name, bool(value))}")
         forms.append(key.form)
         passed_over += [key.passed_over] * bool(key.passed_over)
-        if plain in _COUNTS:
+        if plain in COUNTS:
             if count is not None or line.ranks is not None:
                 raise RequestError(f"{source}: two counts of one host; leave one of them out")
             count = read_count(value, source)
-        elif plain in _MOST:
+        elif plain in MOST:
             most = read_count(value, source)
     if most is not None and count is not None and most < count:
         raise RequestError(f"{source}: the most slots, {most}, are below its slots, {count}")
@@ -256,19 +227,3 @@ def _add_keys(line: _Line, words: Sequence[str], source: str) -> _Line:
         # Open MPI takes the most for the count where that alone is given.
         count = line.ranks if most is None else most
     return line._replace(ranks=count, forms=tuple(forms), passed_over=tuple(passed_over))
-
-
-def _advise(name: str, has_value: bool) -> str:
-    if name.replace("_", "-") in _KEYS and not has_value:
-        return f"no value; write it as {name}=4"
-    return f"unknown in a host file; {nearest(name, [*_COUNTS, *_MOST, 'user', 'binding'])}"
-
-
-def _name_form(forms: Sequence[str], counted: bool) -> str:
-    found = list(dict.fromkeys(forms))
-    if MVAPICH in found and HYDRA in found:
-        # `host:4` is of both.
-        found.remove(HYDRA)
-    if not found:
-        return SLOT_LINES if counted else PLAIN
-    return " and ".join(found)

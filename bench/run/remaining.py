@@ -1,0 +1,109 @@
+"""What is left of a run, and how long that is likely to take."""
+
+import time
+from collections.abc import Sequence
+
+from bench.contracts import Clock
+from bench.core.events import CaseMeasured
+from bench.core.records import Case, Job, Sampling
+from bench.plan.pace import Outlook, Pace
+
+_START_S = 1.5
+"""Of a job before its first case, and after its last one, where none has begun yet: MPI and NumPy
+start."""
+_AGAIN = 0.05
+"""Share of a job's time that it takes to measure cases again, where no job has ended yet."""
+
+
+class Remaining:
+    """Follows a run, and estimates its rest.
+
+    Args:
+        jobs: in their order.
+        clock: what tells how long things take.
+    """
+
+    def __init__(self, jobs: Sequence[Job], clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._rule = jobs[0].sampling if jobs else Sampling()
+        self.pace = Pace()
+        cases = [case for job in jobs for case in job.cases]
+        self._rest = Outlook(cases, self._expected_s, clock)
+        self.least = Outlook(cases, self.pace.least_s, clock)
+        """What the rest takes at least."""
+        self._jobs_left = len(jobs)
+        self._cases: dict[str, Case] = {}
+        """Of the current job, those that have been neither measured nor given up."""
+        self._all: dict[str, Case] = {}
+        """Of the current job."""
+        self._begin_s = self._case_s = self._clock()
+        """When the current job began, and its last case."""
+        self._current: str | None = None
+        self._starts_s: list[float] = []
+        self._first_s = self._again_s = 0.0
+        """Seconds of measuring cases for the first time, and again."""
+
+    def job_begins(self, job: Job) -> None:
+        """A job is started, for the first time or for what is left of it."""
+        self._all = {case.id: case for case in job.cases}
+        self._cases = dict(self._all)
+        self._begin_s = self._clock()
+        self._current = None
+
+    def case_begins(self, case: Case) -> None:
+        """A case begins, or one that was measured is handed over."""
+        self._case_s = self._clock()
+        if not self._current and len(self._cases) == len(self._all):
+            self._starts_s.append(self._case_s - self._begin_s)
+        self._current = case.id
+
+    def case_measured(self, measured: CaseMeasured) -> None:
+        """A case was measured."""
+        case = self._all.get(measured.case)
+        if case is None:
+            return
+        self.pace.learn(case, measured, self._rule)
+        if case.id in self._cases:
+            self._first_s += measured.took_s
+        else:
+            self._again_s += measured.took_s
+        self.give_up(case)
+
+    def give_up(self, case: Case) -> None:
+        """A case has its row: nothing more is expected of it."""
+        if self._cases.pop(case.id, None) is not None:
+            self._rest.remove(case.id)
+            self.least.remove(case.id)
+
+    def job_ends(self, cases: Sequence[Case]) -> None:
+        """A job is over, and so are these cases of it, measured or not."""
+        for case in cases:
+            self.give_up(case)
+        self._jobs_left -= 1
+        self._cases, self._all, self._current = {}, {}, None
+
+    @property
+    def start_s(self) -> float:
+        """Seconds of a job in which it measures nothing."""
+        return sum(self._starts_s) / len(self._starts_s) if self._starts_s else _START_S
+
+    @property
+    def jobs_left(self) -> int:
+        """Jobs that have not ended."""
+        return self._jobs_left
+
+    def left_s(self) -> float:
+        """Return the seconds that the rest of the run is likely to take."""
+        self._rest.refresh()
+        now_s = self._clock()
+        under_way_s = 0.0
+        if self._current in self._cases:
+            under_way_s = min(now_s - self._case_s, self._rest.seconds.get(self._current, 0.0))
+        again = self._again_s / self._first_s if self._first_s else _AGAIN
+        starts_s = self.start_s * (self._jobs_left - bool(self._all))
+        if self._all and self._current is None:
+            starts_s += max(0.0, self.start_s - (now_s - self._begin_s))
+        return starts_s + (self._rest.total_s - under_way_s) * (1 + again)
+
+    def _expected_s(self, case: Case) -> float:
+        return self.pace.expected_s(case, self._rule)
