@@ -109,7 +109,20 @@ MORE_OPEN_MPI = (
         before='mkdir .openmpi; echo pml=nonsense > .openmpi/mca-params.conf; export HOME="$PWD"',
     ),
 )
+LITTLE = (
+    Fault(
+        "files", ("the limit of open files was reached (ulimit -n is 32",), before="ulimit -n 32"
+    ),
+    Fault(
+        "read-only",
+        ("UCX could not make its shared memory: Read-only file system", "/dev/shm"),
+        before="mount -o bind,ro /dev/shm /dev/shm",
+        apart=("--mount",),
+    ),
+)
+"""Open MPI makes do with it."""
 MPICH = (
+    *LITTLE,
     Fault(
         "shared-memory",
         ("signal 7 (SIGBUS): shared memory ran out", "--shm-size"),
@@ -241,9 +254,7 @@ LONG = "/".join(letter * 120 for letter in "xy")
         Fault("missing", (), env="TMPDIR=/nonexistent"),
         Fault("long", (), before=f'mkdir -p {LONG}; export TMPDIR="$PWD/{LONG}"'),
         Fault("blanks", (), before='mkdir "a b ü"; export TMPDIR="$PWD/a b ü"'),
-        Fault("files", (), before="ulimit -n 32"),
         Fault("stack", (), before="ulimit -s 256"),
-        Fault("read-only", (), before="mount -o bind,ro /dev/shm /dev/shm", apart=("--mount",)),
         Fault("no-name", (), before="hostname box; ip link set lo up", apart=("--net", "--uts")),
     ],
     ids=name,
@@ -251,9 +262,19 @@ LONG = "/".join(letter * 120 for letter in "xy")
 @pytest.mark.parametrize("mpi", ["openmpi", "mpich"])
 def test_odd_places_are_no_matter(odd, mpi, request, tmp_path):
     python = sys.executable if mpi == "openmpi" else request.getfixturevalue("mpich")
-    answer = start(python, tmp_path, odd)
+    check_survived(python, tmp_path, odd)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("little", LITTLE, ids=name)
+def test_open_mpi_makes_do_with_little(little, tmp_path):
+    check_survived(sys.executable, tmp_path, little)
+
+
+def check_survived(python: Path | str, folder: Path, odd: Fault) -> None:
+    answer = start(python, folder, odd)
     assert answer.returncode == 0, answer.stderr
-    assert {row.status for row in open_run(tmp_path / "out" / "latest").rows()} == {Status.OK}
+    assert {row.status for row in open_run(folder / "out" / "latest").rows()} == {Status.OK}
 
 
 def test_too_few_files_for_the_program_itself_name_the_limit(tmp_path):
