@@ -115,7 +115,7 @@ LITTLE = (
     ),
     Fault(
         "read-only",
-        ("UCX could not make its shared memory: Read-only file system", "/dev/shm"),
+        ("UCX could not make its shared memory: Read-only file system", "shm holds "),
         before="mount -o bind,ro /dev/shm /dev/shm",
         apart=("--mount",),
     ),
