@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from test_lab import lab, lab_possible, lab_up, on
 
-from bench.core.records import Row, Status
-from bench.store.folder import open_run
+from bench.core.records import Status
+from bench.store.files import EVENTS_FILE, JOURNAL_FILE
+from bench.store.folder import RunFolder, open_run
 
 __all__ = ["lab_possible"]  # fixture
 
@@ -57,8 +58,8 @@ def wait_for_carrier(host: str, state: str) -> None:
         time.sleep(0.1)
 
 
-def carry_out(folder: Path, **env: str) -> list[Row]:
-    """Run a case between two hosts; return its rows."""
+def carry_out(folder: Path, **env: str) -> RunFolder:
+    """Run a case between two hosts; return the folder of the run."""
     (folder / "two.toml").write_text(SUITE)
     request = ("run", folder / "two.toml", "-o", folder, "--no-report", "--hosts", "h1,h2")
     answer = lab(
@@ -69,7 +70,7 @@ def carry_out(folder: Path, **env: str) -> list[Row]:
     named = [finding for finding in run.findings if finding.name == "shared-address"]
     assert [finding.about.hosts for finding in named] == ([] if SETTING in env else [("h1", "h2")])
     assert answer.returncode == (0 if SETTING in env else 4), answer.stderr
-    return run.rows()
+    return run
 
 
 def doctor(*flags: str) -> dict[str, tuple[str, str]]:
@@ -94,12 +95,18 @@ def test_a_bridge_that_all_hosts_have_is_named_with_the_way_out(
     kind = "bridge" if connected else "bridge, nothing connected"
     assert f"docker0 ({kind}) has 172.17.0.1/16 on all of h[1-2]" in text
     assert f"{SETTING}={LEAVES_OUT}" in advice
-    (row,) = carry_out(tmp_path)
+    (row,) = carry_out(tmp_path).rows()
     assert row.status is Status.FAILED
     assert f"docker0 ({kind}) has 172.17.0.1/16 on all of h[1-2]" in (row.reason or "")
     assert f"{SETTING}={LEAVES_OUT}" in (row.reason or "")
 
 
 def test_with_the_setting_that_is_named_it_is_measured(bridged: None, tmp_path: Path) -> None:
-    (row,) = carry_out(tmp_path, **{SETTING: LEAVES_OUT})
+    run = carry_out(tmp_path, **{SETTING: LEAVES_OUT})
+    (row,) = run.rows()
     assert row.status is Status.OK
+    # Ranks look for themselves, for runs in which nobody asks over ssh; and cards are counted.
+    entries = [json.loads(line) for line in (run.path / JOURNAL_FILE).read_bytes().splitlines()]
+    (facts,) = (e["event"] for e in entries if e.get("event", {}).get("type") == "facts")
+    assert [(s["interface"], s["hosts"]) for s in facts["shared"]] == [("docker0", ["h1", "h2"])]
+    assert "eth1" in (run.path / EVENTS_FILE).read_text()

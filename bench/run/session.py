@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from bench.core.clock import utc_now
 from bench.core.errors import RequestError
 from bench.core.placement import Limits
 from bench.core.program import module_command
-from bench.core.records import SCHEMA, Job, Origin
+from bench.core.records import SCHEMA, Finding, Job, Origin
 from bench.machine.doctor import examine
+from bench.machine.doctor.interfaces import ODD_INTERFACE
 from bench.machine.mpi import MpiInstall
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import fill_nodes, load_suite, override_ranks
@@ -111,7 +112,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
         plan=plan.jobs,
         # What facts show is added with the name of their node once ranks run there.
         findings=[
-            *([] if diagnosis is None else diagnosis.here),
+            *([] if diagnosis is None else _of_run(diagnosis.here, prepared.nodes)),
             *find_shared_addresses(resolved.hosts, _mpi_name(resolved)),
         ],
     )
@@ -246,6 +247,11 @@ def _meta(plan: Plan, resolved: Resolved, run: str, nodes: int = 1) -> RunMeta:
         started_utc=utc_now(),
         made=made,
     )
+
+
+def _of_run(findings: Iterable[Finding], nodes: int) -> list[Finding]:
+    """Return what matters to a run: a way to other hosts is none of it where ranks are on one."""
+    return [finding for finding in findings if nodes > 1 or finding.name != ODD_INTERFACE]
 
 
 def _mpi_name(resolved: Resolved) -> str | None:
