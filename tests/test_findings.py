@@ -3,8 +3,10 @@
 import msgspec
 import pytest
 
-from bench.core.records import About, Origin, Row, Status
-from bench.judge.findings import IN_TURN, LEAST_IN_TURN, MOST_CASES, row_findings
+from bench.core.records import About, Finding, Origin, Row, Status
+from bench.judge.cut_short import BUDGET
+from bench.judge.findings import IN_TURN, LEAST_IN_TURN, MOST_CASES, row_findings, select_told
+from bench.judge.hosts import STANDS_OUT
 
 RATE = 25e6
 
@@ -75,3 +77,11 @@ def test_what_was_measured_and_where_stands_in_fields_too():
 )
 def test_nothing_is_said_of_links_that_carry_both_ways_or_where_nobody_knows(rows):
     assert found(rows) == []
+
+
+def test_whoever_ran_a_suite_is_told_warnings_once_and_named_parts_first():
+    load = Finding(name="load", level="warning", text="busy")
+    note = Finding(name="hypervisor", level="note", text="a virtual machine")
+    odd = Finding(name=STANDS_OUT, level="warning", text="h3 is slow")
+    cut = Finding(name=BUDGET, level="note", text="cut")
+    assert select_told([load, note, odd, cut, load]) == [odd, cut, load]

@@ -19,6 +19,9 @@ from bench.cli.ending import (
 )
 from bench.core.errors import printable
 
+MOST_TOLD = 5
+"""Warnings after a run; its page has all."""
+
 if TYPE_CHECKING:
     from bench.run.end import Ended
 
@@ -70,9 +73,8 @@ def _print_headline(ended: "Ended") -> None:
     from rich.table import Table
 
     from bench.cli.console import Output
-    from bench.judge.findings import BEATS_BOUND
+    from bench.judge.findings import select_told
     from bench.judge.headline import headlines
-    from bench.judge.hosts import STANDS_OUT
     from bench.judge.table import load
     from bench.store.folder import open_run
 
@@ -83,10 +85,13 @@ def _print_headline(ended: "Ended") -> None:
         table.add_column(title)
     for headline in headlines(load(run)):
         table.add_row(escape(headline.what), headline.text, escape(headline.name))
-    console.print(table)
-    for finding in run.findings:
-        if finding.name in (STANDS_OUT, BEATS_BOUND):
-            console.print(f"[yellow]{escape(printable(finding.text, 600))}[/]", highlight=False)
+    if table.row_count:
+        console.print(table)
+    told = select_told(run.findings)
+    for finding in told[:MOST_TOLD]:
+        console.print(f"[yellow]{escape(printable(finding.text, 600))}[/]", highlight=False)
+    if len(told) > MOST_TOLD:
+        console.print(f"and {len(told) - MOST_TOLD} more warnings, on the page", highlight=False)
     counts = ", ".join(f"{count} {status}" for status, count in ended.counts.items() if count)
     console.print(f"rows: {counts or 'none'}; {ended.outcome}", highlight=False)
     page = ended.folder / "report.html"

@@ -7,9 +7,9 @@ from bench.core.errors import printable
 from bench.core.hostnames import host_of
 from bench.core.records import About, Finding, Row, parse_params
 from bench.core.units import format_bytes, format_seconds
-from bench.judge.cut_short import budget_findings
-from bench.judge.fleet import fleet_findings
-from bench.judge.hosts import host_findings
+from bench.judge.cut_short import BUDGET, budget_findings
+from bench.judge.fleet import SLOWER, fleet_findings
+from bench.judge.hosts import STANDS_OUT, host_findings
 from bench.measure.profiles import profile_of
 
 # Name, the key in `params` that marks a row, what it means after the count of rows, and advice.
@@ -74,6 +74,14 @@ def row_findings(rows: Sequence[Row]) -> list[Finding]:
             )
         )
     return findings
+
+
+def select_told(findings: Sequence[Finding]) -> list[Finding]:
+    """Return what whoever ran a suite should know at once: those that name a part come first."""
+    first = (STANDS_OUT, SLOWER, BEATS_BOUND, BUDGET)
+    told = [each for each in findings if each.name in first or each.level != "note"]
+    told.sort(key=lambda each: each.name not in first)
+    return list({each.text: each for each in told}.values())
 
 
 def _marked_findings(rows: Sequence[Row]) -> list[Finding]:
