@@ -221,6 +221,11 @@ def test_what_is_no_line_of_a_host_file_is_refused_by_its_line(text: str, why: s
     assert str(refused.value).isprintable()
 
 
+def test_the_docs_name_every_form():
+    page = (Path(__file__).parent.parent / "docs" / "launchers.md").read_text().replace("`", "")
+    assert [form for form in (*FORMS, forms.PLAIN) if f"| {form} |" not in page] == []
+
+
 def test_the_line_is_told_by_its_number():
     with pytest.raises(RequestError, match="line 5: "):
         parse_hostfile("# one\n/* two\nthree */\na slots=2\nb slots=two\n", "hosts")
