@@ -101,6 +101,7 @@ def test_a_bridge_that_all_hosts_have_is_named_with_the_way_out(
     assert f"{SETTING}={LEAVES_OUT}" in (row.reason or "")
 
 
+@pytest.mark.slow
 def test_with_the_setting_that_is_named_it_is_measured(bridged: None, tmp_path: Path) -> None:
     run = carry_out(tmp_path, **{SETTING: LEAVES_OUT})
     (row,) = run.rows()
