@@ -18,6 +18,7 @@ import pytest
 import bench
 from bench.core.program import module_command, shun_current_folder, text_command
 from bench.core.records import Row, Status, parse_params
+from bench.machine.mpi import find_mpi
 from bench.machine.shared_memory import try_cross_attach
 from bench.store.files import JOURNAL_FILE
 from bench.store.folder import RunFolder, open_run
@@ -111,10 +112,11 @@ def test_two_ranks_on_one_cpu_are_measured_and_flagged(tmp_path):
     assert {parse_params(row.params).get("oversubscribed") for row in rows} == {"1"}
     assert {"oversubscribed", "shared-core", "few-cores"} <= names(done)
     assert {tuple(cpus) for cpus in rank_cpus(done)} == {(cpu,)}
-    # A rank that waits gives way: in its slice of time thousands of messages would have passed.
-    slices_s = 1e-3
-    latency = next(row for row in rows if row.case.startswith("latency"))
-    assert (latency.t_median_s or 1) < slices_s
+    # A rank of Open MPI that waits gives way: in its slice of time thousands of messages pass.
+    found = find_mpi()
+    for command in done.commands:
+        told = "mpi_yield_when_idle" in command.tokens
+        assert told == (found is not None and found.family == "openmpi")
 
 
 @mpi
@@ -202,6 +204,7 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path, shadows):
         "PYTHONPATH": f":{customs}:",
         "PYTHONOPTIMIZE": "2",
         "PYTHONHASHSEED": "0",
+        "PYTHONWARNINGS": "error",
         "LD_PRELOAD": "/nonexistent.so",
         "TZ": "nosuch",
     }
@@ -474,8 +477,12 @@ STILL_S = 2.0
 # What is not there.
 
 
+NOBODY = ("unshare", "--user", "--map-user=12345", "--map-group=12345")
+"""Somebody whose number stands in no file of users."""
+
+
 @mpi
-def test_neither_home_nor_cache_nor_sane_variables_are_needed(tmp_path):
+def test_neither_home_nor_cache_nor_a_name_nor_sane_variables_are_needed(tmp_path):
     """Variables of a scheduler that is not here, of threads, and of places that take nothing."""
     env = {
         "HOME": "/proc/nobody",
@@ -488,11 +495,10 @@ def test_neither_home_nor_cache_nor_sane_variables_are_needed(tmp_path):
         "SLURM_CPU_BIND": "quiet,mask_cpu:0x1",
         "SOURCE_DATE_EPOCH": "0",
     }
-    done, _ = run(tmp_path, ONE, env=env)
+    can = subprocess.run([*NOBODY, "true"], capture_output=True, check=False).returncode == 0
+    done, _ = run(tmp_path, ONE, env=env, before=NOBODY if can else ())
     (row,) = rows_of(done, 1)
     assert row.timing_layer == "numba"
-    # Compiled before the first sample, also where it is compiled anew.
-    assert row.t_max_s < 0.1
 
 
 # Cross-memory attach.
