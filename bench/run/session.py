@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from bench.core.errors import RequestError
 from bench.core.placement import Limits
 from bench.core.program import module_command
 from bench.core.records import SCHEMA, Finding, Job, Origin
-from bench.machine.doctor import examine
+from bench.machine.doctor import Diagnosis, examine
 from bench.machine.doctor.interfaces import ODD_INTERFACE
 from bench.machine.mpi import MpiInstall
 from bench.plan.plan import Plan, make_plan
@@ -27,7 +27,7 @@ from bench.predict.fit import predict_targets
 from bench.run.budget import Span
 from bench.run.cut import cut_back
 from bench.run.end import Ended, run_to_end
-from bench.run.fitness import find_shared_addresses
+from bench.run.fitness import find_shared_addresses, leave_out_shared
 from bench.run.progress import open_progress
 from bench.run.request import Request, stored_request
 from bench.run.resolve import Resolved, ask_for_fitness, check_room, resolve
@@ -110,11 +110,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
         suite_text=plan.suite.text,
         machine_text=resolved.machine_text,
         plan=plan.jobs,
-        # What facts show is added with the name of their node once ranks run there.
-        findings=[
-            *([] if diagnosis is None else _of_run(diagnosis.here, prepared.nodes)),
-            *find_shared_addresses(resolved.hosts, _mpi_name(resolved)),
-        ],
+        findings=_findings(diagnosis, resolved, prepared.nodes),
     )
     with lock_run(folder) as lock:
         meta = _meta(plan, resolved, folder.name, prepared.nodes)
@@ -249,9 +245,15 @@ def _meta(plan: Plan, resolved: Resolved, run: str, nodes: int = 1) -> RunMeta:
     )
 
 
-def _of_run(findings: Iterable[Finding], nodes: int) -> list[Finding]:
-    """Return what matters to a run: a way to other hosts is none of it where ranks are on one."""
-    return [finding for finding in findings if nodes > 1 or finding.name != ODD_INTERFACE]
+def _findings(diagnosis: Diagnosis | None, resolved: Resolved, nodes: int) -> list[Finding]:
+    """Return what is known before the first job.
+
+    What facts show is added with the name of their node once ranks run there.
+    """
+    shared = find_shared_addresses(resolved.hosts, _mpi_name(resolved))
+    here = [] if diagnosis is None else leave_out_shared(diagnosis.here, shared)
+    # Where all ranks are on one node, no way to others matters.
+    return [*(f for f in here if nodes > 1 or f.name != ODD_INTERFACE), *shared]
 
 
 def _mpi_name(resolved: Resolved) -> str | None:
