@@ -231,7 +231,8 @@ def test_a_launcher_that_waits_after_mpi_gave_up_is_ended(tmp_path):
 
 
 def test_a_launcher_whose_ranks_have_all_ended_is_ended(tmp_path):
-    rank = ["sh", "-c", "sleep 1.5; echo rank 1 on n1: Oops: x >&2", "bench.rank"]
+    ends = "import sys, time; time.sleep(1.5); sys.exit('rank 1 on n1: Oops: x')"
+    rank = [sys.executable, "-c", ends, "bench.rank"]
     program = f"{SAY}{EVENT}subprocess.Popen({rank!r}).wait()\ntime.sleep(600)"
     reason, took_s = run_program(tmp_path, program)
     assert reason == "the ranks had ended and their launcher had not: rank 1 on n1: Oops: x"
@@ -240,13 +241,22 @@ def test_a_launcher_whose_ranks_have_all_ended_is_ended(tmp_path):
 
 def test_a_launcher_with_a_rank_that_lives_is_not_ended(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.run.attempt.START_DEADLINE_S", 8.0)
-    ranks = [["sh", "-c", f"sleep {seconds}; true", "bench.rank"] for seconds in (1, 600)]
+    sleeps = [f"import time; time.sleep({seconds})" for seconds in (1, 600)]
+    ranks = [[sys.executable, "-c", sleep, "bench.rank"] for sleep in sleeps]
     program = (
         f"{SAY}ranks = [subprocess.Popen(rank) for rank in {ranks!r}]\n"
         "try: time.sleep(600)\nfinally: [rank.kill() for rank in ranks]"
     )
     reason, _ = run_program(tmp_path, program)
     assert reason == "no sign of life for 8 s in start-up: no rank has reported yet"
+
+
+def test_a_child_that_only_has_the_command_of_ranks_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.run.attempt.START_DEADLINE_S", 6.0)
+    child = ["sh", "-c", "sleep 2; true", "bench.rank"]  # As srun's own, while the job waits.
+    program = f"{SAY}subprocess.Popen({child!r}).wait()\ntime.sleep(600)"
+    reason, _ = run_program(tmp_path, program)
+    assert reason == "no sign of life for 6 s in start-up: no rank has reported yet"
 
 
 def test_a_job_that_goes_on_after_such_words_is_let_be(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from test_causes import FAULTS, MEANS, Quiet, fault
 from bench.contracts import LaunchCommand
 from bench.core.program import module_command
 from bench.core.records import Case, Job, Stage, Status
+from bench.run.alone import ask_alone
 from bench.run.attempt import Attempt
 from bench.run.cause import Said, find_cause
 from bench.run.deadline import START_DEADLINE_S
@@ -312,6 +313,15 @@ def test_ranks_that_are_alone_in_their_worlds_measure_nothing(tmp_path):
     reason = attempt.execute(LaunchCommand(module_command("bench.rank"), {}))
     assert "2 ranks were asked for, but MPI sees 1" in (reason or "")
     assert not attempt.any_started
+
+
+# Words that got lost on their way.
+
+
+def test_one_process_alone_says_what_ranks_had_said(monkeypatch):
+    monkeypatch.setenv("OMPI_MCA_pml", "nonsense")
+    said = ask_alone(str(Path(sys.executable).parent / "mpirun"))
+    assert b"Component: nonsense" in said
 
 
 # Launchers alone: what they say of a rank that a signal ended, and of root.

@@ -52,10 +52,16 @@ def _find_ranks(launcher: int) -> Iterator[_Process]:
             return
         pid = left.pop()
         left += _children(pid)
-        if pid != launcher and _RANK in _read(_PROC / str(pid) / "cmdline"):
+        if pid != launcher and _is_rank(_read(_PROC / str(pid) / "cmdline")):
             stat = _read_stat(pid)
             if stat is not None and stat[_STATE] not in (b"Z", b"X"):
                 yield _Process(pid, stat[_START])
+
+
+def _is_rank(command: bytes) -> bool:
+    """Return whether a command is that of a rank, not of a launcher with it as its arguments."""
+    program, _, arguments = command.partition(b"\0")
+    return b"python" in program.rpartition(b"/")[2] and _RANK in b"\0" + arguments
 
 
 def _is_alive(rank: _Process) -> bool:

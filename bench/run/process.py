@@ -25,6 +25,8 @@ TICK_S = 1.0
 """Longest wait without a call to the caller."""
 TERMINATE_S = 2.0
 """Time for a launcher to end its ranks before it is killed."""
+HURRY_S = 1.0
+"""The same where it has shown that it waits for nobody."""
 _NOT_STARTED = 127
 _WRITE_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
@@ -164,7 +166,7 @@ def _ask_to_end(process: "subprocess.Popen[bytes]", patient: bool) -> None:
         if demand is not None:
             _signal_group(process.pid, demand)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(TERMINATE_S)
+            process.wait(TERMINATE_S if patient else HURRY_S)
             return
 
 
