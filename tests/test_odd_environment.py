@@ -202,7 +202,6 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path, shadows):
     env = {
         # An empty entry is the current folder too.
         "PYTHONPATH": f":{customs}:",
-        "PYTHONOPTIMIZE": "2",
         "PYTHONHASHSEED": "0",
         "PYTHONWARNINGS": "error",
         "LD_PRELOAD": "/nonexistent.so",
