@@ -9,7 +9,16 @@ import pytest
 from begun import begun_plan
 
 from bench.contracts import LaunchCommand
-from bench.core.events import CaseEnded, CaseStarted, Done, Facts, RankFacts, Samples, encode
+from bench.core.events import (
+    CaseEnded,
+    CaseStarted,
+    Done,
+    Facts,
+    RankFacts,
+    Samples,
+    SharedAddress,
+    encode,
+)
 from bench.core.placement import Placement, place_ranks
 from bench.core.records import CONTROL, Case, Job, Row, Status
 from bench.plan.plan import Plan, make_plan
@@ -44,6 +53,7 @@ class Cluster:
         self.sends_facts = sends_facts
         self.started: list[Job] = []
         self.nodes_facts: dict[str, dict[str, object]] = {}
+        self.shared: tuple[SharedAddress, ...] = ()
 
     def place(self, ranks: int) -> Placement:
         return place_ranks(ranks, HOSTS)
@@ -57,6 +67,7 @@ class Cluster:
                 Facts(
                     ranks=tuple(ranks),
                     nodes=self.nodes_facts,
+                    shared=self.shared,
                     mpi_library=None,
                     thread_level=None,
                     message_layer=None,
@@ -151,6 +162,26 @@ def plan_of_controls() -> Plan:
         for job in plan.jobs
     )
     return msgspec.structs.replace(plan, jobs=jobs)
+
+
+def test_an_address_that_ranks_find_shared_is_a_finding_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.run.runner.find_silent_hosts", lambda _hosts: {})
+    monkeypatch.delenv("OMPI_MCA_btl_tcp_if_include", raising=False)
+    monkeypatch.delenv("OMPI_MCA_btl_tcp_if_exclude", raising=False)
+    launcher = Cluster(tmp_path, True)
+    launcher.shared = (
+        SharedAddress(
+            interface="virbr0",
+            kind="bridge",
+            address="192.168.122.1/24",
+            carrier=False,
+            hosts=HOSTS[:2],
+        ),
+    )
+    _, run = run_on(launcher, tmp_path)
+    (finding,) = (found for found in run.findings if found.name == "shared-address")
+    assert finding.about.hosts == HOSTS[:2]
+    assert "virbr0 (bridge, nothing connected) has 192.168.122.1/24" in finding.text
 
 
 def test_facts_that_cannot_be_read_end_no_run(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from bench.plan.pace import why_left_out
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_budget, parse_suite
 from bench.run.budget import Budget, Span
-from bench.run.remaining import Remaining
+from bench.run.remaining import CLOSING_S, Remaining
 from bench.run.resume import is_final
 
 SUITE = """
@@ -86,7 +86,7 @@ def test_the_time_left_is_right_from_the_tenth_case_of_a_job_on(seed, start_s, r
     late = [(end_s - at_s, left_s) for at_s, left_s, number in moments if number >= 9]
     right = [abs(left_s - true_s) <= max(5.0, true_s / 5) for true_s, left_s in late]
     assert sum(right) >= 0.9 * len(right)
-    assert remaining.left_s() == 0.0
+    assert remaining.left_s() == CLOSING_S
 
 
 def share_all(budget_s: float, start_s: float = 1.5) -> tuple[Clock, list[Job], list[Job]]:

@@ -117,9 +117,13 @@ def test_a_name_of_another_machine_is_never_looked_up(root: Path, monkeypatch):
     assert not is_here("node99.cluster.example", root)
 
 
-def test_addresses_that_the_kernel_sends_from_are_own():
-    assert is_here(own_address())
-    assert is_here("::1")
+def test_addresses_that_the_kernel_sends_from_are_own(tmp_path: Path):
+    hides_its_tables = tmp_path
+    for root in (Path("/"), hides_its_tables):
+        assert is_here(own_address(), root)
+        assert is_here("::1", root)
+        assert not is_here("192.0.2.200", root)
+        assert not is_here("2001:db8::200", root)
 
 
 def test_a_list_of_this_machine_alone_needs_no_ssh(root: Path):

@@ -221,6 +221,11 @@ def test_what_is_no_line_of_a_host_file_is_refused_by_its_line(text: str, why: s
     assert str(refused.value).isprintable()
 
 
+def test_the_docs_name_every_form():
+    page = (Path(__file__).parent.parent / "docs" / "launchers.md").read_text().replace("`", "")
+    assert [form for form in (*FORMS, forms.PLAIN) if f"| {form} |" not in page] == []
+
+
 def test_the_line_is_told_by_its_number():
     with pytest.raises(RequestError, match="line 5: "):
         parse_hostfile("# one\n/* two\nthree */\na slots=2\nb slots=two\n", "hosts")
@@ -314,8 +319,19 @@ def test_counts_are_kept_and_blocks_are_as_even_as_they_allow(ranks: int, counts
     assert place_ranks(sum(counts), names, counts).counts == tuple(counts)
 
 
-def test_a_host_without_a_limit_takes_what_is_left():
-    assert place_ranks(9, ("a", "b"), (2, None)).blocks() == {"a": 2, "b": 7}
+@pytest.mark.parametrize(
+    ("ranks", "counts"),
+    [
+        (2, (1, 1)),
+        (3, (1, 1, 1)),
+        (8, (1, 2, 4, 1)),
+        (9, (2, 2, 4, 1)),
+        (10, (2, 2, 4, 2)),
+        (20, (7, 2, 4, 7)),
+    ],
+)
+def test_a_host_without_a_limit_takes_one_rank_and_what_the_others_leave(ranks, counts):
+    assert place_ranks(ranks, 4, (None, 2, 4, None)).counts == counts
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from test_lab import lab, lab_possible, lab_up, on
 
-from bench.core.records import Row, Status
-from bench.store.folder import open_run
+from bench.core.records import Status
+from bench.store.files import EVENTS_FILE, JOURNAL_FILE
+from bench.store.folder import RunFolder, open_run
 
 __all__ = ["lab_possible"]  # fixture
 
@@ -24,14 +25,6 @@ cap_s = 0.05
 [[benchmark]]
 name = "latency"
 bytes = [8]
-"""
-SOON_S = 8.0
-RUN = f"""
-import sys
-from bench.cli import run_command
-from bench.run import attempt
-attempt.START_DEADLINE_S = {SOON_S}  # two minutes would only be waited for
-sys.exit(run_command(sys.argv[1:]))
 """
 SETTING = "OMPI_MCA_btl_tcp_if_exclude"
 LEAVES_OUT = "127.0.0.1/8,sppp,docker0"
@@ -57,19 +50,19 @@ def wait_for_carrier(host: str, state: str) -> None:
         time.sleep(0.1)
 
 
-def carry_out(folder: Path, **env: str) -> list[Row]:
-    """Run a case between two hosts; return its rows."""
+def carry_out(folder: Path, **env: str) -> RunFolder:
+    """Run a case between two hosts; return the folder of the run."""
     (folder / "two.toml").write_text(SUITE)
     request = ("run", folder / "two.toml", "-o", folder, "--no-report", "--hosts", "h1,h2")
     answer = lab(
-        "exec", "h1", sys.executable, "-c", RUN, *request, "--bind", "none",
+        "exec", "h1", sys.executable, "-m", "bench", *request, "--bind", "none",
         env={**os.environ, **env},
     )  # fmt: skip
     run = open_run(folder / "latest")
     named = [finding for finding in run.findings if finding.name == "shared-address"]
     assert [finding.about.hosts for finding in named] == ([] if SETTING in env else [("h1", "h2")])
     assert answer.returncode == (0 if SETTING in env else 4), answer.stderr
-    return run.rows()
+    return run
 
 
 def doctor(*flags: str) -> dict[str, tuple[str, str]]:
@@ -90,16 +83,27 @@ def test_a_bridge_that_all_hosts_have_is_named_with_the_way_out(
     alone = doctor()
     assert "docker0 is a bridge, with 172.17.0.1/16" in alone["odd-interface"][0]
     assert f"{SETTING}={LEAVES_OUT}" in alone["odd-interface"][1]
-    text, advice = doctor("--hosts", "h1,h2")["shared-address"]
+    asked = doctor("--hosts", "h1,h2")
+    assert "odd-interface" not in asked
+    text, advice = asked["shared-address"]
     kind = "bridge" if connected else "bridge, nothing connected"
     assert f"docker0 ({kind}) has 172.17.0.1/16 on all of h[1-2]" in text
     assert f"{SETTING}={LEAVES_OUT}" in advice
-    (row,) = carry_out(tmp_path)
+    (row,) = carry_out(tmp_path).rows()
     assert row.status is Status.FAILED
+    # MPI's words end the job, and no deadline.
+    assert "no sign of life" not in (row.reason or "")
     assert f"docker0 ({kind}) has 172.17.0.1/16 on all of h[1-2]" in (row.reason or "")
     assert f"{SETTING}={LEAVES_OUT}" in (row.reason or "")
 
 
+@pytest.mark.slow
 def test_with_the_setting_that_is_named_it_is_measured(bridged: None, tmp_path: Path) -> None:
-    (row,) = carry_out(tmp_path, **{SETTING: LEAVES_OUT})
+    run = carry_out(tmp_path, **{SETTING: LEAVES_OUT})
+    (row,) = run.rows()
     assert row.status is Status.OK
+    # Ranks look for themselves, for runs in which nobody asks over ssh; and cards are counted.
+    entries = [json.loads(line) for line in (run.path / JOURNAL_FILE).read_bytes().splitlines()]
+    (facts,) = (e["event"] for e in entries if e.get("event", {}).get("type") == "facts")
+    assert [(s["interface"], s["hosts"]) for s in facts["shared"]] == [("docker0", ["h1", "h2"])]
+    assert "eth1" in (run.path / EVENTS_FILE).read_text()

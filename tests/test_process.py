@@ -292,7 +292,8 @@ def test_the_first_cause_is_found_however_many_ranks_died_after_it(tmp_path):
         for rank in range(1000)
     )
     reason = cause_of(tmp_path, f"starting\n{first}{later}")
-    assert reason == f"the job ended with exit status 1: {first.strip()}"
+    assert reason is not None
+    assert reason.startswith(f"the job ended with exit status 1: {first.strip()}: memory ran out")
 
 
 def test_a_cause_of_a_better_kind_counts_though_it_comes_later(tmp_path):

@@ -340,6 +340,7 @@ def test_anonymised_pages_name_no_one(tmp_path):
         fail={"c0003": "ada@gpu07: -L/home/ada/x died at 10.1.2.3, " + uuid},
         findings=[
             Finding(name="x", level="note", text=f"gpu07 has {uuid} at 1.5 GB/s"),
+            Finding(name="w", level="note", text="br0 has fd00:ad::7/64 and fd01:1:2:3:4:5:6:ad"),
             Finding(name="y", level="note", text="gpu[06-08].cs.example.org: cores of x are one"),
             Finding(
                 name="z",
@@ -369,6 +370,7 @@ def test_anonymised_pages_name_no_one(tmp_path):
             "/scratch",
             "12345678",
             "10.1.2.3",
+            "fd0",
         ):
             assert secret not in text, secret
         assert "h0" in text

@@ -7,6 +7,7 @@ from synthetic import cases, true_seconds, write_run
 from test_measure import make_case
 from test_pairs import write_rows
 from test_rows import row_of
+from test_runs import change_rows
 
 from bench.core.errors import RequestError
 from bench.core.records import Case, Origin
@@ -16,6 +17,7 @@ from bench.judge.statistics import BETWEEN, WITHIN, summarise, wilson_bounds
 from bench.judge.table import NOT_MEASURED, load, measured
 from bench.measure import MEASUREMENTS
 from bench.measure.profiles import place_of, profile_of
+from bench.report import build
 from bench.store.files import RESULTS_FILE
 from bench.store.folder import open_run
 
@@ -57,6 +59,14 @@ def test_lines_carry_prediction_stage_and_params(tmp_path):
     assert set(table["param_kernel"]) == {"copy", "scale", "add", "triad"}
     assert table["series"].nunique() == 4
     assert "stream triad 4 KiB" in set(table["name"])
+
+
+def test_many_kinds_of_pairs_are_drawn_and_told_without_a_warning(tmp_path):
+    many = ";".join(f"p{number}={number}" for number in range(60))
+    run = change_rows(write_run(tmp_path / "r"), {"params": many})
+    # Warnings are errors here; pandas has one for tables that are made column by column.
+    assert build([run], tmp_path).exists()
+    assert (load(run)["param_p59"].dropna() == "59").all()
 
 
 def test_names_tell_products_apart(tmp_path):

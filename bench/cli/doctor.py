@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from bench.core.records import Finding
     from bench.core.verdict import Verdict
     from bench.machine.doctor import Diagnosis
-    from bench.machine.mpi import MpiInstall
 
 _STYLES = {"stop": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -39,21 +38,21 @@ def doctor(as_json: bool, hosts: str | None, hostfile: Path | None) -> Ending:
 
     diagnosis = examine()
     if hosts is not None or hostfile is not None:
-        found = _ask(hosts, hostfile, diagnosis.mpi)
-        diagnosis = msgspec.structs.replace(
-            diagnosis, findings=by_gravity((*diagnosis.findings, *found))
-        )
+        found = _ask(hosts, hostfile, diagnosis)
+        diagnosis = msgspec.structs.replace(diagnosis, findings=by_gravity(found))
     verdict = diagnosis.verdict
     show = print_judged if as_json else _print_diagnosis
     return Ending(partial(show, diagnosis, verdict), verdict_code(verdict))
 
 
-def _ask(hosts: str | None, hostfile: Path | None, mpi: "MpiInstall | None") -> "list[Finding]":
-    from bench.run.fitness import check_hosts
+def _ask(hosts: str | None, hostfile: Path | None, here: "Diagnosis") -> "list[Finding]":
+    """Return what was found here, and by asking the hosts."""
+    from bench.run.fitness import check_hosts, leave_out_shared
     from bench.run.request import Request
 
     names = Request(suite="", hosts=hosts, hostfile=hostfile).host_list().names
-    return check_hosts(names, mpi.name if mpi else None)
+    found = check_hosts(names, here.mpi.name if here.mpi else None)
+    return [*leave_out_shared(here.findings, found), *found]
 
 
 def _print_diagnosis(diagnosis: "Diagnosis", verdict: "Verdict") -> None:

@@ -101,7 +101,12 @@ def describe(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         what = f"{error.filename}: " if error.filename else ""
-        return f"{what}{error.strerror or error}; what was written before is kept"
+        why = f"{what}{error.strerror or error}"
+        with suppress(OSError, ImportError):  # It may be files that cannot be opened.
+            from bench.run.cause import explain_line
+
+            why = explain_line(why)
+        return f"{why}; what was written before is kept"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

@@ -57,12 +57,11 @@ def place_ranks(
     Args:
         ranks: at least one.
         nodes: how many there are, or their names; those that no rank is left for are not used.
-        counts: the most ranks of each node, None for one without a limit; none of any if empty.
+        counts: the most ranks of each node, None for one without a limit, which takes what the
+            others leave; none of any if empty.
     """
     number = nodes if isinstance(nodes, int) else len(nodes)
-    most = [ranks if count is None else min(count, ranks) for count in counts] or [ranks] * number
-    if sum(most) < ranks:
-        most = [ranks] * number
+    most = _most_ranks(ranks, counts) or [ranks] * number
     each = _fill_level(ranks, most)
     blocks = [min(each, one) for one in most]
     left = ranks - sum(blocks)
@@ -73,6 +72,19 @@ def place_ranks(
     used = [node for node, block in enumerate(blocks) if block]
     names = () if isinstance(nodes, int) else tuple(nodes[node] for node in used)
     return Placement(tuple(blocks[node] for node in used), names)
+
+
+def _most_ranks(ranks: int, counts: Sequence[int | None]) -> list[int]:
+    """Return the most ranks of each node; none where counts do not suffice, or there are none."""
+    open_ones = counts.count(None)
+    left = ranks - sum(count for count in counts if count is not None)
+    # A rank each, as long as the others have room.
+    each, more = divmod(max(left, open_ones), open_ones) if open_ones else (0, 0)
+    most = []
+    for count in counts:
+        most.append(each + (more > 0) if count is None else count)
+        more -= count is None
+    return most if sum(most) >= ranks else []
 
 
 def place_within(ranks: int, limits: Limits) -> Placement:

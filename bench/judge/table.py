@@ -75,10 +75,15 @@ def load(run: RunFolder) -> pd.DataFrame:
     lines = {name: take(lines.pop(name), order) for name in tuple(lines)}
     lines |= join_predictions(run, lines) | join_evidence(run, lines)
     pairs = sorted(name for name in lines if name.startswith(PARAM))
-    names = (*COLUMNS, *DERIVED, *PREDICTED, *PROVEN, *pairs)
+    names = (*COLUMNS, *DERIVED, *PREDICTED, *PROVEN)
     # With its type: pandas would guess another one for texts.
     series = {name: pd.Series(lines[name], dtype=lines[name].dtype, copy=False) for name in names}
-    return pd.DataFrame(series, copy=False)
+    # Pairs are one block, however many there are: pandas warns of a table of over 100.
+    block = np.empty((len(pairs), len(of)), dtype=object)
+    for place, name in enumerate(pairs):
+        block[place] = lines.pop(name)
+    of_pairs = pd.DataFrame(block.T, columns=pairs, dtype=object, copy=False)
+    return pd.concat([pd.DataFrame(series, copy=False), of_pairs], axis=1)
 
 
 def measured(table: pd.DataFrame) -> pd.DataFrame:

@@ -32,9 +32,8 @@ def is_here(host: str, root: Path = Path("/")) -> bool:
     its own name is looked up, since another domain may have a host of that name too.
     """
     own = _look(socket.gethostname(), root)
-    address = _address(host)
-    if address is not None:
-        return address.is_loopback or str(address) in own.addresses
+    if _address(host) is not None:
+        return _is_own(host, own)
     name = host.lower()
     if name in own.names:
         return True
@@ -67,7 +66,26 @@ def _look(hostname: str, root: Path) -> _Own:
 
 def _is_own(text: str, own: _Own) -> bool:
     address = _address(text)
-    return address is not None and (address.is_loopback or str(address) in own.addresses)
+    if address is None:
+        return False
+    if address.is_loopback or str(address) in own.addresses:
+        return True
+    return not own.addresses and _sends_from_itself(str(address), address.version)
+
+
+def _sends_from_itself(address: str, version: int) -> bool:
+    """Return whether what goes to an address would come from it; nothing is sent.
+
+    Where a sandbox hides the kernel's tables: of several addresses in one network only the first is
+    known so.
+    """
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))
+            return str(probe.getsockname()[0]) == address
+    except OSError:
+        return False
 
 
 def _own_addresses(root: Path) -> frozenset[str]:

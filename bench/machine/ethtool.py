@@ -88,13 +88,18 @@ class NicSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Flow control, such as `autonegotiate on, rx on, tx off`."""
 
     def describe(self) -> str:
-        """Return what is known, for a person."""
-        known = [
-            f"{name} {value}"
-            for name in ("rings", "channels", "coalescing", "pause", "features")
-            if (value := getattr(self, name)) is not None
-        ]
-        return "; ".join(known)
+        """Return what is known, for a person; of dozens of features those that people look for."""
+        features = (self.features or "").split(", ")
+        more = len(features) - len(_SHORT)
+        shown = ", ".join(features[: len(_SHORT)]) + (f" and {more} more" if more > 0 else "")
+        known = {
+            "rings": self.rings,
+            "channels": self.channels,
+            "coalescing": self.coalescing,
+            "pause": self.pause,
+            "features": shown or None,
+        }
+        return "; ".join(f"{name} {value}" for name, value in known.items() if value is not None)
 
 
 class Ethtool:

@@ -40,6 +40,9 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:0x)?[0-9a-f]{4}(?::[0-9a-f]{4}){3}\b", re.I), "(address)"),
     (re.compile(r"\b(?:0x)?[0-9a-f]{16,}\b", re.I), "(id)"),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b"), "(address)"),
+    # Of IPv6: all eight groups, or fewer with `::` after the first.
+    (re.compile(r"\b[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){7}\b", re.I), "(address)"),
+    (re.compile(r"(?<![\w:])[0-9a-f]{1,4}(?::[0-9a-f]{1,4})*::[0-9a-f:]*", re.I), "(address)"),
     (_ROOTED, "(path)"),
     (_PATH, "(path)"),
     (re.compile(r"\b[\w.-]+@(?=[\w(])"), "(user)@"),

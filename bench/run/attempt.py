@@ -1,6 +1,7 @@
 """One start of a job: its process, its events, and why it ended if it ended early."""
 
 import math
+import os
 import time
 from collections.abc import Mapping
 from typing import Protocol
@@ -25,11 +26,15 @@ from bench.core.events import (
 )
 from bench.core.records import Case, Job, Status
 from bench.measure.pair import pair_ranks
-from bench.run.cause import find_cause
+from bench.run.cause import Said, Why, describe_signal, explain_line, find_cause
+from bench.run.causes import name_signal
 from bench.run.deadline import END_DEADLINE_S, START_DEADLINE_S, case_deadline_s
+from bench.run.loss import Loss
 from bench.run.process import JobProcess
 from bench.run.rows import ranks_per_core
+from bench.run.settings import Settings
 from bench.run.silence import ask_ranks
+from bench.store.meta import Measured
 from bench.store.parts import Command
 from bench.store.recorder import Recorder
 
@@ -87,6 +92,14 @@ class Attempt:
         self._done = False
         self._torn = False
         """An event since the current case began did not arrive whole."""
+        self.cannot_start = False
+        """MPI did not start, for a reason that the next job of this shape would meet too."""
+        self._spoke = False
+        """A rank was heard of: MPI has started."""
+        self._log = recorder.log_file(job.id, job.attempt)
+        self._said = Said()
+        self._loss: Loss | None = None
+        self._lost = False
         self._failure: str | None = None
         self._crowding = 1.0
         """Ranks to a core where most are: each waits for the others' slices of time."""
@@ -98,21 +111,37 @@ class Attempt:
         """Run the job; return None where all its cases ended, else the reason why not."""
         job, recorder = self.job, self._recorder
         recorder.command(Command(job.id, job.attempt, command.tokens, command.env))
-        log = recorder.log_file(job.id, job.attempt)
-        process = JobProcess(command, job, log)
+        process = JobProcess(command, job, self._log)
         status = None
         try:
             process.start()
+            self._loss = Loss(self._log, process.pid)
             for line in process.lines(self._may_go_on):
                 self._read(line)
         except LaunchError as error:
             return str(error)
         finally:
-            status = process.end()
+            status = process.end(patient=not self._lost)
             recorder.note("end", job.id, job.attempt, exit_status=status)
         if self._failure is not None or not self._done:
-            return self._failure or _describe(status, find_cause(log))
+            return self._failure or self._describe_end(status)
         return f"the job did not report how {len(self._cases)} cases ended" if self._cases else None
+
+    def _describe_end(self, status: int) -> str:
+        """Return why the launcher ended before all cases had, by what was printed."""
+        why = self._find_cause()
+        if status >= 0:
+            return _join(f"the job ended with exit status {status}", why.text)
+        told = why.text if why.known else describe_signal(-status) or why.text
+        return _join(f"the job was killed by {name_signal(-status)}", told)
+
+    def _find_cause(self) -> Why:
+        made = self._recorder.meta.made
+        mpi = made.mpi if isinstance(made, Measured) else {}
+        settings = Settings(os.environ, mpi.get("name"), mpi.get("mpirun"))
+        why = find_cause(self._log, self._said, self._spoke, settings)
+        self.cannot_start = why.lasting and not self._spoke
+        return why
 
     def _may_go_on(self) -> bool:
         """Return whether the job may take more time; where not, the reason is known after."""
@@ -122,6 +151,13 @@ class Attempt:
         self._looked_s = now_s
         if self._silent_s > 0.5:
             self._listener.waiting()
+        # What it prints while it is ended is no reason, so the log is read before.
+        if not self._done and self._loss is not None:
+            how = self._loss.look(self._silent_s, self._spoke)
+            if how is not None:
+                self._lost = True
+                self._failure = _join(how, self._find_cause().text)
+                return False
         deadline_s = self._deadline_s()
         if self._silent_s <= deadline_s:
             return True
@@ -130,7 +166,9 @@ class Attempt:
             who = (
                 "; ".join(ask_ranks(self.facts.ranks)) if self.facts else "no rank has reported yet"
             )
-            self._failure = f"no sign of life for {deadline_s:.0f} s in {where}: {who}"
+            silence = f"no sign of life for {deadline_s:.0f} s in {where}: {who}"
+            why = self._find_cause()
+            self._failure = f"{silence}; its log: {why.text}" if why.known else silence
         return False
 
     def _deadline_s(self) -> float:
@@ -152,8 +190,13 @@ class Attempt:
             return
         if event is None:
             note("log", job.id, job.attempt, line=line.decode(errors="replace"))
+            self._said.add(line)
             return
         self._silent_s = 0.0
+        if not isinstance(event, Queued):
+            self._spoke = True
+        if self._loss is not None:
+            self._loss.heard()
         self._recorder.event(job.id, job.attempt, event)
         self._take(event)
 
@@ -186,7 +229,8 @@ class Attempt:
                 self._done = True
                 self.reference_s = event.reference_s
             case Failure():
-                self._failure = f"rank {event.rank} on {event.host}: {event.reason}"
+                told = f"rank {event.rank} on {event.host}: {event.reason}"
+                self._failure = explain_line(told)
             case _:
                 pass  # Hello, or a case that this job does not hold: nothing to keep.
 
@@ -242,6 +286,5 @@ def _is_time(seconds: float) -> bool:
     return 0 < seconds < math.inf
 
 
-def _describe(status: int, cause: str) -> str:
-    how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
-    return f"the job {how}" + (f": {cause}" if cause else "")
+def _join(how: str, why: str) -> str:
+    return f"{how}: {why}" if why else how

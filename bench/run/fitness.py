@@ -9,8 +9,6 @@ from bench.launch.ssh import Host, examine_hosts
 from bench.machine.doctor.interfaces import ODD_INTERFACE, SHARED_ADDRESS, check_shared
 from bench.machine.interfaces import find_shared
 
-__all__ = ["check_hosts", "find_shared_addresses", "name_suspects"]
-
 
 def check_hosts(names: Sequence[str], mpi: str | None) -> list[Finding]:
     """Ask hosts whether they can take part, and look for addresses that several of them have.
@@ -42,11 +40,17 @@ def find_shared_addresses(hosts: Iterable[Host], mpi: str | None) -> list[Findin
     return check_shared(find_shared(networks), mpi, os.environ)
 
 
+def leave_out_shared(findings: Iterable[Finding], shared: Iterable[Finding]) -> list[Finding]:
+    """Return findings of one host without what was found to be shared by others too."""
+    addresses = {finding.value for finding in shared if finding.name == SHARED_ADDRESS}
+    return [f for f in findings if f.name != ODD_INTERFACE or f.value not in addresses]
+
+
 def name_suspects(hosts: Collection[str], findings: Iterable[Finding]) -> list[str]:
     """Return which interfaces may be why a job between hosts was not heard of, and the way out.
 
     Args:
-        hosts: of the job; none where a scheduler chooses them, and no host was asked before.
+        hosts: of the job; none where a scheduler chooses them.
         findings: of the run.
     """
     shared = [
@@ -54,5 +58,5 @@ def name_suspects(hosts: Collection[str], findings: Iterable[Finding]) -> list[s
         for finding in findings
         if finding.name == SHARED_ADDRESS and len({*hosts}.intersection(finding.about.hosts)) > 1
     ]
-    here = [finding for finding in findings if finding.name == ODD_INTERFACE and not hosts]
+    here = [finding for finding in findings if finding.name == ODD_INTERFACE]
     return [f"{f.text.partition(': ')[0]}: {f.advice}" for f in shared or here]

@@ -25,6 +25,8 @@ TICK_S = 1.0
 """Longest wait without a call to the caller."""
 TERMINATE_S = 2.0
 """Time for a launcher to end its ranks before it is killed."""
+HURRY_S = 1.0
+"""The same where it has shown that it waits for nobody."""
 _NOT_STARTED = 127
 _WRITE_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
@@ -118,8 +120,16 @@ class JobProcess:
         self._unwritten = self._unwritten[written:]
         return len(self._unwritten) > 0
 
-    def end(self) -> int:
+    @property
+    def pid(self) -> int:
+        """Number of the launcher; 0 before it was started."""
+        return self._process.pid if self._process else 0
+
+    def end(self, patient: bool = True) -> int:
         """End the job, by force where it does not end by itself.
+
+        Args:
+            patient: whether to give it time to end by itself.
 
         Returns:
             Its exit status, below 0 the signal; that of a shell where it could not be started.
@@ -128,7 +138,7 @@ class JobProcess:
         if process is None:
             return _NOT_STARTED
         try:
-            _ask_to_end(process)
+            _ask_to_end(process, patient)
         except BaseException:
             # Another Ctrl-C: there is no time to be kind.
             _signal_group(process.pid, signal.SIGKILL)
@@ -146,16 +156,17 @@ def _has_current_folder() -> bool:
         return False
 
 
-def _ask_to_end(process: "subprocess.Popen[bytes]") -> None:
+def _ask_to_end(process: "subprocess.Popen[bytes]", patient: bool) -> None:
     """Close its input, then ask all processes of the job to end, then kill them."""
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-    for demand in (None, signal.SIGTERM, signal.SIGKILL):
+    demands = (signal.SIGTERM, signal.SIGKILL)
+    for demand in (None, *demands) if patient else demands:
         if demand is not None:
             _signal_group(process.pid, demand)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(TERMINATE_S)
+            process.wait(TERMINATE_S if patient else HURRY_S)
             return
 
 

@@ -14,6 +14,9 @@ start."""
 _AGAIN = 0.05
 """Share of a job's time that it takes to measure cases again, where no job has ended yet."""
 
+CLOSING_S = 3.0
+"""After the last job: findings, hashes, and a page if one is made, which takes 5 s of `quick`."""
+
 
 class Remaining:
     """Follows a run, and estimates its rest.
@@ -103,7 +106,7 @@ class Remaining:
         starts_s = self.start_s * (self._jobs_left - bool(self._all))
         if self._all and self._current is None:
             starts_s += max(0.0, self.start_s - (now_s - self._begin_s))
-        return starts_s + (self._rest.total_s - under_way_s) * (1 + again)
+        return starts_s + (self._rest.total_s - under_way_s) * (1 + again) + CLOSING_S
 
     def _expected_s(self, case: Case) -> float:
         return self.pace.expected_s(case, self._rule)

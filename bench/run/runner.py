@@ -121,6 +121,8 @@ class Runner:
         self._died_in: dict[frozenset[tuple[str, str]], str] = {}
         """By environment, the first case in which a job ended whose MPI was handed addresses of a
         GPU."""
+        self._cannot_start: dict[tuple[object, ...], str] = {}
+        """By the shape of a job, why MPI does not start for it, whatever its cases."""
         self._high_s: dict[tuple[str, int], float] = {}
         """Predicted upper times, by case and launch."""
         self._doubtful: set[str] = set()
@@ -156,6 +158,11 @@ class Runner:
         job = msgspec.structs.replace(
             self._placed(job), reference_s=self._reference_s.get(job.ranks)
         )
+        shape = (job.ranks, job.hosts, *sorted(job.env.items()))
+        if shape in self._cannot_start:
+            why = f"not measured: {self._cannot_start[shape]}"
+            self._close(job, *_failure(job.cases, why, lost=False))
+            return
         absent = self._find_absent(job)
         reason: str | None = _join(absent)
         for attempt in range(job.attempt, job.attempt + MOST_ATTEMPTS):
@@ -174,6 +181,8 @@ class Runner:
             reason = self._execute(started)
             if reason is None:
                 return
+            if started.cannot_start:
+                self._cannot_start[shape] = reason
             absent = self._find_absent(job)
             unnamed = {host: why for host, why in absent.items() if host not in reason}
             reason = "; ".join([reason, *([_join(unnamed)] if unnamed else [])])

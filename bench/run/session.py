@@ -16,8 +16,9 @@ from bench.core.clock import utc_now
 from bench.core.errors import RequestError
 from bench.core.placement import Limits
 from bench.core.program import module_command
-from bench.core.records import SCHEMA, Job, Origin
-from bench.machine.doctor import examine
+from bench.core.records import SCHEMA, Finding, Job, Origin
+from bench.machine.doctor import Diagnosis, examine
+from bench.machine.doctor.interfaces import ODD_INTERFACE
 from bench.machine.mpi import MpiInstall
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import fill_nodes, load_suite, override_ranks
@@ -26,7 +27,7 @@ from bench.predict.fit import predict_targets
 from bench.run.budget import Span
 from bench.run.cut import cut_back
 from bench.run.end import Ended, run_to_end
-from bench.run.fitness import find_shared_addresses
+from bench.run.fitness import find_shared_addresses, leave_out_shared
 from bench.run.progress import open_progress
 from bench.run.request import Request, stored_request
 from bench.run.resolve import Resolved, ask_for_fitness, check_room, resolve
@@ -109,11 +110,7 @@ def carry_out(request: Request, parent: Path) -> Ended:
         suite_text=plan.suite.text,
         machine_text=resolved.machine_text,
         plan=plan.jobs,
-        # What facts show is added with the name of their node once ranks run there.
-        findings=[
-            *([] if diagnosis is None else diagnosis.here),
-            *find_shared_addresses(resolved.hosts, _mpi_name(resolved)),
-        ],
+        findings=_findings(diagnosis, resolved, prepared.nodes),
     )
     with lock_run(folder) as lock:
         meta = _meta(plan, resolved, folder.name, prepared.nodes)
@@ -246,6 +243,17 @@ def _meta(plan: Plan, resolved: Resolved, run: str, nodes: int = 1) -> RunMeta:
         started_utc=utc_now(),
         made=made,
     )
+
+
+def _findings(diagnosis: Diagnosis | None, resolved: Resolved, nodes: int) -> list[Finding]:
+    """Return what is known before the first job.
+
+    What facts show is added with the name of their node once ranks run there.
+    """
+    shared = find_shared_addresses(resolved.hosts, _mpi_name(resolved))
+    here = [] if diagnosis is None else leave_out_shared(diagnosis.here, shared)
+    # Where all ranks are on one node, no way to others matters.
+    return [*(f for f in here if nodes > 1 or f.name != ODD_INTERFACE), *shared]
 
 
 def _mpi_name(resolved: Resolved) -> str | None:

@@ -184,6 +184,8 @@ def storage_error(folder: Path, error: OSError) -> StorageError:
         advice = "free some space"
     elif error.errno in _CLOSED:
         advice = "make it writable"
+    elif error.errno == errno.EFBIG:
+        advice = "lift the limit of this shell (`ulimit -f unlimited`)"
     else:
         advice = "mend that"
     shown = shlex.quote(printable(folder, 400))
