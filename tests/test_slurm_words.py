@@ -56,8 +56,12 @@ def test_a_task_that_a_signal_ended_is_explained(signal, tmp_path):
     ("command", "words"),
     [
         (("srun", "-N2", "--mpi=nonsense", "true"), "Slurm knows no MPI nonsense; name one that"),
-        (("srun", "-N1", "--partition=no", "true"), "Slurm grants no nodes: Invalid partition"),
-        (("sbatch", "--partition=no", "--wrap=true"), "takes no such batch job: Invalid partition"),
+        (
+            ("srun", "-N1", "--partition=no", "true"),
+            "invalid partition specified: no; name one that `sinfo`",
+        ),
+        (("srun", "-N1", "--mem=999T", "true"), "grants no nodes: Requested node configuration is"),
+        (("sbatch", "--mem=999T", "--wrap=true"), "Slurm takes no such batch job: "),
         (("salloc", "-N1", "srun", "-N2", "true"), "the allocation has 1 nodes and 2 were asked"),
         (("srun", "-N1", "/nowhere/python"), "a node cannot run /nowhere/python: "),
     ],
