@@ -106,9 +106,9 @@ def test_output_that_fits_nowhere_is_an_error(folder):
     with Path("/dev/full").open("wb") as full:
         done = clusterbench("list", "--json", cwd=folder, stdout=full.fileno())
     assert done.returncode == 4
-    assert done.stderr == (
-        "clusterbench: No space left on device; what was written before is kept\n"
-    )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("clusterbench: No space left on device")
+    assert line.endswith("; what was written before is kept")
 
 
 def test_nobody_reads_complaints_either(folder):

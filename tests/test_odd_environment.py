@@ -202,7 +202,6 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path, shadows):
     env = {
         # An empty entry is the current folder too.
         "PYTHONPATH": f":{customs}:",
-        "PYTHONOPTIMIZE": "2",
         "PYTHONHASHSEED": "0",
         "PYTHONWARNINGS": "error",
         "LD_PRELOAD": "/nonexistent.so",
@@ -336,8 +335,7 @@ def test_failed_rows_show_in_the_exit_status_whoever_reads(tmp_path):
     for trap, pipe in (
         ("", "| head -n 1"),
         ("", "2>&1 | head -c 1"),
-        ("", "2>&1 | true"),
-        ("trap '' PIPE; ", "| true"),
+        ("trap '' PIPE; ", "2>&1 | true"),
     ):
         done = subprocess.run(
             ["bash", "-c", f"{trap}{command} {pipe}; exit ${{PIPESTATUS[0]}}"],
@@ -355,7 +353,6 @@ def test_failed_rows_show_in_the_exit_status_whoever_reads(tmp_path):
 @pytest.mark.parametrize(
     ("locale", "flags"),
     [
-        ({"LC_ALL": "C"}, ("--no-report", "--label", "größe")),
         ({"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"}, ("--label", "größe")),
         ({"LC_ALL": "de_DE.UTF-8", "LC_NUMERIC": "de_DE.UTF-8"}, ("--no-report", "--json")),
         # A word that is typed there is none in UTF-8, and refused; folders have any name.
