@@ -1,5 +1,6 @@
 """How a command ends: what it prints, and the only exit codes."""
 
+import errno
 import io
 import json
 import os
@@ -102,10 +103,11 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError):
         what = f"{error.filename}: " if error.filename else ""
         why = f"{what}{error.strerror or error}"
-        with suppress(OSError, ImportError):  # It may be files that cannot be opened.
-            from bench.run.cause import explain_line
+        if error.errno in (errno.EMFILE, errno.EFBIG):  # limits of the shell
+            with suppress(OSError, ImportError):  # which may have been reached for these too
+                from bench.run.cause import explain_line
 
-            why = explain_line(why)
+                why = explain_line(why)
         return f"{why}; what was written before is kept"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 

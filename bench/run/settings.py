@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from bench.core.errors import printable
 from bench.core.units import format_bytes
+from bench.machine.describe import format_memory
 from bench.machine.settings import read_settings, split_key
 from bench.machine.software import steering_variables
 
@@ -112,7 +113,7 @@ def _read_shm() -> str | None:
         state = os.statvfs(_SHM)
     except OSError:
         return "is not there"
-    return f"holds {format_bytes(state.f_blocks * state.f_frsize)} here"
+    return f"holds {format_memory(state.f_blocks * state.f_frsize)} here"
 
 
 _VALUES: dict[str, Callable[[], str | None]] = {
