@@ -17,11 +17,10 @@ from bench.core.records import Allowance, Case, Job, Stage
 from bench.plan.sizes import order_to_keep, rank_levels
 from bench.run.remaining import Remaining
 
-
 _OVER = 0.1
 """Share of a budget that a run may take longer before anything is left out for it."""
 _RESERVE = 0.2
-"""Share of what is spare that is kept for later jobs: what others will do meanwhile is not known."""
+"""Share of what is spare that is kept for later jobs: what others do meanwhile is not known."""
 
 
 class Span(NamedTuple):
