@@ -71,7 +71,7 @@ class Cluster:
             took_s = 0.02 + 3 * operation_s + sampled_s
             self.clock.now_s += took_s
             remaining.case_measured(CaseMeasured(case.id, took_s, sampled_s, operation_s))
-        remaining.job_ends(job.cases)
+        remaining.job_ends(job)
         return moments
 
 
@@ -107,7 +107,7 @@ def share_all(budget_s: float, start_s: float = 1.5) -> tuple[Clock, list[Job], 
             remaining.case_begins(job.cases[0])
             clock.now_s += max(0.0, share.allowance.seconds)
             shared.append(share)
-        remaining.job_ends(job.cases)
+        remaining.job_ends(job)
         budget.end(job)
     return clock, shared, left_out
 
