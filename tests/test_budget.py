@@ -117,7 +117,7 @@ def share_all(budget_s: float, start_s: float = 1.5) -> tuple[Clock, list[Job], 
 def test_jobs_together_take_what_the_run_may(budget_s):
     clock, shared, _ = share_all(budget_s)
     least_s = 1.5 * len({job.id for job in shared})
-    assert clock.now_s <= max(budget_s, least_s) + 1.5
+    assert clock.now_s <= max(1.1 * budget_s, least_s) + 1.5
     assert clock.now_s >= 0.5 * budget_s
 
 

@@ -93,16 +93,18 @@ def test_a_target_in_another_state_than_the_calibration_says_so_faster_or_slower
     assert rows["c0"].params.get("state_percent") == percent
 
 
-@pytest.mark.parametrize(("probe_s", "probes"), [(1e-4, 9), (4.0, 1)])
-def test_a_probe_of_ranks_that_take_turns_on_a_core_is_short_and_gives_signs_of_life(
-    probe_s, probes, monkeypatch
+@pytest.mark.parametrize(
+    ("one_way_s", "probes", "most_s"), [(1.5e-7, 9, 0.002), (1.5e-5, 9, 0.02), (4e-3, 7, 0.6)]
+)
+def test_a_probe_is_short_between_cores_over_a_network_and_where_ranks_take_turns(
+    one_way_s, probes, most_s, monkeypatch
 ):
     now_s, signs = [0.0], []
 
     class Loops:
-        def pingpong(self, seconds: np.ndarray, *_: object) -> None:
-            now_s[0] += probe_s * len(seconds)
-            seconds[:] = probe_s / 500
+        def pingpong(self, seconds: np.ndarray, loops: int, *_: object) -> None:
+            now_s[0] += 2 * one_way_s * loops * len(seconds)
+            seconds[:] = one_way_s
 
     context = msgspec.structs.replace(
         open_context(SoloWorld(), 1),
@@ -111,5 +113,10 @@ def test_a_probe_of_ranks_that_take_turns_on_a_core_is_short_and_gives_signs_of_
     )
     monkeypatch.setattr("bench.rank.core_probe.time.perf_counter", lambda: now_s[0])
     probe = Probe(SoloWorld(), context, None)
-    assert probe.measure() == pytest.approx(probe_s / 500)
+    assert probe.measure() == pytest.approx(one_way_s)
     assert len(signs) == probes
+    assert now_s[0] <= most_s
+    signs.clear()
+    # In a hurry one look is enough.
+    probe.measure(cap_s=1e-6)
+    assert len(signs) == 1

@@ -35,6 +35,8 @@ _VERIFIED = 3
 """Operations that verifying before and after amounts to."""
 _LARGE = 64 << 10
 """From so many bytes on it is the bytes that take the time."""
+_LARGE_ROWS = 32
+"""So it is from so many rows of a product on, or ranks of a barrier."""
 _MOST = 64
 """Of the last cases, and of curves, that a median is made of."""
 _COST = 100
@@ -236,14 +238,15 @@ def _sampling_s(rule: Sampling, operation_s: float) -> float:
 def _extrapolate(known: _Points, size: float, in_bytes: bool) -> float:
     """Return the seconds at any size; above all that were measured they grow in proportion.
 
-    So do those of bytes only where these are many: below that it is the calls that take the time.
+    So they do only where sizes are large: for few bytes it is the call that takes the time, and for
+    few rows of a product the other matrix, which is read in any case.
     """
     first, first_s = known[0]
     last, last_s = known[-1]
     if size <= first:
         return first_s
     if size > last:
-        return last_s * max(1.0, size / max(last, _LARGE if in_bytes else 1.0))
+        return last_s * max(1.0, size / max(last, _LARGE if in_bytes else _LARGE_ROWS))
     return _interpolate(known, size)
 
 

@@ -30,11 +30,14 @@ MOST_FRUITLESS = 32
 _WAKES = 200
 _IDLE_S = 0.0005
 _PROBE_BYTES = 8
-_PROBE_LOOPS = 500
+_FIRST_LOOPS = 8
+_MOST_LOOPS = 500
+_PROBE_S = 1e-3
+"""Of a probe: a thousand round trips within a node, some dozen over a network. Two ranks that take
+turns on one core need 8 ms for one: 500 of those would take 4 s, before and after every case."""
 _PROBES = 9
 _CAP_S = 0.5
-"""Two ranks that take turns on one core need 8 ms for a round trip that takes 0.2 us on two: then
-one probe is 4 s long, and nine of them would be taken for a job that hangs."""
+"""Of all probes together; nine of ranks that take turns would be taken for a job that hangs."""
 _PIPES = ("to0", "to1")
 
 
@@ -71,20 +74,27 @@ class Probe:
         """
         times: list[float] = []
         begin_s = time.perf_counter()
+        loops = self._choose_loops()
         while self._world.broadcast(
             not times or (len(times) < _PROBES and time.perf_counter() - begin_s < cap_s)
         ):
-            times.append(self._probe())
+            times.append(self._probe(loops))
             self._alive()
         state: float = self._world.broadcast(float(np.median(times)))
         self.best_s = min(self.best_s, state)
         return state
 
-    def _probe(self) -> float:
+    def _choose_loops(self) -> int:
+        """Return the round trips of a probe, the same on both ranks."""
+        round_trip_s = max(2 * self._probe(_FIRST_LOOPS), 1e-9)
+        loops = min(_MOST_LOOPS, int(_PROBE_S / round_trip_s))
+        return int(self._world.broadcast(max(_FIRST_LOOPS, loops)))
+
+    def _probe(self, loops: int) -> float:
         seconds = np.empty(1)
         if self._loops is not None:
             send, receive = (buffer.address for buffer in self._buffers)
-            self._loops.pingpong(seconds, _PROBE_LOOPS, send, receive, _PROBE_BYTES, self._peer)
+            self._loops.pingpong(seconds, loops, send, receive, _PROBE_BYTES, self._peer)
         return float(seconds[0])
 
     def settle(self) -> float:

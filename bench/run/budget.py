@@ -1,7 +1,8 @@
 """A time budget: what each job may take, so that the whole run ends in time.
 
 A job's share are the seconds that its cases take at least, and for each of them an equal part of
-what is spare. Where nothing is, cases of later launches are left out first, then sizes.
+what is spare. Where nothing is, and the run would take a tenth longer than it may, cases of later
+launches are left out first, then sizes.
 """
 
 import math
@@ -15,6 +16,11 @@ from bench.contracts import Clock
 from bench.core.records import Allowance, Case, Job, Stage
 from bench.plan.sizes import order_to_keep, rank_levels
 from bench.run.remaining import Remaining
+
+_OVER = 0.1
+"""Share of a budget that a run may take longer before anything is left out for it."""
+_RESERVE = 0.2
+"""Share of what is spare that is kept for later jobs: what others do meanwhile is not known."""
 
 
 class Span(NamedTuple):
@@ -75,13 +81,17 @@ class Budget:
         self._jobs[job.id] = job
         least = self._remaining.least
         free_s = self.left_s - self._remaining.start_s * len(self._jobs)
+        over_s = _OVER * self.span.seconds
         if least.refresh():
-            self._kept = None if least.total_s <= free_s else self._keep(least.seconds)
+            fits = least.total_s <= free_s + over_s
+            self._kept = None if fits else self._keep(least.seconds, self.left_s + over_s)
         if self._kept is None:
             own_s = math.fsum(least.seconds[case.id] for case in job.cases)
             spare_s = free_s - least.total_s
-            seconds = own_s + spare_s * len(job.cases) / max(1, least.count)
-            most_s = own_s + spare_s
+            kept_back = _RESERVE if len(self._jobs) > 1 else 0.0
+            own_share = (1 - kept_back) * len(job.cases) / max(1, least.count)
+            seconds = own_s + max(0.0, spare_s) * own_share
+            most_s = own_s + spare_s + over_s
         elif job.id in self._kept:
             seconds = self._kept_s(job.id)
             # Jobs of later launches do with less, or are not started.
@@ -91,7 +101,8 @@ class Budget:
                 if other.id in self._kept and other.id != job.id and other.launch <= job.launch
             ]
             starts_s = self._remaining.start_s * (1 + len(others))
-            most_s = self.left_s - starts_s - math.fsum(map(self._kept_s, others))
+            others_s = starts_s + math.fsum(map(self._kept_s, others))
+            most_s = self.left_s + over_s - others_s
         else:
             return None
         levels = self._levels[job.id]
@@ -115,10 +126,9 @@ class Budget:
         kept = (self._kept or {}).get(job, [])
         return sum(self._remaining.least.seconds.get(case, 0.0) for case in kept)
 
-    def _keep(self, least_s: dict[str, float]) -> dict[str, list[str]]:
-        """Return the cases of each job that there is time for; a job without any is not started."""
+    def _keep(self, least_s: dict[str, float], room_s: float) -> dict[str, list[str]]:
+        """Return the cases of each job that there is room for; one without any is not started."""
         kept: dict[str, list[str]] = {}
-        room_s = self.left_s
         for launch in sorted({job.launch for job in self._jobs.values()}):
             jobs = {
                 case.id: job.id
