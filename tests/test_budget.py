@@ -13,6 +13,7 @@ from bench.judge.cut_short import budget_findings
 from bench.plan.pace import why_left_out
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_budget, parse_suite
+from bench.run.again import Again
 from bench.run.budget import Budget, Span
 from bench.run.remaining import CLOSING_S, Remaining
 from bench.run.resume import is_final
@@ -71,7 +72,7 @@ class Cluster:
             took_s = 0.02 + 3 * operation_s + sampled_s
             self.clock.now_s += took_s
             remaining.case_measured(CaseMeasured(case.id, took_s, sampled_s, operation_s))
-        remaining.job_ends(job.cases)
+        remaining.job_ends(job)
         return moments
 
 
@@ -107,7 +108,7 @@ def share_all(budget_s: float, start_s: float = 1.5) -> tuple[Clock, list[Job], 
             remaining.case_begins(job.cases[0])
             clock.now_s += max(0.0, share.allowance.seconds)
             shared.append(share)
-        remaining.job_ends(job.cases)
+        remaining.job_ends(job)
         budget.end(job)
     return clock, shared, left_out
 
@@ -178,3 +179,18 @@ def test_what_a_budget_cost_is_one_line_and_can_be_measured_later():
     assert (out.reason or "").startswith(LEFT_OUT)
     assert not is_final(out)
     assert is_final(cut)
+
+
+def test_what_a_job_will_measure_again_is_owed_until_it_has():
+    again = Again()
+    again.job_begins(40)
+    for number in range(20):
+        again.learn(CaseMeasured("a", 0.5, slow=number % 2 == 0), first=True)
+    # Half of its cases met a slow state, a quarter will twice, and no more than 10 s go to that.
+    assert again.owed_s() == 10.0
+    assert again.owed_later_s(2, 4.0) == pytest.approx(2 * 4.0 * 0.875)
+    again.learn(CaseMeasured("a", 4.0, slow=False), first=False)
+    assert again.owed_s() == 6.0
+    again.job_begins(3)
+    again.learn(CaseMeasured("b", 0.5, slow=None), first=True)
+    assert again.owed_s() == 0.0

@@ -123,6 +123,9 @@ class CaseMeasured(msgspec.Struct, frozen=True, tag="measured"):
     """Of that, warming up and sampling, however often."""
     operation_s: float | None = None
     """What one timed operation took by the wall; None where there was none."""
+    slow: bool | None = None
+    """Whether the machine was in a slow state, so that it may be measured again; None in jobs where
+    none is."""
 
 
 class Samples(msgspec.Struct, frozen=True, tag="samples"):

@@ -2,6 +2,9 @@
 
 from bench.core.records import Sampling
 
+MOST_AGAIN_S = 10.0
+"""Of a job, for measuring cases again that met a slow state, and no more than its first round took:
+a quick look must stay quick."""
 VERIFICATIONS = 1
 """Passes that the time of verifying before and after sampling amounts to."""
 _OPERATIONS = 10

@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.contracts import Context
 from bench.core.events import CaseEnded, CaseMeasured, CaseStarted, Done, Event
+from bench.core.limits import MOST_AGAIN_S
 from bench.core.records import BUDGET_CAP, Case, Job, Sampling, Stage, Status
 from bench.measure import MEASUREMENTS
 from bench.measure.expansion import group_cases
@@ -25,9 +26,6 @@ from bench.rank.pacing import Pacer
 from bench.rank.world import World
 
 MOST_ROUNDS = 4
-MOST_AGAIN_S = 10.0
-"""Time for measuring again in a job, and no more than its first round took: a quick look must stay
-quick."""
 
 
 COLLECTED_S = 1.0
@@ -109,7 +107,8 @@ def _in_rounds(
             yield CaseStarted(case.id)
             new = _measure(case, rule, job, world, context, probe)
             pacer.learn(case, new.effort, rule)
-            yield new.effort
+            slow = probe.is_slow(new.state)
+            yield msgspec.structs.replace(new.effort, slow=slow)
             old = waiting.get(case.id)
             waiting[case.id] = new if old is None or new.state < old.state else old
             if not hold and not probe.is_slow(waiting[case.id].state):

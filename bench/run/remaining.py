@@ -7,14 +7,14 @@ from bench.contracts import Clock
 from bench.core.events import CaseMeasured
 from bench.core.records import Case, Job, Sampling
 from bench.plan.pace import Outlook, Pace
+from bench.run.again import Again
 
 _START_S = 1.5
 """Of a job before its first case, and after its last one, where none has begun yet: MPI and NumPy
 start."""
-_AGAIN = 0.05
-"""Share of a job's time that it takes to measure cases again, where no job has ended yet."""
-
-CLOSING_S = 3.0
+_IN_ROUNDS = 2
+"""Ranks of jobs that measure cases again which met a slow state."""
+CLOSING_S = 4.0
 """After the last job: findings, hashes, and a page if one is made, which takes 5 s of `quick`."""
 
 
@@ -43,8 +43,10 @@ class Remaining:
         """When the current job began, and its last case."""
         self._current: str | None = None
         self._starts_s: list[float] = []
-        self._first_s = self._again_s = 0.0
-        """Seconds of measuring cases for the first time, and again."""
+        self._again = Again()
+        pairs = [len(job.cases) for job in jobs if job.ranks == _IN_ROUNDS]
+        self._pairs, self._of_pairs = len(pairs), sum(pairs)
+        """Jobs that have not ended and may measure cases again, and their cases."""
 
     def job_begins(self, job: Job) -> None:
         """A job is started, for the first time or for what is left of it."""
@@ -52,6 +54,7 @@ class Remaining:
         self._cases = dict(self._all)
         self._begin_s = self._clock()
         self._current = None
+        self._again.job_begins(len(job.cases))
 
     def case_begins(self, case: Case) -> None:
         """A case begins, or one that was measured is handed over."""
@@ -66,10 +69,7 @@ class Remaining:
         if case is None:
             return
         self.pace.learn(case, measured, self._rule)
-        if case.id in self._cases:
-            self._first_s += measured.took_s
-        else:
-            self._again_s += measured.took_s
+        self._again.learn(measured, case.id in self._cases)
         self.give_up(case)
 
     def give_up(self, case: Case) -> None:
@@ -78,10 +78,13 @@ class Remaining:
             self._rest.remove(case.id)
             self.least.remove(case.id)
 
-    def job_ends(self, cases: Sequence[Case]) -> None:
-        """A job is over, and so are these cases of it, measured or not."""
-        for case in cases:
+    def job_ends(self, job: Job) -> None:
+        """A job is over, and so are its cases, measured or not."""
+        for case in job.cases:
             self.give_up(case)
+        if job.ranks == _IN_ROUNDS:
+            self._pairs -= 1
+            self._of_pairs -= len(job.cases)
         self._jobs_left -= 1
         self._cases, self._all, self._current = {}, {}, None
 
@@ -102,11 +105,20 @@ class Remaining:
         under_way_s = 0.0
         if self._current in self._cases:
             under_way_s = min(now_s - self._case_s, self._rest.seconds.get(self._current, 0.0))
-        again = self._again_s / self._first_s if self._first_s else _AGAIN
         starts_s = self.start_s * (self._jobs_left - bool(self._all))
         if self._all and self._current is None:
             starts_s += max(0.0, self.start_s - (now_s - self._begin_s))
-        return starts_s + (self._rest.total_s - under_way_s) * (1 + again) + CLOSING_S
+        cases_s = self._rest.total_s - under_way_s
+        return starts_s + cases_s + self._again_s() + CLOSING_S
+
+    def _again_s(self) -> float:
+        """Return the seconds that the current job and those to come measure cases again."""
+        under_way = self._again.has_rounds and bool(self._all)
+        jobs = self._pairs - under_way
+        cases = self._of_pairs - under_way * len(self._all)
+        each_s = self._rest.total_s / max(1, self._rest.count)
+        later_s = self._again.owed_later_s(jobs, each_s * cases / max(1, jobs))
+        return self._again.owed_s() * under_way + later_s
 
     def _expected_s(self, case: Case) -> float:
         return self.pace.expected_s(case, self._rule)

@@ -143,7 +143,7 @@ class Runner:
         for job in self._left:
             if job.stage is stage:
                 self._run_job(job)
-                self._remaining.job_ends(job.cases)
+                self._remaining.job_ends(job)
                 if self._budget is not None:
                     self._budget.end(job)
 
