@@ -98,12 +98,12 @@ def share_all(budget_s: float, start_s: float = 1.5) -> tuple[Clock, list[Job], 
     budget = Budget(Span(budget_s, 0.0), plan.jobs, remaining, clock)
     shared, left_out = [], []
     for job in plan.jobs:
+        remaining.job_begins(job)
         share = budget.share(job)
         if share is None:
             left_out.append(job)
         else:
             assert share.allowance is not None
-            remaining.job_begins(share)
             clock.now_s += start_s
             remaining.case_begins(job.cases[0])
             clock.now_s += max(0.0, share.allowance.seconds)
@@ -129,6 +129,26 @@ def test_later_launches_go_before_sizes_and_calibration_comes_first():
     assert shared[0].stage is Stage.CALIBRATE
     _, shared, left_out = share_all(200.0)
     assert not left_out
+
+
+def test_cases_whose_round_was_lost_are_measured_again_within_the_budget():
+    plan = make_plan(parse_suite(SUITE, "mixed"), launches=1)
+    clock = Clock()
+    remaining = Remaining(plan.jobs, clock)
+    budget = Budget(Span(600.0, 0.0), plan.jobs, remaining, clock)
+    job = plan.jobs[0]
+    remaining.job_begins(job)
+    assert budget.share(job) is not None
+    before_s = remaining.left_s()
+    for case in job.cases:
+        remaining.case_begins(case)
+        remaining.case_measured(CaseMeasured(case.id, 0.2, 0.1, 1e-6))
+    remaining.job_begins(job)
+    share = budget.share(job)
+    assert share is not None
+    assert share.allowance is not None
+    assert share.allowance.seconds > 0
+    assert remaining.left_s() > 0.5 * before_s
 
 
 def test_waiting_in_a_queue_is_not_the_time_of_the_run():

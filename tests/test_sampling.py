@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.contracts import Seconds
+from bench.core.limits import LEAST_SAMPLES, LEAST_WARMUPS
 from bench.core.orderstats import relative_half_width
 from bench.core.records import Sampling
 from bench.rank.timing.sampling import (
     CHECKPOINTS,
     LEAST_SAMPLE_S,
-    LEAST_SAMPLES,
-    LEAST_WARMUPS,
     LEAST_WARMUPS_SHORT,
     MOST_LOOPS,
     Sampled,

@@ -1,7 +1,11 @@
-"""How long a case may take: for deadlines of silent jobs, and for the limits of batch jobs."""
+"""How long a case may take: for deadlines, limits of batch jobs, budgets, and sampling itself."""
 
 from bench.core.records import Sampling
 
+LEAST_SAMPLES = 6
+"""Taken even where the cap is over: of fewer no interval of the median holds 95 %."""
+MOST_SAMPLES = 400
+LEAST_WARMUPS = 10
 MOST_AGAIN_S = 10.0
 """Of a job, for measuring cases again that met a slow state, and no more than its first round took:
 a quick look must stay quick."""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from bench.contracts import Clock
 from bench.core.events import CaseMeasured
+from bench.core.limits import LEAST_SAMPLES, LEAST_WARMUPS, MOST_SAMPLES
 from bench.core.records import LEFT_OUT, Case, Sampling
 from bench.core.units import format_seconds
 from bench.measure import MEASUREMENTS
@@ -27,10 +28,8 @@ LEAST_SPAN_S = 0.01
 """Of warming up and sampling, where both are cut as far as they can be."""
 _UNKNOWN_REST_S = 0.1
 """Beside the samples, of a benchmark of which nothing was measured."""
-_WARMUPS = 10
-_SAMPLES = 6
-_MOST_SAMPLES_S = 400 * 30e-6
-"""Sampling of the fastest operations ends after so many samples, whatever its cap."""
+_SHORT_SAMPLE_S = 30e-6
+"""Of the fastest operations, as many of which make a sample as take 20 to 40 us."""
 _VERIFIED = 3
 """Operations that verifying before and after amounts to."""
 _LARGE = 64 << 10
@@ -107,7 +106,9 @@ class Pace:
     def least_s(self, case: Case) -> float:
         """Return the seconds of a case that takes as few samples as count."""
         operation_s, rest_s = self._operation_s(case) or 0.0, self._rest_s(case)
-        return rest_s + _VERIFIED * operation_s + max(LEAST_SPAN_S, (1 + _SAMPLES) * operation_s)
+        return (
+            rest_s + _VERIFIED * operation_s + max(LEAST_SPAN_S, (1 + LEAST_SAMPLES) * operation_s)
+        )
 
     def expected_s(self, case: Case, rule: Sampling) -> float:
         """Return the seconds that a case is likely to take."""
@@ -167,6 +168,8 @@ class Outlook:
         estimate: Callable[[Case], float],
         clock: Clock = time.monotonic,
     ) -> None:
+        self._estimate = estimate
+        self._clock = clock
         self._cases: dict[str, Case] = {}
         self._counts: Counter[str] = Counter()
         for case in cases:
@@ -176,11 +179,17 @@ class Outlook:
         """Of cases that are left."""
         self.seconds: dict[str, float] = {}
         """Of each case that is left, once."""
-        self._estimate = estimate
-        self._clock = clock
         self._total_s = 0.0
         self._made_s = -math.inf
         self._making_s = 0.0
+
+    def add(self, case: Case) -> None:
+        """Take a case in once more: what was measured of it is lost."""
+        self._cases[case.id] = case
+        self._counts[case.id] += 1
+        self.count += 1
+        seconds = self.seconds.setdefault(case.id, self._estimate(case))
+        self._total_s += seconds
 
     def remove(self, case: str) -> None:
         """Take a case out, once: it was measured, or is not going to be."""
@@ -218,7 +227,7 @@ def why_too_long(operation_s: float) -> str:
     """Return the reason of a row whose samples would not have fitted into a time budget."""
     return (
         f"{LEFT_OUT}one operation takes {format_seconds(operation_s)}, and the time budget has no "
-        f"room for {_SAMPLES} of it"
+        f"room for {LEAST_SAMPLES} of it"
     )
 
 
@@ -230,9 +239,9 @@ def _total(sums: Mapping[str, _Sum], benchmark: str) -> tuple[float, int]:
 
 def _sampling_s(rule: Sampling, operation_s: float) -> float:
     """Return what warming up and sampling take at most by a rule, once."""
-    warmup_s = min(max(rule.warmup_s, _WARMUPS * operation_s), rule.warmup_cap_s + operation_s)
-    most_s = max(_MOST_SAMPLES_S, 400 * operation_s)
-    return warmup_s + max(min(rule.cap_s, most_s), _SAMPLES * operation_s)
+    warmup_s = min(max(rule.warmup_s, LEAST_WARMUPS * operation_s), rule.warmup_cap_s + operation_s)
+    most_s = MOST_SAMPLES * max(_SHORT_SAMPLE_S, operation_s)
+    return warmup_s + max(min(rule.cap_s, most_s), LEAST_SAMPLES * operation_s)
 
 
 def _extrapolate(known: _Points, size: float, in_bytes: bool) -> float:

@@ -14,6 +14,7 @@ import msgspec
 
 from bench.contracts import Clock
 from bench.core.records import Allowance, Case, Job, Stage
+from bench.plan.pace import Outlook
 from bench.plan.sizes import order_to_keep, rank_levels
 from bench.run.remaining import Remaining
 
@@ -51,6 +52,9 @@ class Budget:
         self.span = span
         self._end_s = span.begun_s + span.seconds
         self._remaining = remaining
+        cases = (case for job in jobs for case in job.cases)
+        self._least = Outlook(cases, remaining.pace.least_s, clock)
+        remaining.keep_current(self._least)
         self._jobs = {job.id: job for job in jobs}
         """Those that have not ended."""
         self._levels = _level_jobs(jobs)
@@ -79,7 +83,7 @@ class Budget:
     def share(self, job: Job) -> Job | None:
         """Return a job with its allowance; None where there is no time for any case of it."""
         self._jobs[job.id] = job
-        least = self._remaining.least
+        least = self._least
         free_s = self.left_s - self._remaining.start_s * len(self._jobs)
         over_s = _OVER * self.span.seconds
         if least.refresh():
@@ -124,7 +128,7 @@ class Budget:
     def _kept_s(self, job: str) -> float:
         """Return what a job takes with those of its cases that there is time for."""
         kept = (self._kept or {}).get(job, [])
-        return sum(self._remaining.least.seconds.get(case, 0.0) for case in kept)
+        return sum(self._least.seconds.get(case, 0.0) for case in kept)
 
     def _keep(self, least_s: dict[str, float], room_s: float) -> dict[str, list[str]]:
         """Return the cases of each job that there is room for; one without any is not started."""

@@ -32,8 +32,7 @@ class Remaining:
         self.pace = Pace()
         cases = [case for job in jobs for case in job.cases]
         self._rest = Outlook(cases, self._expected_s, clock)
-        self.least = Outlook(cases, self.pace.least_s, clock)
-        """What the rest takes at least."""
+        self._outlooks = [self._rest]
         self._jobs_left = len(jobs)
         self._cases: dict[str, Case] = {}
         """Of the current job, those that have been neither measured nor given up."""
@@ -48,8 +47,17 @@ class Remaining:
         self._pairs, self._of_pairs = len(pairs), sum(pairs)
         """Jobs that have not ended and may measure cases again, and their cases."""
 
+    def keep_current(self, outlook: Outlook) -> None:
+        """Take cases out of another outlook too as they end."""
+        self._outlooks.append(outlook)
+
     def job_begins(self, job: Job) -> None:
         """A job is started, for the first time or for what is left of it."""
+        for case in job.cases:
+            if case.id in self._all and case.id not in self._cases:
+                # It was measured, and its row was to come at the end of its round.
+                for outlook in self._outlooks:
+                    outlook.add(case)
         self._all = {case.id: case for case in job.cases}
         self._cases = dict(self._all)
         self._begin_s = self._clock()
@@ -75,8 +83,8 @@ class Remaining:
     def give_up(self, case: Case) -> None:
         """A case has its row: nothing more is expected of it."""
         if self._cases.pop(case.id, None) is not None:
-            self._rest.remove(case.id)
-            self.least.remove(case.id)
+            for outlook in self._outlooks:
+                outlook.remove(case.id)
 
     def job_ends(self, job: Job) -> None:
         """A job is over, and so are its cases, measured or not."""
@@ -92,11 +100,6 @@ class Remaining:
     def start_s(self) -> float:
         """Seconds of a job in which it measures nothing."""
         return sum(self._starts_s) / len(self._starts_s) if self._starts_s else _START_S
-
-    @property
-    def jobs_left(self) -> int:
-        """Jobs that have not ended."""
-        return self._jobs_left
 
     def left_s(self) -> float:
         """Return the seconds that the rest of the run is likely to take."""

@@ -170,13 +170,13 @@ class Runner:
                 break
             died_in = self._died_in.get(frozenset(job.env.items()))
             job = msgspec.structs.replace(job, attempt=attempt, died_in=died_in)
+            self._remaining.job_begins(job)
             if self._budget is not None:
                 share = self._budget.share(job)
                 if share is None:
                     self._close(job, Status.SKIPPED, why_left_out(self._budget.span.seconds))
                     return
                 job = share
-            self._remaining.job_begins(job)
             started = Attempt(job, self.recorder, self, self._high_times(job))
             reason = self._execute(started)
             if reason is None:

@@ -13,17 +13,15 @@ import msgspec
 import numpy as np
 
 from bench.contracts import Clock, Seconds
+from bench.core.limits import LEAST_SAMPLES, LEAST_WARMUPS, MOST_SAMPLES
 from bench.core.orderstats import relative_half_width
 from bench.core.records import Sampling
 
-CHECKPOINTS = (30, 60, 120, 240, 400)
-LEAST_SAMPLES = 6
-"""Taken even where the cap is over: of fewer no interval of the median holds 95 %."""
+CHECKPOINTS = (30, 60, 120, 240, MOST_SAMPLES)
 SLOW_SAMPLE_S = 1.0
 """Samples that last longer are taken one at a time: a runner waits for signs of life."""
 LEAST_SAMPLE_S = 20e-6
 """A thousand ticks of a nanosecond clock are 1 us; 20 us also bury the clock's own 20 to 40 ns."""
-LEAST_WARMUPS = 10
 LEAST_WARMUPS_SHORT = 100
 """Operations under 20 us warm caches, branch predictors and connections over more calls."""
 SETTLED = 0.02
