@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from test_lab import lab, lab_possible, lab_up, on
+from test_lab_hosts import SUITE
 
 from bench.core.records import Status
 from bench.store.files import EVENTS_FILE, JOURNAL_FILE
@@ -18,14 +19,6 @@ __all__ = ["lab_possible"]  # fixture
 
 pytestmark = [pytest.mark.lab, pytest.mark.mpi, pytest.mark.timeout(600)]
 
-SUITE = """
-[suite]
-name = "two"
-cap_s = 0.05
-[[benchmark]]
-name = "latency"
-bytes = [8]
-"""
 SETTING = "OMPI_MCA_btl_tcp_if_exclude"
 LEAVES_OUT = "127.0.0.1/8,sppp,docker0"
 

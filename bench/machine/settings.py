@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.machine.describe import Rows, show
-from bench.machine.software import looks_secret
+from bench.machine.software import MCA_PREFIXES, looks_secret
 from bench.machine.sysfs import read_text
 
 _LINE = re.compile(r"([A-Za-z][A-Za-z0-9_]{0,199})[ \t]*=[ \t]*(\S.{0,999})", re.ASCII)
 _MOST = 100
 """Settings that are kept."""
-_MCA = {"openmpi": "OMPI_MCA_", "prte": "PRTE_MCA_", "pmix": "PMIX_MCA_"}
 
 
 class _File(NamedTuple):
@@ -73,7 +72,7 @@ def _files(root: Path, environ: Mapping[str, str]) -> list[_File]:
             folder / f"{name}-mca-params.conf", f"{_shown(folder, root)}/{name}-mca-params.conf", p
         )
         for folder in folders
-        for name, p in _MCA.items()
+        for name, p in MCA_PREFIXES.items()
     ]
     files += [
         _File(root / "etc/ucx/ucx.conf", "/etc/ucx/ucx.conf", ""),
@@ -82,7 +81,7 @@ def _files(root: Path, environ: Mapping[str, str]) -> list[_File]:
     if home and own:
         files += [
             _File(Path(home) / f".{name}/mca-params.conf", f"~/.{name}/mca-params.conf", prefix)
-            for name, prefix in _MCA.items()
+            for name, prefix in MCA_PREFIXES.items()
         ]
         files += [_File(Path(home) / name, f"~/{name}", "") for name in ("ucx.conf", ".nccl.conf")]
     if own and (folder := environ.get("UCX_CONFIG_DIR")):

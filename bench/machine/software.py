@@ -32,9 +32,12 @@ _LIBRARIES = {
 
 _PKG_CONFIG_FOLDERS = ("usr/lib/pkgconfig", "usr/lib64/pkgconfig", "usr/local/lib/pkgconfig")
 
+MCA_PREFIXES = {"openmpi": "OMPI_MCA_", "prte": "PRTE_MCA_", "pmix": "PMIX_MCA_"}
+"""Of the variables of Open MPI and of its runtime, by the names that their files have."""
+
 _STEERING_PREFIXES = (
     # MPI: Open MPI with its runtime, MPICH, Cray MPICH, Intel MPI, MVAPICH 2 and 3.
-    *("OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_", "MPICH_", "MPIR_CVAR_", "I_MPI_", "MV2_", "MVP_"),
+    *(*MCA_PREFIXES.values(), "MPICH_", "MPIR_CVAR_", "I_MPI_", "MV2_", "MVP_"),
     # What carries its messages, and NCCL's.
     *("UCX_", "UCC_", "HCOLL_", "SHARP_", "FI_", "PSM2_", "PSM3_", "RDMAV_", "IBV_", "MLX5_"),
     *("NCCL_", "RCCL_", "GDRCOPY_", "HSA_"),

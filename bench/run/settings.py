@@ -10,9 +10,9 @@ from bench.core.errors import printable
 from bench.core.units import format_bytes
 from bench.machine.describe import format_memory
 from bench.machine.settings import read_settings, split_key
-from bench.machine.software import steering_variables
+from bench.machine.software import MCA_PREFIXES, steering_variables
 
-_MCA = ("OMPI_MCA_", "PRTE_MCA_", "PMIX_MCA_")
+_MCA = tuple(MCA_PREFIXES.values())
 _OF_ALL = ("UCX_", "FI_", "LD_PRELOAD")
 _OF_OTHERS = ("MPICH_", "MPIR_CVAR_", "I_MPI_", "MV2_", "MVP_")
 _SHM = "/dev/shm"  # noqa: S108
