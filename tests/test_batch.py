@@ -474,7 +474,8 @@ def test_a_script_that_fails_before_the_queue_says_why_waits_for_its_word(state,
         stderr=subprocess.PIPE,
         env={**os.environ, "PATH": path},
     ) as carrier:
-        assert carrier.stdin and carrier.stderr
+        assert carrier.stdin
+        assert carrier.stderr
         carrier.stdin.write(msgspec.json.encode(job()) + b"\n")
         carrier.stdin.flush()
         assert carrier.stderr.read() == told
