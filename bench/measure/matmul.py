@@ -19,6 +19,7 @@ from bench.contracts import (
 )
 from bench.core.records import Axis, Case, Work
 from bench.measure.axes import DTYPES, EACH, MEMORY, THREADS, whole, word
+from bench.measure.moves import DEVICE_EVENTS, describe_timing
 from bench.measure.product import (
     DEVICE_DTYPES,
     DEVICE_UNITS,
@@ -174,7 +175,7 @@ class _Product:
 
 class _OnDevice:
     idle = False
-    timing_layer = "device events"
+    timing_layer = DEVICE_EVENTS
     sleeps = True
     overhead_s = None
 
@@ -186,7 +187,9 @@ class _OnDevice:
         self.params: dict[str, Axis] = {
             "sets": product.sets,
             "gpu_cache_bytes": product.cache_bytes,
+            **describe_timing(product),
         }
+        self.least_sample = product.least_sample
 
     def run(self, seconds: Seconds, loops: int) -> None:
         self._product.run(seconds, loops)

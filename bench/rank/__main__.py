@@ -35,6 +35,7 @@ from bench.core.events import (
     encode,
 )
 from bench.core.records import Job
+from bench.rank.gpu_queues import ask_for_queues
 from bench.rank.host_names import name_nodes, read_own_names
 from bench.rank.lease import FileLease
 from bench.rank.world import MpiWorld, SoloWorld, World
@@ -61,6 +62,7 @@ def main(arguments: list[str]) -> None:
     """Run the job; any exception on any rank is reported and ends them all."""
     events = _take_standard_output()
     _die_with_parent()
+    ask_for_queues(os.environ)
     world: World = SoloWorld() if "--solo" in arguments else MpiWorld()
     reporter = _Reporter(events if world.rank == 0 else None)
     at = _Whereabouts(socket.gethostname())

@@ -6,15 +6,18 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.contracts import (
+    HOST_SAMPLE,
     Checked,
     ComparesRanks,
     Context,
     KnowsSlot,
+    LeastSample,
     Measurement,
     NamesGpus,
     Operation,
     Seconds,
     Sleeps,
+    StatesSample,
     UnpreparedError,
 )
 from bench.core.records import Case, Sampling
@@ -76,7 +79,9 @@ def measure_among(active: World, operation: Operation, task: Task, context: Cont
         busy = not (isinstance(operation, Sleeps) and operation.sleeps)
         with_signs = _with_sign_of_life(run, context)
         try:
-            measured = _sample_undisturbed(with_signs, task, active, context, busy)
+            measured = _sample_undisturbed(
+                with_signs, task, active, context, busy, _least_of(operation)
+            )
         except TooLongError as error:
             too_long_s = error.operation_s
         loads = [clock.close() for clock in clocks]
@@ -118,7 +123,14 @@ def _reported_by(task: Task, active: World, context: Context) -> Reported:
     return lambda seconds: active.slowest(seconds if counts else np.zeros_like(seconds))
 
 
-def _sample_undisturbed(run: Run, task: Task, active: World, context: Context, busy: bool) -> Pass:
+def _least_of(operation: Operation) -> LeastSample:
+    """Return how long its samples have to be, at least."""
+    return operation.least_sample if isinstance(operation, StatesSample) else HOST_SAMPLE
+
+
+def _sample_undisturbed(
+    run: Run, task: Task, active: World, context: Context, busy: bool, least: LeastSample
+) -> Pass:
     """Sample, and sample again while others run on our cores; keep the least disturbed pass.
 
     The scheduler shows which pass that is, not the times: choosing by those would flatter them.
@@ -131,7 +143,9 @@ def _sample_undisturbed(run: Run, task: Task, active: World, context: Context, b
         if best is not None:
             time.sleep(PAUSE_S)
         begin_s, begin_running_s = time.perf_counter(), time.thread_time()
-        sampled = sample(run, active.broadcast, task.rule, tolerance, context.clock, reported)
+        sampled = sample(
+            run, active.broadcast, task.rule, tolerance, context.clock, reported, least
+        )
         running_s = time.thread_time() - begin_running_s
         away = 1 - running_s / (time.perf_counter() - begin_s)
         preempted = max(active.gather(away if busy else 0.0))

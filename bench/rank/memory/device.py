@@ -37,11 +37,10 @@ class WorkingDevice(DeviceMemory):
         """Return why the device multiplies no such numbers, or None."""
         return lacks_type(dtype, bool(self.gpu.runtime.is_hip))
 
-    @cached_property
+    @property
     def cache_bytes(self) -> int:
         """Bytes of the L2 cache."""
-        runtime = self.gpu.runtime
-        return int(runtime.deviceGetAttribute(runtime.cudaDevAttrL2CacheSize, self.gpu.number))
+        return self.gpu.cache_bytes
 
     def open_product(self, m: int, n: int, k: int, dtype: str, cold: bool) -> GpuProduct:
         """Return a product; a cold one takes turns among matrices of twice the L2 cache."""
