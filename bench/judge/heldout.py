@@ -14,6 +14,7 @@ from bench.judge.accuracy import Miss
 from bench.judge.baseline import BASELINES
 from bench.judge.strata import SplitKey, held_out_by, size_class
 from bench.judge.table import measured
+from bench.predict.bounds.bound import is_ceiling
 from bench.store.folder import RunFolder
 
 Line = Mapping[Any, Any]
@@ -101,7 +102,9 @@ def pair_up(run: RunFolder, table: pd.DataFrame) -> HeldOut:
         elif (reason := _why_refused(line, found, run.meta.origin.value)) is not None:
             refused.append(Refused(line["case"], line["launch"], line["name"], reason))
         else:
-            bound_s = bounds.get((line["case"], line["launch"]), line["bound_s"])
+            # What was reached beside the case was not known before it, and predicts nothing.
+            known_s = None if is_ceiling(line["bound_source"]) else line["bound_s"]
+            bound_s = bounds.get((line["case"], line["launch"]), known_s)
             pairs.append(_pair(line, found[0], curves, bound_s))
     return HeldOut(tuple(pairs), tuple(refused), tuple(Unscored(*u) for u in unscored.items()))
 
