@@ -32,7 +32,7 @@ _MOST_BYTES = FOOTPRINTS[-1]
 """On a host, of all its ranks together."""
 _REFRESHED_BYTES = FOOTPRINTS[5]
 """What is passed over in some 0.1 ms is tried after each case that moves data."""
-_ROUNDS = 3
+_ROUNDS = 4
 _TRIES = 5
 _TRY_S = 25e-6
 _SLOWEST_BYTES_PER_S = 5e10
@@ -70,6 +70,7 @@ class CeilingProbe:
         # Where one host has no compiled loops, no host is looked at.
         loops = open_ceiling_loops() if context.memory_loops.overhead_s is None else None
         self._loops = loops if all(world.gather(loops is not None)) else None
+        self._turn = 0
         self.known: dict[str, HostCeilings] = {}
         if self._loops is None:
             return
@@ -77,7 +78,8 @@ class CeilingProbe:
         self._lines = open_lines(world) if context.own_cores else None
 
     def _share(self) -> int:
-        return _MOST_BYTES // self._world.local_size
+        share: int = _MOST_BYTES // self._world.local_size
+        return share
 
     def measure(self) -> Ceilings | None:
         """Return what is reached now; None where nothing can be compiled."""
@@ -116,12 +118,13 @@ class CeilingProbe:
         together: tuple[Pass, ...] = ()
         if most_bytes:
             if self._is_first:
-                passes = find_passes(self._memory, self._arrays, most_bytes)
+                passes = find_passes(self._memory, self._arrays, most_bytes, self._turn)
                 alone = best_of(alone, HostCeilings(passes=passes))
             self._world.sleep_until_all_arrive()
+            self._turn += 1
             if self._several and self._own_cores:
                 most = min(most_bytes, self._share())
-                together = find_passes(self._memory, self._arrays, most)
+                together = find_passes(self._memory, self._arrays, most, self._turn)
         return self._learn(self._world.gather(_Reached(alone, together)))
 
     def _learn(self, reached: Sequence[_Reached]) -> Ceilings | None:
@@ -187,30 +190,44 @@ def _open_arrays(nbytes: int) -> Arrays:
     return a.view(np.float64), b.view(np.float64), c.view(np.float64)
 
 
-def find_passes(loops: MemoryLoops, arrays: Arrays, most_bytes: int) -> tuple[Pass, ...]:
+def find_passes(
+    loops: MemoryLoops, arrays: Arrays, most_bytes: int, turn: int = 0
+) -> tuple[Pass, ...]:
     """Return the best pass of a few over each footprint, the smallest first.
+
+    How much of its data a cache of some hundred KiB keeps is the luck of the pages that the kernel
+    gave (84 or 114 GB/s for the same copy), so each turn takes others.
 
     Args:
         loops: compiled.
         arrays: three of them, of half of `most_bytes` at least.
         most_bytes: of the largest footprint.
+        turn: 0, 1, 2, ...
     """
-    a, b, c = arrays
     found = []
     for footprint in FOOTPRINTS:
         if footprint > max(most_bytes, FOOTPRINTS[0]):
             break
         seconds = np.empty(_TRIES)
         count = max(1, int(_TRY_S * _SLOWEST_BYTES_PER_S / footprint))
-        half, third = footprint // 2, footprint // 24
+        half = footprint // 2
+        a, b, c = (_window(array, half, turn) for array in arrays)
         loops.copy(seconds, count, b.ctypes.data, a.ctypes.data, half)
         best_s = float(seconds.min())
-        loops.kernel(seconds, count, KERNELS[0], (a[: half // 8], b[: half // 8], c[: half // 8]))
+        loops.kernel(seconds, count, KERNELS[0], (a, b, c))
         best_s = min(best_s, float(seconds.min()))
         found.append(Pass(1, 1, footprint, 2 * half / best_s))
+        third = footprint // 24
         loops.kernel(seconds, count, KERNELS[-1], (a[:third], b[:third], c[:third]))
         found.append(Pass(2, 1, footprint, 24 * third / float(seconds.min())))
     return tuple(found)
+
+
+def _window(array: NDArray[np.float64], nbytes: int, turn: int) -> NDArray[np.float64]:
+    """Return so many bytes of an array, from another page on in each turn."""
+    places = (array.nbytes - nbytes) // mmap.PAGESIZE + 1
+    first = turn * nbytes // mmap.PAGESIZE % places * mmap.PAGESIZE
+    return array[first // 8 : (first + nbytes) // 8]
 
 
 class Lines:

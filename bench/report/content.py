@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+import pandas as pd
+
 from bench.core.records import Origin
 from bench.core.units import format_seconds
 from bench.judge.runs import join_tables

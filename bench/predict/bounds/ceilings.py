@@ -8,6 +8,7 @@ between their cores.
 
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 
 from bench.contracts.profile import BoundRule
 from bench.core.ceilings import pass_rate
@@ -123,11 +124,12 @@ def _inside(asked: Situation, lines: float, copied: float, footprint: int) -> Bo
         footprint: bytes that are certainly touched, by either side.
     """
     host = _only_host(asked)
-    found, reasons = [], []
-    for try_one in (
+    tries: tuple[Callable[[], Bound], ...] = (
         lambda: _line(asked, host, lines),
         lambda: _pass(asked, host, 2 * copied, footprint),
-    ):
+    )
+    found, reasons = [], []
+    for try_one in tries:
         try:
             found.append(try_one())
         except Unbounded as reason:

@@ -28,8 +28,8 @@ class _Vector(NamedTuple):
 
     bits: int
     chains: int
-    """Independent of each other: enough to fill all units (2 of 5 cycles on x86, 4 of 4 on Arm), and
-    few enough that all stay in registers."""
+    """Independent of each other: enough to fill all units (2 of 5 cycles on x86, 4 of 4 on Arm),
+    and few enough that all stay in registers."""
 
 
 def _widest() -> _Vector | None:
@@ -156,7 +156,8 @@ def _time_line(clock: int, mine: int, others: int, leads: bool, last: int, round
                 return -1
         if not leads:
             _show(mine, value)
-    return now_ns(clock, timespec) - begin
+    passed: int = now_ns(clock, timespec) - begin
+    return passed
 
 
 class CeilingLoops:
