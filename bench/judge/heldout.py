@@ -25,7 +25,17 @@ Key = tuple[str, int]
 
 _COLUMNS = [
     *("case", "launch", "name", "label", "benchmark", "series", "size", "status", "reason"),
-    *("origin", "bytes", "nodes", "ranks", "pairs", "params", "t_median_s", "bound_s"),
+    *(
+        "origin",
+        "bytes",
+        "nodes",
+        "ranks",
+        "pairs",
+        "params",
+        "t_median_s",
+        "bound_s",
+        "bound_source",
+    ),
     "started_utc",
 ]
 """What is looked at of a line."""

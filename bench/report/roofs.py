@@ -45,8 +45,8 @@ def _title(cases: int, known: int, measured: int) -> str:
     """Return how many cases have a bound of the hardware, a measured ceiling, or neither."""
     counts = (
         (known, "have one from facts of the hardware"),
-        (measured, "a measured ceiling"),
-        (cases - known - measured, "neither, with the reason"),
+        (measured, "have a measured ceiling"),
+        (cases - known - measured, "have neither, and the reason"),
     )
     told = ", ".join(f"{count} {what}" for count, what in counts if count)
     return f"Bounds of {cases} cases: {told}"

@@ -31,6 +31,8 @@ _WITH_BOOST = {"intel_pstate", "intel_cpufreq", "amd-pstate", "amd-pstate-epp"}
 """Drivers whose highest clock includes boost; that of acpi-cpufreq does not."""
 
 
+_ALIKE = 1.01
+"""Two ways to the same rate differ by less."""
 NOT_TRIED = "no ceiling was measured on its host"
 """Where no loop could be compiled, or the run is an older one."""
 
@@ -139,22 +141,20 @@ class Hardware(msgspec.Struct, frozen=True):
         reached = self.ceilings.get(host)
         if reached is None:
             raise Unbounded(NOT_TRIED)
-        found = []
-        if dtype in reached.flop_per_s:
-            rate = reached.flop_per_s[dtype]
-            text = f"{format_rate(rate, 'FLOP/s')} of independent multiply-adds"
-            found.append(Rate(rate, text))
+        known = reached.flop_per_s.get(dtype, 0.0)
         cpu = self.facts(host).cpu
         units = units_of(cpu.simd, cpu.design)
         each = None if units is None else flop_per_cycle(units, dtype)
         # Of a design that is not known the extensions tell more units than many have.
         if units is not None and each is not None and units.exact and reached.clock_hz:
-            clock = format_rate(reached.clock_hz, "Hz")
-            text = f"{each} FLOP per cycle of {units.name}, at {clock} as measured"
-            found.append(Rate(each * reached.clock_hz, text))
-        if not found:
+            rate = each * reached.clock_hz
+            if rate > _ALIKE * known:
+                clock = format_rate(reached.clock_hz, "Hz")
+                text = f"{each} FLOP per cycle of {units.name} at {clock}, as measured"
+                return Rate(rate, text)
+        if not known:
             raise Unbounded(f"the facts do not tell what a core computes in a cycle in {dtype}")
-        return max(found, key=lambda rate: rate.value)
+        return Rate(known, f"{format_rate(known, 'FLOP/s')} of independent multiply-adds")
 
     def _clock(self, host: str) -> tuple[float, str]:
         machine, facts = self.machine, self.facts(host)

@@ -45,8 +45,7 @@ _ARM = Units("4 units of Advanced SIMD multiply-add", 16)
 
 
 def _fma(count: int, bits: int) -> Units:
-    word = {128: "128-bit", 256: "256-bit", 512: "512-bit"}[bits]
-    return Units(f"{count} {word} multiply-add units", 2 * count * bits // 64, exact=True)
+    return Units(f"{count} multiply-add units of {bits} bits", 2 * count * bits // 64, exact=True)
 
 
 _DESIGNS = (
