@@ -8,7 +8,9 @@ import ctypes
 import mmap
 import os
 import tempfile
+from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,9 +32,7 @@ FOOTPRINTS = tuple(3072 * 4**step for step in range(8))
 which pages the kernel gives, how much of it stays there."""
 _MOST_BYTES = FOOTPRINTS[-1]
 """On a host, of all its ranks together."""
-_REFRESHED_BYTES = FOOTPRINTS[5]
-"""What is passed over in some 0.1 ms is tried after each case that moves data."""
-_ROUNDS = 4
+ROUNDS = 4
 _TRIES = 5
 _TRY_S = 25e-6
 _SLOWEST_BYTES_PER_S = 5e10
@@ -74,18 +74,21 @@ class CeilingProbe:
         self.known: dict[str, HostCeilings] = {}
         if self._loops is None:
             return
-        self._arrays = _open_arrays(_MOST_BYTES if self._is_first else self._share())
         self._lines = open_lines(world) if context.own_cores else None
+
+    @cached_property
+    def _arrays(self) -> "Arrays":
+        return _open_arrays(_MOST_BYTES if self._is_first else self._share())
 
     def _share(self) -> int:
         share: int = _MOST_BYTES // self._world.local_size
         return share
 
-    def measure(self) -> Ceilings | None:
+    def measure(self, rounds: int = ROUNDS) -> Ceilings | None:
         """Return what is reached now; None where nothing can be compiled."""
         found = None
-        for _ in range(_ROUNDS):
-            found = self._look(arithmetic=True, most_bytes=_MOST_BYTES, line=True) or found
+        for _ in range(rounds):
+            found = self._look(arithmetic=True, footprints=FOOTPRINTS, line=True) or found
         return found
 
     def refresh(self, case: Case) -> Ceilings | None:
@@ -96,14 +99,14 @@ class CeilingProbe:
         if len({*self._world.nodes}) > 1:
             return None
         profile = profile_of(case.benchmark)
-        most = 0
+        arithmetic = profile.bound in _ARITHMETIC
+        footprints: tuple[int, ...] = ()
         if profile.bound in _MEMORY:
             moved = MEASUREMENTS[case.benchmark].work(case).bytes_per_rank or 0
-            most = _REFRESHED_BYTES if moved < FOOTPRINTS[6] else _MOST_BYTES
-        arithmetic = profile.bound in _ARITHMETIC
-        return self._look(arithmetic, most, line=not arithmetic and not most)
+            footprints = FOOTPRINTS[max(0, bisect_right(FOOTPRINTS, moved) - 1) :][:2]
+        return self._look(arithmetic, footprints, line=not arithmetic and not footprints)
 
-    def _look(self, arithmetic: bool, most_bytes: int, line: bool) -> Ceilings | None:
+    def _look(self, arithmetic: bool, footprints: Sequence[int], line: bool) -> Ceilings | None:
         """Return all ceilings where one rose."""
         if self._loops is None:
             return None
@@ -116,15 +119,15 @@ class CeilingProbe:
                 line_s=line_s,
             )
         together: tuple[Pass, ...] = ()
-        if most_bytes:
+        if footprints:
+            self._turn += 1
             if self._is_first:
-                passes = find_passes(self._memory, self._arrays, most_bytes, self._turn)
+                passes = find_passes(self._memory, self._arrays, footprints, self._turn)
                 alone = best_of(alone, HostCeilings(passes=passes))
             self._world.sleep_until_all_arrive()
-            self._turn += 1
             if self._several and self._own_cores:
-                most = min(most_bytes, self._share())
-                together = find_passes(self._memory, self._arrays, most, self._turn)
+                fit = [each for each in footprints if each <= max(self._share(), FOOTPRINTS[0])]
+                together = find_passes(self._memory, self._arrays, fit, self._turn)
         return self._learn(self._world.gather(_Reached(alone, together)))
 
     def _learn(self, reached: Sequence[_Reached]) -> Ceilings | None:
@@ -191,23 +194,21 @@ def _open_arrays(nbytes: int) -> Arrays:
 
 
 def find_passes(
-    loops: MemoryLoops, arrays: Arrays, most_bytes: int, turn: int = 0
+    loops: MemoryLoops, arrays: Arrays, footprints: Sequence[int], turn: int = 0
 ) -> tuple[Pass, ...]:
-    """Return the best pass of a few over each footprint, the smallest first.
+    """Return the best pass of a few over each footprint, in order.
 
     How much of its data a cache of some hundred KiB keeps is the luck of the pages that the kernel
     gave (84 or 114 GB/s for the same copy), so each turn takes others.
 
     Args:
         loops: compiled.
-        arrays: three of them, of half of `most_bytes` at least.
-        most_bytes: of the largest footprint.
+        arrays: three of them, of half of the largest footprint at least.
+        footprints: bytes of all arrays together.
         turn: 0, 1, 2, ...
     """
     found = []
-    for footprint in FOOTPRINTS:
-        if footprint > max(most_bytes, FOOTPRINTS[0]):
-            break
+    for footprint in footprints:
         seconds = np.empty(_TRIES)
         count = max(1, int(_TRY_S * _SLOWEST_BYTES_PER_S / footprint))
         half = footprint // 2

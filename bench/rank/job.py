@@ -21,7 +21,7 @@ from bench.core.records import BUDGET_CAP, Case, Job, Sampling, Stage, Status
 from bench.measure import MEASUREMENTS
 from bench.measure.expansion import group_cases
 from bench.rank.case import execute_at_once, execute_case
-from bench.rank.ceilings import CeilingProbe
+from bench.rank.ceilings import ROUNDS, CeilingProbe
 from bench.rank.core_probe import Probe
 from bench.rank.pacing import Pacer
 from bench.rank.world import World
@@ -47,6 +47,7 @@ class _MeasuredCase(NamedTuple):
     events: list[Event]
     begin_s: float
     state: float
+    risen: Ceilings | None
 
 
 def execute_job(job: Job, world: World, context: Context) -> Iterator[Event]:
@@ -57,7 +58,7 @@ def execute_job(job: Job, world: World, context: Context) -> Iterator[Event]:
     """
     pacer = Pacer(job, world)
     ceilings = CeilingProbe(world, context)
-    yield from _told(ceilings.measure())
+    yield from _told(ceilings.measure(ROUNDS if job.allowance is None else 1))
     # More than two ranks sleep beside the pair, and more ranks than cores have no steady state.
     if world.size != 2 or context.message_loops is None or not context.own_cores:
         for cases in group_cases(job.cases):
@@ -123,8 +124,8 @@ def _in_rounds(
                 yield from _left_out((case,), pacer)
                 continue
             yield CaseStarted(case.id)
-            new = _measure(case, rule, job, world, context, probe)
-            yield from _told(ceilings.refresh(case))
+            new = _measure(case, rule, job, world, context, probe, ceilings)
+            yield from _told(new.risen)
             pacer.learn(case, new.effort, rule)
             slow = probe.is_slow(new.state)
             yield msgspec.structs.replace(new.effort, slow=slow)
@@ -144,7 +145,13 @@ def _in_rounds(
 
 
 def _measure(
-    case: Case, rule: Sampling, job: Job, world: World, context: Context, probe: Probe
+    case: Case,
+    rule: Sampling,
+    job: Job,
+    world: World,
+    context: Context,
+    probe: Probe,
+    ceilings: CeilingProbe,
 ) -> _MeasuredCase:
     begin_s = time.perf_counter()
     # What passes between two nodes is no state of either, where each measures for itself.
@@ -155,9 +162,10 @@ def _measure(
     before = UNKNOWN_STATE if alone else look() if hurried else probe.settle()
     events = list(execute_case(case, rule, world, context))
     state = UNKNOWN_STATE if alone else max(before, look())
+    risen = ceilings.refresh(case)
     _collect_after(begin_s)
     effort, events = _split_effort(case, events, time.perf_counter() - begin_s)
-    return _MeasuredCase(case, effort, _with_cap(events, rule, job), begin_s, state)
+    return _MeasuredCase(case, effort, _with_cap(events, rule, job), begin_s, state, risen)
 
 
 def _split_effort(
