@@ -40,6 +40,8 @@ _RISE = 1.002
 """A ceiling that rises by less is not told."""
 _LINE_BYTES = 128
 """Between the words of two ranks: processors fetch lines of 64 bytes in pairs."""
+_MOST_MISSES = 5
+"""Tries in which a rank had no core; where it happens more often they only cost time."""
 _ARITHMETIC = {"product", "split product", "training step"}
 _MEMORY = {"host copy", "kernel"}
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file of its own, removed at once
@@ -71,6 +73,7 @@ class CeilingProbe:
         loops = open_ceiling_loops() if context.memory_loops.overhead_s is None else None
         self._loops = loops if all(world.gather(loops is not None)) else None
         self._turn = 0
+        self._misses = 0
         self.known: dict[str, HostCeilings] = {}
         if self._loops is None:
             return
@@ -156,10 +159,14 @@ class CeilingProbe:
         if self._lines is None or self._loops is None:
             return None
         mine, others = self._lines.addresses(self._world.rank)
+        # They begin together: who has to wait long gives up.
+        self._world.gather(None)
         line_s = self._loops.line_s(mine, others, self._world.rank == 0)
         both: list[float | None] = self._world.gather(line_s)
         if None in both:
-            self._lines = None
+            self._misses += 1
+            if self._misses == _MOST_MISSES:
+                self._lines = None
             return None
         return line_s
 

@@ -8,7 +8,7 @@ between their cores.
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from bench.contracts.profile import BoundRule
 from bench.core.ceilings import pass_rate
@@ -16,7 +16,7 @@ from bench.core.records import Case
 from bench.core.units import format_bytes, format_rate, format_seconds
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import whole, word
-from bench.measure.pair import window_size
+from bench.measure.pair import pair_ranks, window_size
 from bench.measure.transfers import Transfers
 from bench.predict.bounds.bound import CEILING, Bound, Rule, Situation, memory_kind
 from bench.predict.bounds.hardware import NOT_TRIED, Unbounded
@@ -115,15 +115,15 @@ def _line(asked: Situation, host: str, lines: float) -> Bound:
     )
 
 
-def _inside(asked: Situation, lines: float, copied: float, footprint: int) -> Bound:
+def _inside(asked: Situation, host: str, lines: float, copied: float, footprint: int) -> Bound:
     """Return the larger of what lines and what copies take that are known.
 
     Args:
+        host: that all of it stays inside.
         lines: that must pass one after the other, in one operation.
         copied: bytes that each of its cores reads and writes in one operation.
         footprint: bytes that are certainly touched, by either side.
     """
-    host = _only_host(asked)
     tries: tuple[Callable[[], Bound], ...] = (
         lambda: _line(asked, host, lines),
         lambda: _pass(asked, host, 2 * copied, footprint),
@@ -140,13 +140,19 @@ def _inside(asked: Situation, lines: float, copied: float, footprint: int) -> Bo
     return max(found, key=lambda bound: bound.seconds or 0.0)
 
 
-def _only_host(asked: Situation) -> str:
-    hosts = {*asked.seats.hosts}
+def _only_host(asked: Situation, ranks: Iterable[int] | None = None) -> str:
+    """Return the host that some ranks share, or all."""
+    seats = asked.seats.hosts
+    hosts = {*seats} if ranks is None else {seats[rank] for rank in ranks}
     if len(hosts) > 1:
         raise Unbounded("ceilings between hosts are not measured")
     if memory_kind(asked.case) != "host":
         raise Unbounded("ceilings of this memory are not measured")
     return hosts.pop()
+
+
+def _pair_host(asked: Situation) -> str:
+    return _only_host(asked, pair_ranks(asked.case, len(asked.seats.hosts)))
 
 
 def _window(case: Case) -> int:
@@ -155,19 +161,19 @@ def _window(case: Case) -> int:
 
 def _ping_pong(asked: Situation) -> Bound:
     size = whole(asked.case, "bytes")
-    return _inside(asked, 1, size, size)
+    return _inside(asked, _pair_host(asked), 1, size, size)
 
 
 def _one_way(asked: Situation) -> Bound:
     """A window one way and its acknowledgement the other; one core copies, or several in turn."""
     size, window = whole(asked.case, "bytes"), _window(asked.case)
-    return _inside(asked, 2 / window, size, window * size)
+    return _inside(asked, _pair_host(asked), 2 / window, size, window * size)
 
 
 def _both_ways(asked: Situation) -> Bound:
     """Two messages for each pair of them, and a core for either."""
     size, window = whole(asked.case, "bytes"), _window(asked.case)
-    return _inside(asked, 1 / window, size, window * size)
+    return _inside(asked, _pair_host(asked), 1 / window, size, window * size)
 
 
 def _routes(asked: Situation) -> Bound:
@@ -178,7 +184,7 @@ def _routes(asked: Situation) -> Bound:
     routes = measurement.routes(asked.case)
     ends = {rank for route in routes for rank in route}
     size = whole(asked.case, "bytes")
-    return _inside(asked, 0, len(routes) / len(ends) * size, size)
+    return _inside(asked, _only_host(asked), 0, len(routes) / len(ends) * size, size)
 
 
 def _collective(asked: Situation) -> Bound:
@@ -196,7 +202,7 @@ def _collective(asked: Situation) -> Bound:
     }.get(operation, (ranks - 1) / ranks)
     # Where one rank is the root, the calls of the others may run ahead of each other.
     lines = 1 if operation in ("all-reduce", "reduce-scatter", "all-gather", "all-to-all") else 0
-    return _inside(asked, lines, written * part, round(written * part))
+    return _inside(asked, _only_host(asked), lines, written * part, round(written * part))
 
 
 def _no_data(asked: Situation) -> Bound:
@@ -206,7 +212,7 @@ def _no_data(asked: Situation) -> Bound:
 def _sum(asked: Situation) -> Bound:
     """Each rank writes the sum, in whatever form it travelled."""
     size = whole(asked.case, "bytes")
-    return _inside(asked, 1, size, size)
+    return _inside(asked, _only_host(asked), 1, size, size)
 
 
 CEILINGS: dict[BoundRule, Rule] = {

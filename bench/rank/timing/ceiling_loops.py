@@ -19,8 +19,8 @@ _CYCLES_A_TURN = 2
 _TURNS = 1 << 15
 """20 us of a core of 3 GHz: long beside the clock that is read around it."""
 _ROUNDS = 2000
-_MOST_SPINS = 1 << 22
-"""Some 10 ms: who waits longer waits for a core, and not for a cache line."""
+_MOST_SPINS = 1 << 24
+"""Of all rounds together, some 50 ms: who waits longer waits for a core, and for no cache line."""
 
 
 class _Vector(NamedTuple):
@@ -145,11 +145,11 @@ def _time_line(clock: int, mine: int, others: int, leads: bool, last: int, round
     """Return the nanoseconds of so many round trips of a word; -1 where the other core is away."""
     timespec = np.zeros(2, np.int64)
     begin = now_ns(clock, timespec)
+    spins = 0
     for turn in range(rounds):
         value = np.int64(last + turn + 1)
         if leads:
             _show(mine, value)
-        spins = 0
         while _seen(others) != value:
             spins += 1
             if spins > _MOST_SPINS:
@@ -195,8 +195,7 @@ class CeilingLoops:
     def line_s(self, mine: int, others: int, leads: bool) -> float | None:
         """Return the seconds that a cache line takes from one core to the other.
 
-        Both ranks call it at once, equally often; None where one of them has no core to itself, and
-        then neither may call it again.
+        Both ranks call it at once, equally often; None where one of them had no core just then.
 
         Args:
             mine: address of the line that this rank writes; no other data may be in it.
