@@ -26,6 +26,7 @@ from bench.contracts.loops import (
     MessageLoops,
     Peer,
     Seconds,
+    Slots,
     one_sample,
 )
 from bench.contracts.measurement import (
@@ -83,6 +84,7 @@ __all__ = [
     "Quantity",
     "Seconds",
     "Sleeps",
+    "Slots",
     "TakesDevice",
     "TimedCopies",
     "Transfer",
