@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench.contracts import KERNELS, Checked, Context, MemoryLoops, Operation, Peer, Seconds, Slots
+from bench.contracts import KERNELS, Checked, Context, MemoryLoops, Operation, Peer, Seconds
 from bench.core.records import COLUMNS, Axis, Case, Work
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import DTYPES
@@ -417,28 +417,36 @@ class WireLoops:
                 self._send(send, nbytes)
         seconds[:] = 1e-6
 
-    def window(self, seconds: Seconds, loops: int, slots: Slots, peer: Peer) -> None:
+    def window(
+        self, seconds: Seconds, loops: int, buffer: int, nbytes: int, window: int, peer: Peer
+    ) -> None:
         for _ in range(len(seconds) * loops):
-            for slot in range(slots.window):
+            for slot in range(window):
                 if peer.leads:
-                    self._send(slots.at(slot), slots.nbytes)
+                    self._send(buffer + slot * nbytes, nbytes)
                 else:
-                    self._receive(slots.at(slot))
+                    self._receive(buffer + slot * nbytes)
             if peer.leads:
-                self._receive(slots.address)
+                self._receive(buffer)
             else:
-                self._send(slots.address, 0)
+                self._send(buffer, 0)
         seconds[:] = 1e-6
 
     def exchange_window(
-        self, seconds: Seconds, loops: int, send: Slots, receive: Slots, peer: Peer
+        self,
+        seconds: Seconds,
+        loops: int,
+        send: int,
+        receive: int,
+        nbytes: int,
+        window: int,
+        peer: Peer,
     ) -> None:
-        del peer
         for _ in range(len(seconds) * loops):
-            for slot in range(send.window):
-                self._send(send.at(slot), send.nbytes)
-            for slot in range(receive.window):
-                self._receive(receive.at(slot))
+            for slot in range(window):
+                self._send(send + slot * nbytes, nbytes)
+            for slot in range(window):
+                self._receive(receive + slot * nbytes)
         seconds[:] = 1e-6
 
 

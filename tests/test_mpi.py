@@ -244,34 +244,3 @@ def test_ranks_of_one_node_have_one_row_and_a_replay_gives_the_same(tmp_path, ra
     for row, played in zip(rows, again, strict=True):
         for name in set(Row.__struct_fields__) - set(changed):
             assert getattr(row, name) == getattr(played, name), name
-
-
-SHARED = """
-[suite]
-name = "shared"
-cap_s = 0.02
-""" + "".join(
-    f'''
-[[benchmark]]
-name = "{name}"
-bytes = "2 MiB"
-window = 64
-ranks = 2
-buffers = ["own", "shared"]
-'''
-    for name in ("bandwidth", "bibandwidth", "multi_pair")
-)
-
-
-def test_messages_of_a_window_may_share_a_buffer(tmp_path: Path) -> None:
-    rows = run(tmp_path, suite=SHARED).rows()
-    assert {row.status for row in rows} == {Status.OK}
-    for name in ("bandwidth", "bibandwidth", "multi_pair"):
-        own, shared = sorted(
-            (row for row in rows if row.benchmark == name), key=lambda row: "buffers" in row.case
-        )
-        # One buffer is all the memory that they need, so none is cut, and all that can be checked.
-        assert (own.window, shared.window) == (32, 64)
-        assert (shared.bytes_checked or 0) * 32 == own.bytes_checked
-        assert parse_params(shared.params)["buffers"] == "shared"
-        assert "buffers" not in parse_params(own.params)

@@ -15,7 +15,7 @@ from meeting import Loops, Meeting, Rank
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.contracts import Checked, Context, Operation, Slots
+from bench.contracts import Checked, Context, Operation
 from bench.core.records import Axis, Case, Row, Status, parse_params
 from bench.core.schedule import Code, Steps
 from bench.judge.headline import headlines
@@ -116,19 +116,13 @@ def test_mpi_may_get_the_devices_own_address(context: Context) -> None:
 def test_pieces_are_the_messages_and_nothing_twice(
     nbytes: int, count: int, chunk: int | None
 ) -> None:
-    pieces = cut(Slots(0, nbytes, count, nbytes), chunk)
+    pieces = cut(nbytes, count, chunk)
     assert pieces[0].offset == 0
     assert sum(piece.nbytes for piece in pieces) == nbytes * count
     assert all(a.offset + a.nbytes == b.offset for a, b in itertools.pairwise(pieces))
     assert all(piece.nbytes <= (chunk or nbytes) for piece in pieces)
     # None holds parts of two messages.
     assert all(p.offset // nbytes == (p.offset + p.nbytes - 1) // nbytes for p in pieces)
-
-
-def test_messages_that_share_a_buffer_are_cut_alike() -> None:
-    apart, shared = (cut(Slots(0, 10, 3, stride), 4) for stride in (10, 0))
-    assert [piece.nbytes for piece in shared] == [piece.nbytes for piece in apart]
-    assert [piece.offset for piece in shared] == [0, 4, 8] * 3
 
 
 # The calls.

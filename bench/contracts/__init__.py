@@ -26,7 +26,6 @@ from bench.contracts.loops import (
     MessageLoops,
     Peer,
     Seconds,
-    Slots,
     one_sample,
 )
 from bench.contracts.measurement import (
@@ -84,7 +83,6 @@ __all__ = [
     "Quantity",
     "Seconds",
     "Sleeps",
-    "Slots",
     "TakesDevice",
     "TimedCopies",
     "Transfer",

@@ -75,13 +75,6 @@ ROUTE = (MEMORY, DST_MEMORY, PATH, CHUNK, NUMA)
 WINDOW = AxisSpec(
     name="window", kind=int, default=(64,), least=1, most=4096, advice="messages in flight"
 )
-BUFFERS = AxisSpec(
-    name="buffers",
-    kind=str,
-    default=("own",),
-    choices=("own", "shared"),
-    advice="of a window's messages: one for each, or one that all share and so stays in a cache",
-)
 PAIR = AxisSpec(
     name="ranks",
     kind=int,
@@ -142,8 +135,6 @@ def settle(axes: dict[str, Axis]) -> dict[str, Axis]:
     kept = dict(axes)
     if kept.get("path") != "pipelined":
         kept.pop("chunk", None)
-    if kept.get("buffers") == "own":
-        del kept["buffers"]
     if kept.get("numa") == -1:
         del kept["numa"]
     if kept.get("dst_memory") in ("same", kept.get("memory")):

@@ -12,7 +12,7 @@ from bench.contracts import (
 )
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule
-from bench.measure.axes import BETWEEN, BUFFERS, BYTES, PAIR, ROUTE, WINDOW, whole, with_default
+from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole, with_default
 from bench.measure.bandwidth import FIGURE
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
 
@@ -22,14 +22,7 @@ class Bibandwidth:
 
     name = "bibandwidth"
     title = "windows of messages both ways at once between two ranks"
-    axes: tuple[AxisSpec, ...] = (
-        with_default(BYTES, 2**20),
-        *ROUTE,
-        WINDOW,
-        BUFFERS,
-        PAIR,
-        BETWEEN,
-    )
+    axes: tuple[AxisSpec, ...] = (with_default(BYTES, 2**20), *ROUTE, WINDOW, PAIR, BETWEEN)
     rank_agg = "max"
     tolerance = 0.01
     size_axis = "bytes"
@@ -59,7 +52,7 @@ class Bibandwidth:
         return unsupported_pair(case, context)
 
     def prepare(self, case: Case, context: Context) -> Operation:
-        """Allocate a slot of its own for every message in flight, or one for all, each way."""
+        """Allocate a slot of its own for every message in flight, each way."""
         return _ExchangeWindow(case, context)
 
 
@@ -76,8 +69,10 @@ class _ExchangeWindow(PairOperation):
 
     def run(self, seconds: Seconds, loops: int) -> None:
         if self.direct:
-            send, receive = self._send.slots, self._receive.slots
-            self.loops.exchange_window(seconds, loops, send, receive, self.peer)
+            send, receive = self._send.buffer.address, self._receive.buffer.address
+            self.loops.exchange_window(
+                seconds, loops, send, receive, self.nbytes, self._window, self.peer
+            )
             return
         self.follow(seconds, loops, self._steps)
         seconds /= self._window

@@ -25,15 +25,8 @@ MOST_IN_FLIGHT = 64 * 2**20
 
 
 def window_size(case: Case) -> int:
-    """Return the messages in flight: what the suite asks for, as far as their buffers fit."""
-    if shares_buffer(case):
-        return whole(case, "window")
+    """Return the messages in flight: what the suite asks for, as far as they fit."""
     return max(1, min(whole(case, "window"), MOST_IN_FLIGHT // whole(case, "bytes")))
-
-
-def shares_buffer(case: Case) -> bool:
-    """Return whether all messages of a window lie in one place, as OSU's do."""
-    return case.axes.get("buffers") == "shared"
 
 
 def unsupported_pair(case: Case, context: Context) -> str | None:
@@ -105,7 +98,6 @@ class PairOperation:
         self.peer = Peer(last if world.rank == first else first, world.rank == first)
         self.params: dict[str, Axis] = {**library_facts(case, context)}
         self.direct = word(case, "path") == "direct"
-        self._shares = shares_buffer(case)
         self._chunk = whole(case, "chunk") if word(case, "path") == "pipelined" else None
         kind = end_memories(case)[not self.peer.leads]
         self._memory = context.memories["host" if self.idle else memory_key(case, kind)]
@@ -118,7 +110,7 @@ class PairOperation:
         """Return room for messages of one direction, small on ranks that take no part."""
         if self.idle:
             return Lane(self._memory, None, 1)
-        return Lane(self._memory, self._host, self.nbytes, count, self._chunk, self._shares)
+        return Lane(self._memory, self._host, self.nbytes, count, self._chunk)
 
     def carry(self, schedule: Schedule, out: Lane | None, into: Lane | None) -> None:
         """Write down messages, by way of the host where there is one between."""

@@ -6,7 +6,7 @@ chunk is on its way the next one is copied, through two host buffers that take t
 
 from typing import NamedTuple
 
-from bench.contracts import Buffer, Memory, Slots
+from bench.contracts import Buffer, Memory
 from bench.core.schedule import DeviceCopies, Schedule
 
 MOST_PIECES = 2**14
@@ -29,7 +29,6 @@ class Lane:
         nbytes: of one message.
         count: messages in flight, side by side in one buffer.
         chunk: bytes copied at a time; None for whole messages.
-        shares: whether the messages lie in one place instead.
     """
 
     def __init__(
@@ -39,18 +38,15 @@ class Lane:
         nbytes: int,
         count: int = 1,
         chunk: int | None = None,
-        shares: bool = False,
     ) -> None:
-        room = nbytes if shares else nbytes * count
-        self.buffer = memory.allocate(room)
-        self.slots = Slots(self.buffer.address, nbytes, count, 0 if shares else nbytes)
-        self.pieces = cut(self.slots, chunk)
+        self.buffer = memory.allocate(nbytes * count)
+        self.pieces = cut(nbytes, count, chunk)
         self._copies: DeviceCopies | None = None
         self._turn = None if chunk is None else min(chunk, nbytes)
         self._bounce: Buffer | None = None
         if host is not None and memory.copies is not None:
             self._copies = memory.copies
-            self._bounce = host.allocate(room if self._turn is None else 2 * self._turn)
+            self._bounce = host.allocate(nbytes * count if self._turn is None else 2 * self._turn)
 
     def at(self, number: int) -> int:
         """Return the address that MPI gets for a piece."""
@@ -80,13 +76,13 @@ class Lane:
         return self.buffer.address + self.pieces[number].offset
 
 
-def cut(slots: Slots, chunk: int | None) -> list[Piece]:
-    """Return the pieces of a window's messages; no piece holds parts of two."""
-    size = slots.nbytes if chunk is None else chunk
+def cut(nbytes: int, count: int, chunk: int | None) -> list[Piece]:
+    """Return the pieces of `count` messages side by side; no piece holds parts of two."""
+    size = nbytes if chunk is None else chunk
     return [
-        Piece(message * slots.stride + offset, min(size, slots.nbytes - offset))
-        for message in range(slots.window)
-        for offset in range(0, slots.nbytes, size)
+        Piece(message * nbytes + offset, min(size, nbytes - offset))
+        for message in range(count)
+        for offset in range(0, nbytes, size)
     ]
 
 

@@ -72,9 +72,7 @@ def compose_case(case: Case, parts: Parts, hosts: Limits | None) -> Composition:
         NotComposed: where something is missing.
     """
     if not moves_host_memory(case):
-        raise NotComposed(
-            "only messages by MPI between host memories, in buffers of their own, are composed"
-        )
+        raise NotComposed("only messages by MPI between host memories are composed")
     if case.axes.get("mode") == "throughput":
         raise NotComposed("calls back to back may overlap, and how far was not measured")
     nodes = _place(int(case.axes["ranks"]), hosts)

@@ -145,15 +145,11 @@ def _kind(row: Row, case: Case) -> MessageKind | None:
 
 
 def moves_host_memory(case: Case) -> bool:
-    """Return whether a case passes messages by MPI from host memory to host memory.
-
-    Not where all messages of a window share a buffer: they cost no access to memory.
-    """
+    """Return whether a case passes messages by MPI from host memory to host memory."""
     axes = case.axes
     ends = {axes.get("memory", "host"), axes.get("dst_memory", "host")} - {"same"}
     by_mpi = axes.get("path", "direct") == "direct" and axes.get("library", "mpi") == "mpi"
-    own = axes.get("buffers", "own") == "own"
-    return ends <= {"host"} and by_mpi and own and CONTROL not in axes
+    return ends <= {"host"} and by_mpi and CONTROL not in axes
 
 
 def shares_a_link(case: Case, nodes: int | None) -> bool:

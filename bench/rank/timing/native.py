@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.contracts import KERNELS, STREAM_SCALAR, Peer, Seconds, Slots
+from bench.contracts import KERNELS, STREAM_SCALAR, Peer, Seconds
 from bench.core.schedule import Schedule, Steps
 from bench.rank.timing.follow import follow
 from bench.rank.timing.mpi_calls import (
@@ -70,7 +70,6 @@ def _window(
     buffer: int,
     nbytes: int,
     window: int,
-    stride: int,
     peer: int,
     leads: bool,
     requests: Any,
@@ -86,7 +85,7 @@ def _window(
         begin = now_ns(mpi.clock, timespec)
         for _ in range(loops):
             for i in range(window):
-                slot = (buffer + i * stride, count, byte, other, TAG, world, first + i * handle)
+                slot = (buffer + i * nbytes, count, byte, other, TAG, world, first + i * handle)
                 if leads:
                     error |= call(mpi.isend, slot)
                 else:
@@ -111,8 +110,6 @@ def _exchange_window(
     receive: int,
     nbytes: int,
     window: int,
-    send_stride: int,
-    receive_stride: int,
     peer: int,
     requests: Any,
     statuses: Any,
@@ -127,11 +124,11 @@ def _exchange_window(
         begin = now_ns(mpi.clock, timespec)
         for _ in range(loops):
             for i in range(window):
-                slot = receive + i * receive_stride
+                slot = receive + i * nbytes
                 request = first + i * handle
                 error |= call(mpi.irecv, (slot, count, byte, other, TAG, world, request))
             for i in range(window):
-                slot = send + i * send_stride
+                slot = send + i * nbytes
                 request = first + (window + i) * handle
                 error |= call(mpi.isend, (slot, count, byte, other, TAG, world, request))
             error |= call(mpi.waitall, (length, first, at))
@@ -198,9 +195,8 @@ class NativeMessageLoops:
         self._total = self._handle(handles.total)
         nobody = Peer(0, True)
         self.pingpong(NO_SAMPLES, 1, 0, 0, 0, nobody)
-        nowhere = Slots(0, 0, 1, 0)
-        self.window(NO_SAMPLES, 1, nowhere, nobody)
-        self.exchange_window(NO_SAMPLES, 1, nowhere, nowhere, nobody)
+        self.window(NO_SAMPLES, 1, 0, 0, 1, nobody)
+        self.exchange_window(NO_SAMPLES, 1, 0, 0, 0, 1, nobody)
         self.follow(NO_SAMPLES, 1, Schedule().cut())
 
     def pingpong(
@@ -223,8 +219,10 @@ class NativeMessageLoops:
             )
         )
 
-    def window(self, seconds: Seconds, loops: int, slots: Slots, peer: Peer) -> None:
-        """Time messages from the leader, all in flight, and one reply; per message."""
+    def window(
+        self, seconds: Seconds, loops: int, buffer: int, nbytes: int, window: int, peer: Peer
+    ) -> None:
+        """Time `window` messages from the leader, all in flight, and one reply; per message."""
         succeed(
             _window(
                 seconds,
@@ -232,18 +230,27 @@ class NativeMessageLoops:
                 self._calls,
                 self._byte,
                 self._world,
-                *slots,
+                buffer,
+                nbytes,
+                window,
                 peer.rank,
                 peer.leads,
-                np.zeros(slots.window, self._handle),
-                room_for_statuses(slots.window),
+                np.zeros(window, self._handle),
+                room_for_statuses(window),
             )
         )
 
     def exchange_window(
-        self, seconds: Seconds, loops: int, send: Slots, receive: Slots, peer: Peer
+        self,
+        seconds: Seconds,
+        loops: int,
+        send: int,
+        receive: int,
+        nbytes: int,
+        window: int,
+        peer: Peer,
     ) -> None:
-        """Time messages each way at once, as many as each has slots; per pair of messages."""
+        """Time `window` messages each way at once; per pair of messages."""
         succeed(
             _exchange_window(
                 seconds,
@@ -251,15 +258,13 @@ class NativeMessageLoops:
                 self._calls,
                 self._byte,
                 self._world,
-                send.address,
-                receive.address,
-                send.nbytes,
-                send.window,
-                send.stride,
-                receive.stride,
+                send,
+                receive,
+                nbytes,
+                window,
                 peer.rank,
-                np.zeros(2 * send.window, self._handle),
-                room_for_statuses(2 * send.window),
+                np.zeros(2 * window, self._handle),
+                room_for_statuses(2 * window),
             )
         )
 
