@@ -222,6 +222,9 @@ def test_more_data_is_never_passed_over_in_less_time(passes, size, more):
         # There and back for a window of 64.
         (make_case("message_rate", bytes=8, window=64), ONE, 100e-9 / 64, "a cache line"),
         (make_case("bandwidth", bytes=2**20, window=64), ONE, 2**21 / 20e9, "bytes read"),
+        # Of one buffer for all of them: 64 KiB.
+        (make_case("bandwidth", bytes=2**16, window=64, buffers="shared"), ONE, 2**17 / 120e9,
+         "120 GB/s over 48 KiB"),
         (make_case("bibandwidth", bytes=2**20, window=64), ONE, 2**21 / 20e9, "bytes read"),
         (make_case("barrier"), ONE, 50e-9, "a cache line"),
         (make_case("allreduce", bytes=2**23), ONE, 2**24 / 20e9, "bytes read and written"),

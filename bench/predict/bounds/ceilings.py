@@ -15,7 +15,7 @@ from bench.core.ceilings import pass_rate
 from bench.core.records import Case
 from bench.core.units import format_bytes, format_rate, format_seconds
 from bench.measure import MEASUREMENTS
-from bench.measure.axes import whole, word
+from bench.measure.axes import shares_buffer, whole, word
 from bench.measure.pair import pair_ranks, window_size
 from bench.measure.transfers import Transfers
 from bench.predict.bounds.bound import CEILING, Bound, Rule, Situation, memory_kind
@@ -159,6 +159,11 @@ def _window(case: Case) -> int:
     return window_size(case) if "window" in case.axes else 1
 
 
+def _touched(case: Case) -> int:
+    """Return the bytes of the buffers of either side."""
+    return whole(case, "bytes") * (1 if shares_buffer(case) else _window(case))
+
+
 def _ping_pong(asked: Situation) -> Bound:
     size = whole(asked.case, "bytes")
     return _inside(asked, _pair_host(asked), 1, size, size)
@@ -167,13 +172,13 @@ def _ping_pong(asked: Situation) -> Bound:
 def _one_way(asked: Situation) -> Bound:
     """A window one way and its acknowledgement the other; one core copies, or several in turn."""
     size, window = whole(asked.case, "bytes"), _window(asked.case)
-    return _inside(asked, _pair_host(asked), 2 / window, size, window * size)
+    return _inside(asked, _pair_host(asked), 2 / window, size, _touched(asked.case))
 
 
 def _both_ways(asked: Situation) -> Bound:
     """Two messages for each pair of them, and a core for either."""
     size, window = whole(asked.case, "bytes"), _window(asked.case)
-    return _inside(asked, _pair_host(asked), 1 / window, size, window * size)
+    return _inside(asked, _pair_host(asked), 1 / window, size, _touched(asked.case))
 
 
 def _routes(asked: Situation) -> Bound:
