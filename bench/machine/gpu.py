@@ -1,7 +1,6 @@
 """Facts of GPUs: NVIDIA's through NVML, AMD's from sysfs."""
 
 import contextlib
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from bench.core.units import format_rate
 from bench.machine.compared import COMPARED, Compared
 from bench.machine.describe import Rows, format_memory, show
 from bench.machine.memory import SIZE
+from bench.machine.near_gpu import sysfs_address
 from bench.machine.nvml import Asker, nvlink_states
 from bench.machine.pci import PciDevice, PcieLink, describe_link, read_pci_device
 from bench.machine.sysfs import list_folder, list_numbered, read_natural, read_word
@@ -184,7 +184,7 @@ def _is_vendor(folder: Path, vendor: str) -> bool:
 
 
 def _read_nvidia_gpu(nvml: Any, ask: Asker, index: int, handle: Any, root: Path) -> GpuFacts:
-    address = _sysfs_address(ask("nvmlDeviceGetPciInfo", handle))
+    address = _read_address(ask("nvmlDeviceGetPciInfo", handle))
     device = read_pci_device(root, root / _PCI / address) if address else None
     memory = ask("nvmlDeviceGetMemoryInfo", handle)
     links = nvlink_states(nvml, handle)
@@ -225,12 +225,10 @@ def _read_nvidia_link(ask: Asker, handle: Any, device: PciDevice | None) -> Pcie
     return None if link == PcieLink() else link
 
 
-def _sysfs_address(info: Any) -> str | None:
-    """Return NVML's `00000000:3B:00.0` as sysfs spells it: `0000:3b:00.0`."""
+def _read_address(info: Any) -> str | None:
     text = info.busId if info is not None else ""
     text = text.decode("ascii", "replace") if isinstance(text, bytes) else text
-    match = re.fullmatch(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])", text.lower())
-    return f"{int(match[1], 16):04x}:{match[2]}:{match[3]}.{match[4]}" if match else None
+    return sysfs_address(text)
 
 
 def ask_reasons(ask: Asker, handle: Any) -> tuple[str, ...] | None:
