@@ -102,6 +102,20 @@ def test_every_planned_case_is_measured_verified_and_predicted(done: RunFolder) 
     assert all(p.frozen_at < (rows[name].started_utc or "") for name, p in predicted.items())
 
 
+def test_large_messages_between_two_ranks_are_measured_and_verified_on_several_sets_of_pages(
+    done: RunFolder,
+) -> None:
+    for name in ("bandwidth", "bibandwidth"):
+        large, small = (by_case(done)[f"{name}/bytes={size}"] for size in (2**20, 8))
+        params = parse_params(large.params)
+        assert params["page_sets"] == "4"
+        assert float(params["page_set_spread"]) > 0
+        # Each verification checks a window in every set, at each rank that receives.
+        receivers = 1 if name == "bandwidth" else 2
+        assert large.bytes_checked == 2 * 4 * receivers * 64 * 2**20
+        assert "page_sets" not in parse_params(small.params)
+
+
 def test_every_job_ends_in_order(done: RunFolder) -> None:
     """Ranks whose events are all there may still abort as they end, which nobody sees."""
     journal = (done.path / JOURNAL_FILE).read_text().splitlines()
