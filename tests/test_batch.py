@@ -355,7 +355,16 @@ def test_the_limit_of_a_batch_job_leaves_room_for_its_cases():
     ],
 )
 def test_squeue_is_understood(answer, phase, words):
-    assert Slurm().standing(0, answer, "") == (phase, words)
+    assert Slurm().standing(0, answer, "")[:2] == (phase, words)
+
+
+@pytest.mark.parametrize(
+    ("state", "cut"),
+    [("CANCELLED", True), ("TIMEOUT", True), ("NODE_FAIL", True), ("PREEMPTED", True),
+     ("COMPLETED", False), ("FAILED", False), ("RUNNING", False)],
+)  # fmt: skip
+def test_a_job_that_its_script_ended_is_told_from_one_that_was_ended(state, cut):
+    assert Slurm().standing(0, f"{state}|None\n", "").cut is cut
 
 
 def test_a_slurm_that_gives_no_answer_is_not_one_without_the_job():
@@ -441,6 +450,36 @@ def submit(folder: Path, job_line: bytes, **env: str) -> subprocess.CompletedPro
         check=False,
         env={**os.environ, **env},
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("CANCELLED|None", b"Slurm job 12 ended early: CANCELLED\n"), ("FAILED|NonZeroExitCode", b"")],
+)
+def test_a_script_that_fails_before_the_queue_says_why_waits_for_its_word(state, told, tmp_path):
+    # The ranks of a cancelled job end by SIGTERM, and its script with their status, first.
+    folder = tmp_path / "batch"
+    played = {
+        "sbatch": f"printf '{EXIT_MARKER}143\\n' > {batch_files(job()).out}; echo 12",
+        "squeue": f"test -e asked && echo '{state}' || echo 'COMPLETING|None'; touch asked",
+    }
+    for name, line in played.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    # Its input stays open, as the runner's does.
+    with subprocess.Popen(
+        [PYTHON, "-m", "bench.launch.batch.submit", "slurm", folder, "#!/bin/bash\n"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PATH": path},
+    ) as carrier:
+        assert carrier.stdin
+        assert carrier.stderr
+        carrier.stdin.write(msgspec.json.encode(job()) + b"\n")
+        carrier.stdin.flush()
+        assert carrier.stderr.read() == told
+        assert carrier.wait(60) == 143
 
 
 def test_without_a_scheduler_the_missing_program_is_named(tmp_path):

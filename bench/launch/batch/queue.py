@@ -30,6 +30,8 @@ class Standing(NamedTuple):
 
     phase: Phase
     words: str
+    cut: bool = False
+    """Whether somebody, or the scheduler, ended it before its script did."""
 
 
 class Scheduler(Protocol):

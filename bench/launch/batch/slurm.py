@@ -39,10 +39,8 @@ NO_ALLOCATION = (
 )
 
 _QUEUED = re.compile("PENDING|CONFIGURING|REQUEUE.*|RESV_DEL_HOLD|SPECIAL_EXIT|SUSPENDED|STOPPED")
-_OVER = re.compile(
-    "BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED"
-    "|TIMEOUT"
-)
+_CUT = re.compile("BOOT_FAIL|CANCELLED|DEADLINE|NODE_FAIL|OUT_OF_MEMORY|PREEMPTED|REVOKED|TIMEOUT")
+_ENDED = re.compile("COMPLETED|FAILED")
 _GONE = "Invalid job id"
 _CPUS = re.compile(r"(\d{1,9})(?:\(x\d{1,9}\))?", re.ASCII)
 
@@ -223,7 +221,9 @@ class Slurm:
         if not state:
             return Standing(Phase.OVER, "gone from the queue")
         words = state if reason in ("", "None") else f"{state} ({reason})"
-        if _OVER.fullmatch(state):
+        if _CUT.fullmatch(state):
+            return Standing(Phase.OVER, words, cut=True)
+        if _ENDED.fullmatch(state):
             return Standing(Phase.OVER, words)
         return Standing(Phase.QUEUED if _QUEUED.fullmatch(state) else Phase.RUNNING, words)
 

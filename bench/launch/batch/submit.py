@@ -193,23 +193,38 @@ class Carrier:
         watch = Watch(self._scheduler, number, self._folder)
         called = f"{self._scheduler.name} job {number}"
         over_at: float | None = None
+        ended = ""
         while True:
             self._out.look()
             self._err.look()
             if self._out.exit_status is not None:
                 self._over = True
-                return self._finish(self._out.exit_status)
+                return self._finish(self._out.exit_status, self._ask_cut(watch, called))
             standing = watch.look() if over_at is None else None
             if standing is not None:
                 self._report_standing(called, standing)
                 self._over = standing.phase is Phase.OVER
                 over_at = time.monotonic() if self._over else None
+                ended = _tell_end(called, standing)
             if over_at is not None and time.monotonic() - over_at > SETTLE_S:
-                return self._finish(EXIT_REFUSED, f"{called} ended early: {self._words}")
+                return self._finish(EXIT_REFUSED, ended)
             if watch.silent_s() > SILENCE_S and over_at is None:
                 why = f"no answer from {self._scheduler.name} for {SILENCE_S:.0f} s"
                 return self._finish(EXIT_REFUSED, f"{called} was given up: {why}")
             self._lease.wait(LOOK_S)
+
+    def _ask_cut(self, watch: Watch, called: str) -> str:
+        """Return the scheduler's word for the end of a script that failed, if it brought it about.
+
+        A script whose ranks were sent SIGTERM ends with their status before the queue tells why.
+        """
+        until_s = time.monotonic() + (0.0 if self._out.exit_status == 0 else SETTLE_S)
+        while time.monotonic() < until_s:
+            standing = watch.look()
+            if standing is not None and standing.phase is Phase.OVER:
+                return _tell_end(called, standing) if standing.cut else ""
+            self._lease.wait(LOOK_S)
+        return ""
 
     def _report_standing(self, called: str, standing: Standing) -> None:
         """Report where the job is, so that the runner does not take waiting for silence.
@@ -272,6 +287,11 @@ def write_files(folder: Path, files: BatchFiles, job: Job, script: str) -> None:
         descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+
+
+def _tell_end(called: str, standing: Standing) -> str:
+    how = "ended early" if standing.cut else "left no exit status"
+    return f"{called} {how}: {standing.words}"
 
 
 def _complain(words: str) -> None:
