@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bench.contracts import Part
 from bench.core.errors import printable
+from bench.core.gpu_cases import FAR, SHARED
 from bench.core.hostnames import host_of
 from bench.core.records import About, Finding, Row, parse_params
 from bench.core.units import format_bytes, format_seconds
@@ -33,6 +34,20 @@ _MARKS = (
         "rows were measured while messages between the cores took an eighth longer or shorter "
         "than in the best state of the jobs before (state_percent in the rows)",
         "measure again, with --launches 10; in a virtual machine its host moves the cores",
+    ),
+    (
+        "shared-gpu",
+        SHARED,
+        "rows are of ranks that shared a GPU, each with a part of its time; messages between them "
+        "passed no link (shared_gpus in the rows)",
+        "start at most as many ranks on a node as it has GPUs",
+    ),
+    (
+        "far-from-gpu",
+        FAR,
+        "rows were measured with host memory or CPUs on another NUMA node than the GPU "
+        "(gpu_numa and host_numa in the rows)",
+        "start ranks with --bind none, and give the job CPUs and memory of all NUMA nodes",
     ),
 )
 

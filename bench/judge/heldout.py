@@ -9,6 +9,7 @@ import msgspec
 import pandas as pd
 
 from bench.core.errors import printable
+from bench.core.gpu_cases import SHARED
 from bench.core.records import Prediction, Stage, parse_params
 from bench.judge.accuracy import Miss
 from bench.judge.baseline import BASELINES
@@ -109,6 +110,8 @@ def pair_up(run: RunFolder, table: pd.DataFrame) -> HeldOut:
 def _why_unscored(line: Line, found: Sequence[Prediction]) -> str | None:
     if line["status"] != "ok":
         return f"{line['status']}: {printable(line['reason'], 120)}"
+    if SHARED in parse_params(line["params"]):
+        return "its ranks shared a GPU"
     if not found:
         return "no prediction was made"
     if all(prediction.seconds is None for prediction in found):

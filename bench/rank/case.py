@@ -13,6 +13,7 @@ from bench.measure.device_addresses import refuse_device
 from bench.measure.pair import pair_ranks
 from bench.measure.payload import HOG, HOG_SHARED
 from bench.rank.active import Task, Watch, measure_among, prepare_case
+from bench.rank.gpu_seats import gpu_ranks, seat_params
 from bench.rank.hog import HogPlacement, close_cores, hogging, place_hog
 from bench.rank.outcome import Outcome, RankResult, report_case, report_effort
 from bench.rank.page_sets import turn_page_sets
@@ -68,7 +69,14 @@ def execute_at_once(
     return [
         [
             report_effort(case, [each for each in outcomes if each.case_index == index]),
-            *report_case(case, measurement, index, outcomes, shared, context.own_cores),
+            *report_case(
+                case,
+                measurement,
+                index,
+                outcomes,
+                shared | seat_params(case, context.gpu_seats, gpu_ranks(case, world.size)),
+                context.own_cores,
+            ),
         ]
         for index, case in enumerate(cases)
     ]

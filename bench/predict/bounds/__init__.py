@@ -13,6 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from bench.core.events import Facts, RankFacts
+from bench.core.gpu_cases import SHARED
 from bench.core.records import Case, Job, Prediction, Row, Status, parse_params
 from bench.machine.description import parse_description, read_description
 from bench.machine.facts import NodeFacts, read_records
@@ -44,6 +45,8 @@ def add_bound(row: Row, case: Case, facts: Facts | None, hardware: Hardware) -> 
     """
     if facts is None:
         bound = Bound(None, f"{NONE}its job never told where its ranks ran")
+    elif SHARED in parse_params(row.params):
+        bound = Bound(None, f"{NONE}ranks that shared a GPU passed no link between GPUs")
     else:
         bound = find_bound(case, _seats(facts, row), hardware)
     fraction = None
