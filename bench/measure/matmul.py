@@ -18,14 +18,9 @@ from bench.contracts import (
     one_sample,
 )
 from bench.core.records import Axis, Case, Work
-from bench.measure.axes import DTYPES, EACH, MEMORY, THREADS, whole, word
-from bench.measure.product import (
-    DEVICE_DTYPES,
-    DEVICE_UNITS,
-    call_overhead_s,
-    check_product,
-    spread,
-)
+from bench.measure.axes import DTYPES, EACH, MEMORY, THREADS, four_digits, whole, word
+from bench.measure.product import DEVICE_DTYPES, call_overhead_s
+from bench.measure.product_check import ProductCheck
 
 MOST_SETS = 4096
 """Sets of matrices that take turns; Python keeps a list of them."""
@@ -153,6 +148,8 @@ class _Product:
             ]
             self.params["sets"] = sets
         self.overhead_s = call_overhead_s()
+        self._check = ProductCheck(m, n, k, word(case, "dtype"))
+        self._check.add(left, right)
 
     def run(self, seconds: Seconds, loops: int) -> None:
         sets, clock = self._sets, time.perf_counter_ns
@@ -165,11 +162,12 @@ class _Product:
             self._turn = (self._turn + loops) % len(sets)
 
     def verify(self, seed: int) -> Checked:
-        left, right, product = self._sets[self._turn]
+        _, _, product = self._sets[self._turn]
         product.fill(np.nan)
         self.run(one_sample(), 1)
-        rows, columns = (spread(length) for length in product.shape)
-        return check_product(product, left[rows], right[:, columns])
+        checked = self._check.compare(product)
+        self.params["check_s"] = four_digits(self._check.seconds)
+        return checked
 
 
 class _OnDevice:
@@ -179,10 +177,12 @@ class _OnDevice:
     overhead_s = None
 
     def __init__(self, case: Case, memory: Multiplies) -> None:
-        self._dtype = word(case, "dtype")
+        dtype = word(case, "dtype")
         m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
-        product = memory.open_product(m, n, k, self._dtype, word(case, "cache") == "cold")
+        product = memory.open_product(m, n, k, dtype, word(case, "cache") == "cold")
         self._product = product
+        self._check = ProductCheck(m, n, k, dtype)
+        self._check.add(*product.factors())
         self.params: dict[str, Axis] = {
             "sets": product.sets,
             "gpu_cache_bytes": product.cache_bytes,
@@ -194,10 +194,9 @@ class _OnDevice:
     def verify(self, seed: int) -> Checked:
         self._product.poison()
         self.run(one_sample(), 1)
-        product, left, right = self._product.fetch()
-        rows, columns = (spread(length) for length in product.shape)
-        unit = DEVICE_UNITS.get(self._dtype)
-        return check_product(product, left[rows], right[:, columns], unit)
+        checked = self._check.compare(self._product.fetch())
+        self.params["check_s"] = four_digits(self._check.seconds)
+        return checked
 
 
 def _set_bytes(case: Case) -> int:

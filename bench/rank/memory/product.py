@@ -92,11 +92,14 @@ class GpuProduct:
         target = self._sets[self._turn][2]
         target.write(np.full(target.nbytes, 0xFF, np.uint8))
 
-    def fetch(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Return the product that was made last, and its factors, as the host's numbers."""
+    def factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return both factors as the host's numbers; those of every set are the same."""
+        return decode(self._left, self._dtype), decode(self._right, self._dtype)
+
+    def fetch(self) -> NDArray[Any]:
+        """Return the product that was made last, as the host's numbers."""
         made = self._sets[self._turn - 1][2].read().view(self._left.dtype)
-        product = decode(made.reshape(self._m, self._n), self._dtype)
-        return product, decode(self._left, self._dtype), decode(self._right, self._dtype)
+        return decode(made.reshape(self._m, self._n), self._dtype)
 
     def _queue(self) -> None:
         left, right, product = self._sets[self._turn]
