@@ -19,11 +19,8 @@ from bench.contracts import (
 )
 from bench.core.records import Axis, Case, Work
 from bench.measure.axes import DTYPES, EACH, MEMORY, THREADS, four_digits, whole, word
-from bench.measure.product import DEVICE_DTYPES, call_overhead_s
+from bench.measure.product import DEVICE_DTYPES, call_overhead_s, count_sets, refuse_sets
 from bench.measure.product_check import ProductCheck
-
-MOST_SETS = 4096
-"""Sets of matrices that take turns; Python keeps a list of them."""
 
 
 def _shape(name: str, default: int, advice: str) -> AxisSpec:
@@ -74,7 +71,7 @@ class Matmul:
             kind=str,
             default=("hot",),
             choices=("hot", "cold"),
-            advice="the same matrices each time, or turns among twice the last-level cache",
+            advice="the same matrices each time, or turns through twice the last cache",
         ),
         MEMORY,
         EACH,
@@ -111,7 +108,7 @@ class Matmul:
             return reason
         kind = context.memories[memory]
         if isinstance(kind, Multiplies):
-            return kind.lacks_type(dtype)
+            return kind.lacks_type(dtype) or _too_small_there(case, kind)
         if memory != "host":
             return f"no product is made in {memory} memory: it needs host or device memory"
         if dtype not in DTYPES:
@@ -141,7 +138,7 @@ class _Product:
         self._turn = 0
         self.params: dict[str, Axis] = {"blas": context.blas, "threads": context.threads}
         if word(case, "cache") == "cold":
-            sets = _count_sets(case, context)
+            sets = count_sets(_set_bytes(case), context.last_cache_bytes or 0)
             # The same numbers: a cache knows addresses alone.
             self._sets += [
                 (left.copy(), right.copy(), np.zeros((m, n), dtype)) for _ in range(1, sets)
@@ -205,19 +202,19 @@ def _set_bytes(case: Case) -> int:
     return (m * k + k * n + m * n) * np.dtype(DTYPES[word(case, "dtype")]).itemsize
 
 
-def _count_sets(case: Case, context: Context) -> int:
-    """Return how many sets of matrices hold at least twice the last-level cache."""
-    return max(2, -(-2 * (context.last_cache_bytes or 0) // _set_bytes(case)))
-
-
 def _too_small(case: Case, context: Context) -> str | None:
     """Return why turns among matrices cannot outgrow the cache, or None."""
     if context.last_cache_bytes is None:
         return "the size of the last-level cache is not known here"
-    sets = _count_sets(case, context)
-    if sets > MOST_SETS:
-        return f"{sets} sets of such small matrices hold twice the cache; at most {MOST_SETS} do"
-    return None
+    return refuse_sets(count_sets(_set_bytes(case), context.last_cache_bytes))
+
+
+def _too_small_there(case: Case, device: Multiplies) -> str | None:
+    """Return the same of a device's cache."""
+    if word(case, "cache") != "cold":
+        return None
+    m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
+    return device.lacks_sets(m, n, k, word(case, "dtype"))
 
 
 BENCHMARKS: tuple[Measurement, ...] = (Matmul(),)
