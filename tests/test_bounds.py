@@ -84,6 +84,12 @@ def test_bytes_between_hosts_take_their_wire_time(name, axes, seconds):
     assert "machine file" in bound.source
 
 
+def test_messages_that_share_a_buffer_pass_the_wire_like_any_others():
+    axes = {"bytes": 10**6, "window": 64}
+    shared = find_bound(make_case("bandwidth", **axes, buffers="shared"), TWO, WIRE)
+    assert shared == find_bound(make_case("bandwidth", **axes), TWO, WIRE)
+
+
 def test_what_a_shaped_link_lets_pass_at_once_is_taken_off():
     one = find_bound(make_case("latency", bytes=10**6), TWO, LAB)
     assert one.seconds == pytest.approx((10**6 - 12_500) / 5e7)
@@ -393,6 +399,8 @@ def test_data_beyond_the_caches_passes_main_memory():
     triad = find_bound(make_case("stream", bytes=size, kernel="triad"), Seats(("h1",)), MEMORY)
     assert triad.seconds == pytest.approx((3 * size - held) / 1e11)
     window = find_bound(make_case("bandwidth", bytes=2**20, window=64), ONE, MEMORY)
+    shared = make_case("bandwidth", bytes=2**20, window=64, buffers="shared")
+    assert "fits into twice the caches" in find_bound(shared, ONE, MEMORY).source
     assert window.seconds == pytest.approx((128 * 2**20 - held) / 64 / 1e11)
 
 

@@ -115,6 +115,14 @@ def block(name: str, **axes: object) -> str:
     return "\n" + "\n".join(lines)
 
 
+def test_messages_in_buffers_of_their_own_tell_nothing_of_a_shared_one():
+    (found,) = predict(
+        block("multi_pair", bytes=2**22, ranks=6, pairs=2, window=4, buffers="shared")
+    )
+    assert found.seconds is None
+    assert 'window = 4 and buffers = "shared"' in found.formula
+
+
 @pytest.mark.parametrize(
     ("name", "axes", "messages"),
     [

@@ -51,6 +51,13 @@ def test_messages_that_wait_for_each_other_are_a_finding(ratio):
     assert "at 1 of 2 sizes" in text
 
 
+def test_one_way_in_a_shared_buffer_is_not_held_against_both_ways_in_others():
+    alone, crossing = both(2.9)
+    assert not found([msgspec.structs.replace(alone, params="buffers=shared"), crossing])
+    same = [msgspec.structs.replace(r, params="buffers=shared") for r in (alone, crossing)]
+    assert found(same)
+
+
 def test_what_was_measured_and_where_stands_in_fields_too():
     (finding,) = (f for f in row_findings([*both(2.9), *both(1.01, 2**20)]) if f.name == IN_TURN)
     assert finding.about == About(cases=("bibandwidth/bytes=262144",), hosts=("h1", "h2"))

@@ -279,12 +279,19 @@ class PairLoops(Loops):
         self.follow(seconds, loops, steps.cut())
 
     def window(
-        self, seconds: Seconds, loops: int, buffer: int, nbytes: int, window: int, peer: Peer
+        self,
+        seconds: Seconds,
+        loops: int,
+        buffer: int,
+        nbytes: int,
+        stride: int,
+        window: int,
+        peer: Peer,
     ) -> None:
         steps = Schedule()
         start = steps.start_send if peer.leads else steps.start_receive
         for slot in range(window):
-            start(buffer + slot * nbytes, nbytes, peer.rank)
+            start(buffer + slot * stride, nbytes, peer.rank)
         steps.wait()
         self.follow(seconds, loops, steps.cut())
 
@@ -315,6 +322,17 @@ def carry_out(
 def ended(events: list[Event]) -> CaseEnded:
     assert isinstance(events[-1], CaseEnded)
     return events[-1]
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_the_messages_of_a_route_may_share_a_buffer_and_no_others_do(
+    name: str, context: Context
+) -> None:
+    size = {"multi_pair": {"pairs": 3}, "ring_shift": {"ranks": 3}}.get(name, {"peers": 3})
+    case = make_case(name, bytes=1000, window=4, buffers="shared", **size)
+    (events,) = carry_out((case,), int(case.axes["ranks"]), context)
+    row = ended(events)
+    assert (row.status, row.bytes_wrong, row.bytes_checked) == (Status.OK, 0, 2 * 3 * 1000)
 
 
 @pytest.mark.parametrize("name", AT_ONCE)

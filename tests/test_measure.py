@@ -195,6 +195,17 @@ def test_no_window_holds_more_than_64_mib(size, asked, in_flight):
     assert in_flight == 1 or in_flight * size <= MOST_IN_FLIGHT
 
 
+@pytest.mark.parametrize("name", ["bandwidth", "multi_pair"])
+def test_a_shared_buffer_holds_a_window_of_any_size(name):
+    case = make_case(name, bytes=2**26, window=4096, buffers="shared")
+    assert MEASUREMENTS[name].columns(case)["window"] == 4096
+
+
+def test_one_message_is_the_same_case_whatever_its_buffers():
+    assert make_case("bandwidth", window=1, buffers="shared") == make_case("bandwidth", window=1)
+    assert make_case("bandwidth", buffers="shared") != make_case("bandwidth", buffers="own")
+
+
 # In one process.
 
 
@@ -419,14 +430,21 @@ class WireLoops:
         seconds[:] = 1e-6
 
     def window(
-        self, seconds: Seconds, loops: int, buffer: int, nbytes: int, window: int, peer: Peer
+        self,
+        seconds: Seconds,
+        loops: int,
+        buffer: int,
+        nbytes: int,
+        stride: int,
+        window: int,
+        peer: Peer,
     ) -> None:
         for _ in range(len(seconds) * loops):
             for slot in range(window):
                 if peer.leads:
-                    self._send(buffer + slot * nbytes, nbytes)
+                    self._send(buffer + slot * stride, nbytes)
                 else:
-                    self._receive(buffer + slot * nbytes)
+                    self._receive(buffer + slot * stride)
             if peer.leads:
                 self._receive(buffer)
             else:
@@ -440,14 +458,15 @@ class WireLoops:
         send: int,
         receive: int,
         nbytes: int,
+        stride: int,
         window: int,
         peer: Peer,
     ) -> None:
         for _ in range(len(seconds) * loops):
             for slot in range(window):
-                self._send(send + slot * nbytes, nbytes)
+                self._send(send + slot * stride, nbytes)
             for slot in range(window):
-                self._receive(receive + slot * nbytes)
+                self._receive(receive + slot * stride)
         seconds[:] = 1e-6
 
 
@@ -527,6 +546,31 @@ def test_a_message_that_comes_back_unread_is_no_message(name, context):
     found = verify_pair(pair_case(name), context, Wire(lambda _number, m: bytes(len(m))))
     for checked, received in zip(found, RECEIVED[name], strict=True):
         assert checked.bytes_wrong >= 0.98 * received
+
+
+@pytest.mark.parametrize("name", sorted({*PAIRWISE} - {"latency"}))
+def test_the_bytes_of_a_shared_buffer_are_those_of_one_message(name, context):
+    sent: list[bytes] = []
+
+    def note(_number: int, message: bytes) -> bytes:
+        sent.append(message)
+        return message
+
+    found = verify_pair(pair_case(name, buffers="shared"), context, Wire(note))
+    assert [c.bytes_checked for c in found] == [size // 4 for size in RECEIVED[name]]
+    assert [c.bytes_wrong for c in found] == [0, 0]
+    counts = sorted(sent.count(message) for message in {*sent} - {b""})
+    assert counts == [4] * (2 if name == "bibandwidth" else 1)
+
+
+def test_of_a_shared_buffer_the_last_message_is_seen(context):
+    def fault(number: int, message: bytes) -> bytes:
+        return bytes([message[0] ^ 1]) + message[1:] if number == 3 else message
+
+    case = pair_case("bandwidth", buffers="shared")
+    assert verify_pair(case, context, Wire(fault))[1].bytes_wrong == 1
+    lost = verify_pair(case, context, Wire(lambda _number, m: m[:-10]))
+    assert lost[1].bytes_wrong == 10
 
 
 def test_two_messages_of_a_window_in_each_others_places_are_seen(context):

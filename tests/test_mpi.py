@@ -33,6 +33,12 @@ bytes = ["8 B", "1 MiB"]
 name = "bibandwidth"
 bytes = ["8 B", "1 MiB"]
 [[benchmark]]
+name = "bandwidth"
+buffers = "shared"
+[[benchmark]]
+name = "bibandwidth"
+buffers = "shared"
+[[benchmark]]
 name = "message_rate"
 bytes = 8
 [[benchmark]]
@@ -47,7 +53,7 @@ batch = [1, 33]
 k = 64
 n = 96
 """
-CASES = 9 + 2 + 2 + 1 + 1 + 4 + 2
+CASES = 9 + 2 + 2 + 2 + 1 + 1 + 4 + 2
 
 
 def run(
@@ -100,6 +106,19 @@ def test_every_planned_case_is_measured_verified_and_predicted(done: RunFolder) 
     predicted = {p.case: p for p in done.predictions() if p.seconds is not None and p.tier == "C"}
     assert len(predicted) == 6
     assert all(p.frozen_at < (rows[name].started_utc or "") for name, p in predicted.items())
+
+
+def test_of_messages_that_share_a_buffer_one_is_checked_for_all(done: RunFolder) -> None:
+    rows = by_case(done)
+    for name, ways in (("bandwidth", 1), ("bibandwidth", 2)):
+        own, shared = (
+            rows[f"{name}/{buffers}bytes=1048576"] for buffers in ("", "buffers=shared/")
+        )
+        assert (own.window, shared.window) == (64, 64)
+        assert shared.bytes_checked == 2 * ways * 2**20
+        assert own.bytes_checked == 64 * shared.bytes_checked
+        assert parse_params(shared.params)["buffers"] == "shared"
+        assert "buffers" not in parse_params(own.params)
 
 
 def test_every_job_ends_in_order(done: RunFolder) -> None:

@@ -254,6 +254,16 @@ def test_the_largest_messages_are_compared_and_each_kind_of_memory_alone() -> No
     assert "device memory" in other.kind
 
 
+def test_shared_buffers_are_no_part_of_the_matrix_of_others() -> None:
+    rates = cluster(4)
+    _, own = measured_rows(rates)
+    quick = {pair: 3 * rate if "h1" in pair else rate for pair, rate in rates.items()}
+    _, shared = measured_rows(quick, buffers=("shared",))
+    found = [f for f in row_findings([*own, *shared]) if f.name == STANDS_OUT]
+    assert [("shared buffers" in finding.text) for finding in found] == [True]
+    assert not [f for f in row_findings(own) if f.name == STANDS_OUT]
+
+
 # From the rows of a run to its page.
 
 

@@ -107,6 +107,16 @@ def test_without_a_compiler_too(path: str, context: Context) -> None:
     assert found == [Checked(10_500, 0)] * 2
 
 
+@pytest.mark.parametrize("name", ["bandwidth", "bibandwidth"])
+@pytest.mark.parametrize("path", ["staged", "pipelined"])
+def test_messages_that_share_a_buffer_are_copied_each(
+    name: str, path: str, context: Context
+) -> None:
+    case = staged_case(name, path=path, buffers="shared")
+    found = verify(case, context, Meeting(2))
+    assert found == [Checked(3500 if name == "bibandwidth" else 0, 0), Checked(3500, 0)]
+
+
 def test_mpi_may_get_the_devices_own_address(context: Context) -> None:
     operation = prepare(staged_case(path="direct"), context, Meeting(2))[0]
     assert operation.direct  # type: ignore[attr-defined]
@@ -116,7 +126,7 @@ def test_mpi_may_get_the_devices_own_address(context: Context) -> None:
 def test_pieces_are_the_messages_and_nothing_twice(
     nbytes: int, count: int, chunk: int | None
 ) -> None:
-    pieces = cut(nbytes, count, chunk)
+    pieces = cut(nbytes, count, chunk, nbytes)
     assert pieces[0].offset == 0
     assert sum(piece.nbytes for piece in pieces) == nbytes * count
     assert all(a.offset + a.nbytes == b.offset for a, b in itertools.pairwise(pieces))

@@ -51,8 +51,9 @@ class FollowsSteps(Protocol):
 class MessageLoops(FollowsSteps, Protocol):
     """Loops over MPI calls; each fills `seconds` with the time of one operation per sample.
 
-    Addresses are of buffers of at least `nbytes` (times `window`), so that host and device
-    memory look alike. Both ranks of a pair call the same loop with the same counts.
+    Addresses are of buffers of at least `nbytes`, so that host and device memory look alike. The
+    messages of a window begin `stride` bytes apart: `nbytes`, or 0 where they share one buffer.
+    Both ranks of a pair call the same loop with the same counts.
     """
 
     def pingpong(
@@ -61,7 +62,14 @@ class MessageLoops(FollowsSteps, Protocol):
         """Time half a round trip of one message."""
 
     def window(
-        self, seconds: Seconds, loops: int, buffer: int, nbytes: int, window: int, peer: Peer
+        self,
+        seconds: Seconds,
+        loops: int,
+        buffer: int,
+        nbytes: int,
+        stride: int,
+        window: int,
+        peer: Peer,
     ) -> None:
         """Time `window` messages from the leader, all in flight, and one reply; per message."""
 
@@ -72,6 +80,7 @@ class MessageLoops(FollowsSteps, Protocol):
         send: int,
         receive: int,
         nbytes: int,
+        stride: int,
         window: int,
         peer: Peer,
     ) -> None:

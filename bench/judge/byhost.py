@@ -6,8 +6,11 @@ import pandas as pd
 
 from bench.core.hostnames import host_of
 from bench.judge.hosts import Line, Matrix, make_matrices
+from bench.judge.params import PARAM
 from bench.judge.table import measured
 from bench.measure.profiles import comparing
+
+BUFFERS = PARAM + "buffers"
 
 
 def matrices(table: pd.DataFrame) -> list[Matrix]:
@@ -25,8 +28,16 @@ def matrices(table: pd.DataFrame) -> list[Matrix]:
         lines["path"].fillna("direct"),
         lines["gbytes_per_s"] * 1e9,
         lines["pairs"].fillna(1),
+        _buffers(lines),
     )
     return make_matrices(Line(*line) for line in zip(*columns, strict=True))
+
+
+def _buffers(lines: pd.DataFrame) -> "pd.Series[str]":
+    """Return whether messages in flight had buffers of their own or shared one."""
+    if BUFFERS not in lines:
+        return pd.Series("own", index=lines.index)
+    return lines[BUFFERS].fillna("own")
 
 
 def latencies(table: pd.DataFrame) -> tuple[float | None, dict[str, float]]:

@@ -207,4 +207,5 @@ def _is_alone(row: Row, part: Part) -> bool:
 
 
 def _ends(row: Row) -> tuple[object, ...]:
-    return row.bytes, row.window, row.src, row.dst, row.path
+    buffers = parse_params(row.params).get("buffers")
+    return row.bytes, row.window, buffers, row.src, row.dst, row.path

@@ -11,7 +11,7 @@ from statistics import median, median_high
 from typing import NamedTuple
 
 from bench.core.hostnames import host_of
-from bench.core.records import About, Finding, Row
+from bench.core.records import About, Finding, Row, parse_params
 from bench.core.units import format_bytes, format_rate
 from bench.measure.profiles import comparing
 
@@ -44,6 +44,8 @@ class Line(NamedTuple):
     """Bytes per second, one way."""
     at_once: float = 1
     """Pairs that were measured at a time."""
+    buffers: str = "own"
+    """`shared` where all messages in flight have the same."""
 
 
 class Matrix(NamedTuple):
@@ -103,11 +105,12 @@ class HostRates(NamedTuple):
 
 
 def make_matrices(lines: Iterable[Line]) -> list[Matrix]:
-    """Return a matrix for each memory, path and number of pairs at a time between hosts."""
-    kinds: dict[tuple[str, str, float], list[Line]] = {}
+    """Return a matrix for each memory, path, number of pairs at a time and kind of buffers."""
+    kinds: dict[tuple[str, str, float, str], list[Line]] = {}
     for line in lines:
         if host_of(line.src) != host_of(line.dst):
-            kinds.setdefault((line.memory, line.path, line.at_once), []).append(line)
+            kind = (line.memory, line.path, line.at_once, line.buffers)
+            kinds.setdefault(kind, []).append(line)
     return [_matrix(members) for members in kinds.values()]
 
 
@@ -124,6 +127,8 @@ def _matrix(lines: Sequence[Line]) -> Matrix:
     kind = f"messages of {format_bytes(size)}, {window:.0f} in flight"
     if (kept[0].memory, kept[0].path) != ("host", "direct"):
         kind += f", {kept[0].memory} memory, {kept[0].path}"
+    if kept[0].buffers != "own":
+        kind += f", {kept[0].buffers} buffers"
     at_once = round(kept[0].at_once)
     if at_once > 1:
         kind += f", {at_once} pairs at once"
@@ -184,6 +189,7 @@ def host_findings(rows: Iterable[Row]) -> list[Finding]:
             row.path or "direct",
             row.gbytes_per_s * 1e9,
             row.pairs or 1,
+            parse_params(row.params).get("buffers", "own"),
         )
         for row in rows
         if row.benchmark in of_hosts and row.src and row.dst and row.gbytes_per_s

@@ -75,6 +75,15 @@ ROUTE = (MEMORY, DST_MEMORY, PATH, CHUNK, NUMA)
 WINDOW = AxisSpec(
     name="window", kind=int, default=(64,), least=1, most=4096, advice="messages in flight"
 )
+BUFFERS = AxisSpec(
+    name="buffers",
+    kind=str,
+    default=("own",),
+    choices=("own", "shared"),
+    advice="whether each message of a window has a buffer of its own, or all go from one into one",
+)
+WINDOWS = (WINDOW, BUFFERS)
+"""Of what has several messages in flight."""
 PAIR = AxisSpec(
     name="ranks",
     kind=int,
@@ -127,6 +136,11 @@ def word(case: Case, axis: str) -> str:
     return msgspec.convert(case.axes[axis], str)
 
 
+def shares_buffer(case: Case) -> bool:
+    """Return whether all messages of a window go from one buffer into one."""
+    return case.axes.get("buffers") == "shared"
+
+
 def settle(axes: dict[str, Axis]) -> dict[str, Axis]:
     """Return the axes without those that mean nothing beside the others.
 
@@ -139,6 +153,8 @@ def settle(axes: dict[str, Axis]) -> dict[str, Axis]:
         del kept["numa"]
     if kept.get("dst_memory") in ("same", kept.get("memory")):
         kept.pop("dst_memory", None)
+    if kept.get("buffers") == "own" or kept.get("window") == 1:
+        kept.pop("buffers", None)
     return kept
 
 

@@ -13,7 +13,7 @@ from bench.contracts import (
 )
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule, Steps
-from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole, with_default
+from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOWS, whole, with_default
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
 
 FIGURE = Figure(
@@ -32,7 +32,7 @@ class Bandwidth:
 
     name = "bandwidth"
     title = "a window of messages one way between two ranks"
-    axes: tuple[AxisSpec, ...] = (with_default(BYTES, 2**20), *ROUTE, WINDOW, PAIR, BETWEEN)
+    axes: tuple[AxisSpec, ...] = (with_default(BYTES, 2**20), *ROUTE, *WINDOWS, PAIR, BETWEEN)
     rank_agg = "rank0"
     tolerance = 0.01
     size_axis = "bytes"
@@ -60,7 +60,7 @@ class Bandwidth:
         return unsupported_pair(case, context)
 
     def prepare(self, case: Case, context: Context) -> Operation:
-        """Allocate a slot of its own for every message in flight."""
+        """Allocate a slot for every message in flight, or one for all."""
         return _Window(case, context)
 
 
@@ -68,7 +68,6 @@ class _Window(PairOperation):
     def __init__(self, case: Case, context: Context) -> None:
         super().__init__(case, context)
         self._window = window_size(case)
-        # A buffer reused for the whole window would stay in the receiver's cache.
         self._slots = self.lane(self._window)
         self._steps = self._write_down()
 
@@ -86,8 +85,8 @@ class _Window(PairOperation):
 
     def run(self, seconds: Seconds, loops: int) -> None:
         if self.direct:
-            slots = self._slots.buffer.address
-            self.loops.window(seconds, loops, slots, self.nbytes, self._window, self.peer)
+            slots, stride = self._slots.buffer.address, self._slots.stride
+            self.loops.window(seconds, loops, slots, self.nbytes, stride, self._window, self.peer)
             return
         self.follow(seconds, loops, self._steps)
         seconds /= self._window

@@ -12,7 +12,7 @@ from bench.contracts import (
 )
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule
-from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole, with_default
+from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOWS, whole, with_default
 from bench.measure.bandwidth import FIGURE
 from bench.measure.pair import PairOperation, unsupported_pair, window_size
 
@@ -22,7 +22,7 @@ class Bibandwidth:
 
     name = "bibandwidth"
     title = "windows of messages both ways at once between two ranks"
-    axes: tuple[AxisSpec, ...] = (with_default(BYTES, 2**20), *ROUTE, WINDOW, PAIR, BETWEEN)
+    axes: tuple[AxisSpec, ...] = (with_default(BYTES, 2**20), *ROUTE, *WINDOWS, PAIR, BETWEEN)
     rank_agg = "max"
     tolerance = 0.01
     size_axis = "bytes"
@@ -52,7 +52,7 @@ class Bibandwidth:
         return unsupported_pair(case, context)
 
     def prepare(self, case: Case, context: Context) -> Operation:
-        """Allocate a slot of its own for every message in flight, each way."""
+        """Allocate a slot for every message in flight, or one for all, each way."""
         return _ExchangeWindow(case, context)
 
 
@@ -71,7 +71,14 @@ class _ExchangeWindow(PairOperation):
         if self.direct:
             send, receive = self._send.buffer.address, self._receive.buffer.address
             self.loops.exchange_window(
-                seconds, loops, send, receive, self.nbytes, self._window, self.peer
+                seconds,
+                loops,
+                send,
+                receive,
+                self.nbytes,
+                self._send.stride,
+                self._window,
+                self.peer,
             )
             return
         self.follow(seconds, loops, self._steps)

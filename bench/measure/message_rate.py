@@ -7,7 +7,7 @@ from bench.contracts import (
     Profile,
 )
 from bench.core.records import Case, Work
-from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOW, whole
+from bench.measure.axes import BETWEEN, BYTES, PAIR, ROUTE, WINDOWS, whole
 from bench.measure.bandwidth import Bandwidth
 
 
@@ -16,7 +16,7 @@ class MessageRate(Bandwidth):
 
     name = "message_rate"
     title = "small messages per second one way between two ranks"
-    axes = (BYTES, *ROUTE, WINDOW, PAIR, BETWEEN)
+    axes = (BYTES, *ROUTE, *WINDOWS, PAIR, BETWEEN)
     profile = Profile(
         family="point to point",
         bound="one way",

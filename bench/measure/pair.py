@@ -11,7 +11,7 @@ from bench.contracts import (
 )
 from bench.core.records import Axis, Case
 from bench.core.schedule import Schedule, Steps
-from bench.measure.axes import DEVICE_KINDS, memory_key, whole, word
+from bench.measure.axes import DEVICE_KINDS, memory_key, shares_buffer, whole, word
 from bench.measure.library import by_nccl, library_facts, open_library, refuse_nccl
 from bench.measure.staging import (
     MOST_PIECES,
@@ -25,7 +25,9 @@ MOST_IN_FLIGHT = 64 * 2**20
 
 
 def window_size(case: Case) -> int:
-    """Return the messages in flight: what the suite asks for, as far as they fit."""
+    """Return the messages in flight: what the suite asks for, as far as their buffers fit."""
+    if shares_buffer(case):
+        return whole(case, "window")
     return max(1, min(whole(case, "window"), MOST_IN_FLIGHT // whole(case, "bytes")))
 
 
@@ -98,6 +100,7 @@ class PairOperation:
         self.peer = Peer(last if world.rank == first else first, world.rank == first)
         self.params: dict[str, Axis] = {**library_facts(case, context)}
         self.direct = word(case, "path") == "direct"
+        self._shared = shares_buffer(case)
         self._chunk = whole(case, "chunk") if word(case, "path") == "pipelined" else None
         kind = end_memories(case)[not self.peer.leads]
         self._memory = context.memories["host" if self.idle else memory_key(case, kind)]
@@ -110,7 +113,7 @@ class PairOperation:
         """Return room for messages of one direction, small on ranks that take no part."""
         if self.idle:
             return Lane(self._memory, None, 1)
-        return Lane(self._memory, self._host, self.nbytes, count, self._chunk)
+        return Lane(self._memory, self._host, self.nbytes, count, self._chunk, self._shared)
 
     def carry(self, schedule: Schedule, out: Lane | None, into: Lane | None) -> None:
         """Write down messages, by way of the host where there is one between."""

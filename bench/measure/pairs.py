@@ -18,7 +18,7 @@ from bench.contracts import (
     Profile,
 )
 from bench.core.records import Axis, Case
-from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOW, whole, with_default, word
+from bench.measure.axes import BYTES, PAIR, ROUTE, WINDOWS, whole, with_default, word
 from bench.measure.bandwidth import Bandwidth
 from bench.measure.bibandwidth import Bibandwidth
 from bench.measure.latency import Latency
@@ -80,7 +80,7 @@ class PairsBandwidth(_EveryPair, Bandwidth):
 
     name = "pairs_bandwidth"
     title = "a window of messages one way, from every rank to every other"
-    axes: tuple[AxisSpec, ...] = (AT_ONCE, with_default(BYTES, 2**20), *ROUTE, WINDOW, _RANKS)
+    axes: tuple[AxisSpec, ...] = (AT_ONCE, with_default(BYTES, 2**20), *ROUTE, *WINDOWS, _RANKS)
     rank_agg = "max"
     ordered = True
     profile = Profile(
@@ -101,7 +101,7 @@ class PairsBibandwidth(_EveryPair, Bibandwidth):
 
     name = "pairs_bibandwidth"
     title = "windows of messages both ways at once, between every two ranks"
-    axes: tuple[AxisSpec, ...] = (AT_ONCE, with_default(BYTES, 2**20), *ROUTE, WINDOW, _RANKS)
+    axes: tuple[AxisSpec, ...] = (AT_ONCE, with_default(BYTES, 2**20), *ROUTE, *WINDOWS, _RANKS)
     ordered = False
     profile = Profile(
         family="point to point",

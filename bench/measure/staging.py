@@ -27,8 +27,9 @@ class Lane:
         memory: where they begin or end.
         host: the memory that MPI gets instead of a device's; None where it gets the device's.
         nbytes: of one message.
-        count: messages in flight, side by side in one buffer.
+        count: messages in flight.
         chunk: bytes copied at a time; None for whole messages.
+        shared: whether all of them have the same bytes of memory; else they lie side by side.
     """
 
     def __init__(
@@ -38,15 +39,19 @@ class Lane:
         nbytes: int,
         count: int = 1,
         chunk: int | None = None,
+        shared: bool = False,
     ) -> None:
-        self.buffer = memory.allocate(nbytes * count)
-        self.pieces = cut(nbytes, count, chunk)
+        self.stride = 0 if shared else nbytes
+        """Bytes from the beginning of one message to that of the next."""
+        room = nbytes if shared else nbytes * count
+        self.buffer = memory.allocate(room)
+        self.pieces = cut(nbytes, count, chunk, self.stride)
         self._copies: DeviceCopies | None = None
         self._turn = None if chunk is None else min(chunk, nbytes)
         self._bounce: Buffer | None = None
         if host is not None and memory.copies is not None:
             self._copies = memory.copies
-            self._bounce = host.allocate(nbytes * count if self._turn is None else 2 * self._turn)
+            self._bounce = host.allocate(room if self._turn is None else 2 * self._turn)
 
     def at(self, number: int) -> int:
         """Return the address that MPI gets for a piece."""
@@ -76,11 +81,11 @@ class Lane:
         return self.buffer.address + self.pieces[number].offset
 
 
-def cut(nbytes: int, count: int, chunk: int | None) -> list[Piece]:
-    """Return the pieces of `count` messages side by side; no piece holds parts of two."""
+def cut(nbytes: int, count: int, chunk: int | None, stride: int) -> list[Piece]:
+    """Return the pieces of messages that begin `stride` apart; no piece holds parts of two."""
     size = nbytes if chunk is None else chunk
     return [
-        Piece(message * nbytes + offset, min(size, nbytes - offset))
+        Piece(message * stride + offset, min(size, nbytes - offset))
         for message in range(count)
         for offset in range(0, nbytes, size)
     ]

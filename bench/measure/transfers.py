@@ -11,11 +11,11 @@ from typing import NamedTuple
 from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_sample
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule
-from bench.measure.axes import BYTES, MEMORY, WINDOW, whole, with_default, word
+from bench.measure.axes import BYTES, MEMORY, WINDOWS, shares_buffer, whole, with_default, word
 from bench.measure.library import by_nccl, library_facts, open_library, refuse_nccl
 from bench.measure.pair import MOST_IN_FLIGHT
 
-AXES = (with_default(BYTES, 2**20), MEMORY, WINDOW)
+AXES = (with_default(BYTES, 2**20), MEMORY, *WINDOWS)
 MOST_RANKS = 4096
 AT_ONCE = "several at once"
 """Family of windows that share links and cores."""
@@ -74,6 +74,8 @@ class Transfers:
 
     def window(self, case: Case) -> int:
         """Return the messages in flight on a route, as far as one rank can hold all of its own."""
+        if shares_buffer(case):
+            return whole(case, "window")
         routes = self.routes(case)
         sends = Counter(route.source for route in routes)
         receives = Counter(route.target for route in routes)
@@ -90,7 +92,7 @@ class Transfers:
         return context.memories.lacks(word(case, "memory"))
 
     def prepare(self, case: Case, context: Context) -> Operation:
-        """Allocate a slot of its own for every message in flight."""
+        """Allocate a slot for every message in flight, or one for all of a route."""
         return _Windows(case, context, self.routes(case), self.window(case), self.acknowledged)
 
 
@@ -131,7 +133,8 @@ class _Windows:
         members = sorted({rank for route in routes for rank in route})
         self.idle = self._rank not in members
         memory = context.memories[word(case, "memory")]
-        room = window * self._nbytes
+        self._stride = 0 if shares_buffer(case) else self._nbytes
+        room = self._nbytes + (window - 1) * self._stride
         self._out = {r.target: memory.allocate(room) for r in routes if r.source == self._rank}
         self._in = {r.source: memory.allocate(room) for r in routes if r.target == self._rank}
         schedule = Schedule()
@@ -145,10 +148,10 @@ class _Windows:
         schedule.begin()
         for source, buffer in self._in.items():
             for slot in range(self._window):
-                schedule.start_receive(buffer.address + slot * self._nbytes, self._nbytes, source)
+                schedule.start_receive(buffer.address + slot * self._stride, self._nbytes, source)
         for target, buffer in self._out.items():
             for slot in range(self._window):
-                schedule.start_send(buffer.address + slot * self._nbytes, self._nbytes, target)
+                schedule.start_send(buffer.address + slot * self._stride, self._nbytes, target)
         if acknowledged:
             for target in self._out:
                 schedule.start_receive(0, 0, target)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from bench.contracts.profile import BoundRule
 from bench.core.records import Case
 from bench.measure import MEASUREMENTS
-from bench.measure.axes import STAGED_PATHS, whole, word
+from bench.measure.axes import STAGED_PATHS, shares_buffer, whole, word
 from bench.measure.pair import pair_ranks, window_size
 from bench.measure.profiles import profile_of
 from bench.measure.transfers import Transfers
@@ -58,7 +58,10 @@ def _pair(ways: int, in_turn: int | None = None) -> Rule:
         window = window_size(case) if "window" in case.axes else 1
         in_flight = window * whole(case, "bytes")
         if hosts[first] == hosts[last]:
-            return _within(asked, hosts[first], in_flight, window, ways, in_turn or window)
+            # Caches keep the one buffer that all messages of a window share.
+            held = 1 if shares_buffer(case) else window
+            in_memory = held * whole(case, "bytes")
+            return _within(asked, hosts[first], in_memory, held, ways, in_turn or held)
         slower = min(
             (_way_out(asked, hosts[end]) for end in (first, last)), key=lambda way: way.rate
         )

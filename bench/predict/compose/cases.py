@@ -7,6 +7,7 @@ import msgspec
 from bench.core.placement import Limits, place_within
 from bench.core.records import Case, Row
 from bench.measure import MEASUREMENTS
+from bench.measure.axes import shares_buffer
 from bench.measure.profiles import profile_of
 from bench.measure.training.network import split_layers, widths_of
 from bench.predict.compose.messages import (
@@ -107,7 +108,8 @@ def _place(ranks: int, hosts: Limits | None) -> tuple[int, ...]:
 def _compose_senders(case: Case, nodes: tuple[int, ...], messages: Messages) -> Composition:
     if not shares_a_link(case, len(set(nodes))):
         raise NotComposed("its pairs do not all send from one node to one other")
-    fitted = messages.need(MessageKind(across=True, window=int(case.axes["window"])))
+    window, shared = int(case.axes["window"]), shares_buffer(case)
+    fitted = messages.need(MessageKind(across=True, window=window, shared=shared))
     pairs, size = int(case.axes["pairs"]), float(case.axes["bytes"])
     formula = f"alpha + {pairs} m / B of all senders"
     return _composition(fitted.path.seconds(size, pairs), formula, [fitted])

@@ -8,6 +8,7 @@ import msgspec
 
 from bench.core.hostnames import host_of
 from bench.core.records import CONTROL, Case, Row, Status
+from bench.measure.axes import shares_buffer
 from bench.measure.profiles import first_with, profile_of
 from bench.predict.model.composed.fabric import Fabric
 from bench.predict.model.composed.path import MessagePath, SendersPoint, fit_path
@@ -22,12 +23,18 @@ class MessageKind(NamedTuple):
     """Messages in flight; None for one after the other."""
     crossing: bool = False
     """Whether as many go the other way at the same time."""
+    shared: bool = False
+    """Whether all in flight share a buffer."""
 
     @property
     def words(self) -> str:
         """What they are."""
         there = "across nodes" if self.across else "inside a node"
-        return f"messages {there}" + (", both ways at once" if self.crossing else "")
+        return (
+            f"messages {there}"
+            + (", both ways at once" if self.crossing else "")
+            + (" in shared buffers" if self.shared else "")
+        )
 
 
 class Fitted(NamedTuple):
@@ -62,6 +69,7 @@ class Messages(msgspec.Struct, frozen=True):
             first_with("message")
             if kind.window is None
             else f"{first_with('window')} with window = {kind.window}"
+            + (' and buffers = "shared"' if kind.shared else "")
         )
         where = "" if kind.across else ' with between = "neighbours" and that many ranks'
         raise NotComposed(
@@ -78,7 +86,7 @@ def fit_messages(cases: Mapping[str, Case], rows: Iterable[Row]) -> Messages:
     """
     times: dict[MessageKind, dict[float, list[float]]] = {}
     sources: dict[MessageKind, set[str]] = {}
-    together: dict[int, list[_Together]] = {}
+    together: dict[tuple[int, bool], list[_Together]] = {}
     for row in rows:
         case = cases.get(row.case)
         if case is None or row.status is not Status.OK or not row.t_median_s or not row.bytes:
@@ -89,7 +97,8 @@ def fit_messages(cases: Mapping[str, Case], rows: Iterable[Row]) -> Messages:
             and shares_a_link(case, row.nodes)
         ):
             point = SendersPoint(int(case.axes["pairs"]), float(row.bytes), row.t_median_s)
-            together.setdefault(int(case.axes["window"]), []).append(_Together(point, case.id))
+            alike = int(case.axes["window"]), shares_buffer(case)
+            together.setdefault(alike, []).append(_Together(point, case.id))
         elif (kind := _kind(row, case)) is not None:
             times.setdefault(kind, {}).setdefault(float(row.bytes), []).append(row.t_median_s)
             sources.setdefault(kind, set()).add(case.id)
@@ -114,14 +123,20 @@ class _Together(NamedTuple):
     case: str
 
 
-def _most_senders(kind: MessageKind, together: Mapping[int, list[_Together]]) -> _Together | None:
-    """Return the point of most senders across nodes: of the same window, or for single messages."""
+def _most_senders(
+    kind: MessageKind, together: Mapping[tuple[int, bool], list[_Together]]
+) -> _Together | None:
+    """Return the point of most senders across nodes: of the same window, or for single messages.
+
+    Args:
+        together: points by window, and by whether its messages share a buffer.
+    """
     if not kind.across:
         return None
     points = (
-        [point for every in together.values() for point in every]
+        [point for (_, shared), every in together.items() if not shared for point in every]
         if kind.window is None
-        else together.get(kind.window, [])
+        else together.get((kind.window, kind.shared), [])
     )
     return max(points, key=lambda one: (one.point.senders, one.point.size), default=None)
 
@@ -138,7 +153,7 @@ def _kind(row: Row, case: Case) -> MessageKind | None:
     if part == "message":
         return MessageKind(across)
     if part == "window":
-        return MessageKind(across, int(axes["window"]))
+        return MessageKind(across, int(axes["window"]), shared=shares_buffer(case))
     if part == "crossing" and axes["window"] == 1:
         return MessageKind(across, crossing=True)
     return None

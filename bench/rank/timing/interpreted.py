@@ -63,10 +63,17 @@ class Mpi4pyMessageLoops:
             seconds[sample] = (time.perf_counter_ns() - begin) * 1e-9 / loops / 2
 
     def window(
-        self, seconds: Seconds, loops: int, buffer: int, nbytes: int, window: int, peer: Peer
+        self,
+        seconds: Seconds,
+        loops: int,
+        buffer: int,
+        nbytes: int,
+        stride: int,
+        window: int,
+        peer: Peer,
     ) -> None:
         """Time `window` messages from the leader, all in flight, and one reply; per message."""
-        slots = [self._message(buffer + i * nbytes, nbytes) for i in range(window)]
+        slots = [self._message(buffer + i * stride, nbytes) for i in range(window)]
         reply = self._message(buffer, 0)
         world, other, wait = self._world, peer.rank, self._mpi.Request.Waitall
         for sample in range(len(seconds)):
@@ -87,12 +94,13 @@ class Mpi4pyMessageLoops:
         send: int,
         receive: int,
         nbytes: int,
+        stride: int,
         window: int,
         peer: Peer,
     ) -> None:
         """Time `window` messages each way at once; per pair of messages."""
-        outgoing = [self._message(send + i * nbytes, nbytes) for i in range(window)]
-        incoming = [self._message(receive + i * nbytes, nbytes) for i in range(window)]
+        outgoing = [self._message(send + i * stride, nbytes) for i in range(window)]
+        incoming = [self._message(receive + i * stride, nbytes) for i in range(window)]
         world, other = self._world, peer.rank
         for sample in range(len(seconds)):
             begin = time.perf_counter_ns()

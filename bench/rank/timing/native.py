@@ -69,6 +69,7 @@ def _window(
     world: Any,
     buffer: int,
     nbytes: int,
+    stride: int,
     window: int,
     peer: int,
     leads: bool,
@@ -85,7 +86,7 @@ def _window(
         begin = now_ns(mpi.clock, timespec)
         for _ in range(loops):
             for i in range(window):
-                slot = (buffer + i * nbytes, count, byte, other, TAG, world, first + i * handle)
+                slot = (buffer + i * stride, count, byte, other, TAG, world, first + i * handle)
                 if leads:
                     error |= call(mpi.isend, slot)
                 else:
@@ -109,6 +110,7 @@ def _exchange_window(
     send: int,
     receive: int,
     nbytes: int,
+    stride: int,
     window: int,
     peer: int,
     requests: Any,
@@ -124,11 +126,11 @@ def _exchange_window(
         begin = now_ns(mpi.clock, timespec)
         for _ in range(loops):
             for i in range(window):
-                slot = receive + i * nbytes
+                slot = receive + i * stride
                 request = first + i * handle
                 error |= call(mpi.irecv, (slot, count, byte, other, TAG, world, request))
             for i in range(window):
-                slot = send + i * nbytes
+                slot = send + i * stride
                 request = first + (window + i) * handle
                 error |= call(mpi.isend, (slot, count, byte, other, TAG, world, request))
             error |= call(mpi.waitall, (length, first, at))
@@ -195,8 +197,8 @@ class NativeMessageLoops:
         self._total = self._handle(handles.total)
         nobody = Peer(0, True)
         self.pingpong(NO_SAMPLES, 1, 0, 0, 0, nobody)
-        self.window(NO_SAMPLES, 1, 0, 0, 1, nobody)
-        self.exchange_window(NO_SAMPLES, 1, 0, 0, 0, 1, nobody)
+        self.window(NO_SAMPLES, 1, 0, 0, 0, 1, nobody)
+        self.exchange_window(NO_SAMPLES, 1, 0, 0, 0, 0, 1, nobody)
         self.follow(NO_SAMPLES, 1, Schedule().cut())
 
     def pingpong(
@@ -220,7 +222,14 @@ class NativeMessageLoops:
         )
 
     def window(
-        self, seconds: Seconds, loops: int, buffer: int, nbytes: int, window: int, peer: Peer
+        self,
+        seconds: Seconds,
+        loops: int,
+        buffer: int,
+        nbytes: int,
+        stride: int,
+        window: int,
+        peer: Peer,
     ) -> None:
         """Time `window` messages from the leader, all in flight, and one reply; per message."""
         succeed(
@@ -232,6 +241,7 @@ class NativeMessageLoops:
                 self._world,
                 buffer,
                 nbytes,
+                stride,
                 window,
                 peer.rank,
                 peer.leads,
@@ -247,6 +257,7 @@ class NativeMessageLoops:
         send: int,
         receive: int,
         nbytes: int,
+        stride: int,
         window: int,
         peer: Peer,
     ) -> None:
@@ -261,6 +272,7 @@ class NativeMessageLoops:
                 send,
                 receive,
                 nbytes,
+                stride,
                 window,
                 peer.rank,
                 np.zeros(2 * window, self._handle),
