@@ -123,6 +123,24 @@ class OnGpu(Protocol):
     """Whose runtime."""
 
 
+class GpuSeat(NamedTuple):
+    """Where the GPU of a rank is, and where the rank runs."""
+
+    node: int
+    """Of the rank, numbered as those of a communicator."""
+    address: str
+    """Of the GPU on the bus."""
+    device: str
+    """What ranks of one node have in common where they have the same GPU, or slice of one."""
+    gpu_numa: int | None
+    """NUMA node that the GPU is attached to."""
+    host_numa: int | None
+    """The one whose CPUs the rank runs on, and whose memory it gets; None where there are several.
+    """
+    late: bool
+    """Whether MPI started before the GPU was open, and so could not look which one it is."""
+
+
 class TakesDevice(NamedTuple):
     """Whether an MPI may be handed addresses of a GPU; None is not known."""
 
