@@ -44,9 +44,15 @@ class Runtime:
         told = {14: 1, 16: 0} if self.is_hip else {16: MULTIPROCESSORS, 38: CACHE_BYTES}
         return told[attribute]
 
-    def getDeviceProperties(self, number: int) -> dict[str, object]:
+    def getDeviceProperties(self, number: int) -> dict[str, int]:
         assert number < self._machine.gpus
-        return {"multiProcessorCount": MULTIPROCESSORS, "l2CacheSize": CACHE_BYTES}
+        major, minor = self._machine.capability
+        return {
+            "major": major,
+            "minor": minor,
+            "multiProcessorCount": MULTIPROCESSORS,
+            "l2CacheSize": CACHE_BYTES,
+        }
 
     def deviceSynchronize(self) -> None:
         machine = self._machine
