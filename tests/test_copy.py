@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from simulated_cuda import RATE, CudaError, simulate
+from simulated_cuda import CACHE_BYTES, RATE, CudaError, simulate
 from test_measure import make_case
 from test_mpi import by_case, run
 
@@ -201,6 +201,19 @@ def test_the_kernel_has_as_many_blocks_on_an_amd_gpu(monkeypatch):
         COPY.prepare(case_on_gpu(("pinned", "device"), engine="kernel"), context)
         blocks.append(set(machine.blocks))
     assert blocks == [{4}, {4}]  # one on each multiprocessor
+
+
+@pytest.mark.parametrize(("direction", "least"), [("uni", 2), ("bi", 4)])
+def test_copies_within_a_gpu_that_its_cache_holds_say_so(direction, least, monkeypatch):
+    simulate(monkeypatch, gpus=1)
+    context = open_context(SoloWorld(), 1)
+    fits = CACHE_BYTES // least
+    for nbytes, l2 in ((fits, "hot"), (fits + 16, None)):
+        axes: dict[str, Axis] = {"bytes": nbytes, "direction": direction}
+        inside = copy_case(memory="device", dst_memory="same", **axes)
+        assert COPY.prepare(inside, context).params.get("l2") == l2
+        outside = copy_case(memory="pinned", dst_memory="device", **axes)
+        assert "l2" not in COPY.prepare(outside, context).params
 
 
 def test_what_makes_the_host_wait_is_named(monkeypatch):

@@ -73,6 +73,8 @@ class TimedCopies(Protocol):
 
     held: bool
     """Whether all are queued before the first begins; else launches are inside the time."""
+    cache_bytes: int
+    """Of the L2 cache of the rank's GPU."""
     least_sample: LeastSample
     fixed_s: float | None
     """Seconds of a sample that its copies do not explain; None where they cannot be seen."""

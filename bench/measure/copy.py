@@ -140,6 +140,9 @@ class _Copies:
             self.timing_layer, self.overhead_s = DEVICE_EVENTS, None
             self.least_sample = self._timed.least_sample
             self.params |= describe_timing(self._timed)
+            buffers = {b.address: b.nbytes for m in self._moves for b in (m.source, m.target)}
+            if source is target and sum(buffers.values()) <= self._timed.cache_bytes:
+                self.params["l2"] = "hot"
         else:
             self.timing_layer = "ctypes"
             self.overhead_s = self._call_overhead_s()

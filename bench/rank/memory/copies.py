@@ -59,6 +59,7 @@ class TimedCopies:
         self._queues = [queue(*each) for each in zip(streams, transfers, strict=True)]
         # A host that waits for a copy cannot let the kernel go that the copy waits for.
         self.held = not any(t.through_host for t in transfers)
+        self.cache_bytes = own.cache_bytes
         self._timer = StreamTimer(streams, self.held)
         self._timer.rehearse(self._queues)
         self.fixed_s = self._timer.fixed_s(self._queues)
