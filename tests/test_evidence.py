@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pynvml
 import pytest
 import traces
 from hypothesis import given
 from hypothesis import strategies as st
+from test_machine_gpu import Nvml
 from trees import (
     Link,
     Tree,
@@ -341,37 +343,69 @@ def test_loopback_traffic_is_not_a_port_s(tmp_path):
     assert all(counter.device != "lo" for counter in read_counters())
 
 
-class _Answer:
-    def __init__(self, value: int | None) -> None:
-        self.nvmlReturn = 0 if value is not None else 3
-        self.value = type("Value", (), {"ullVal": value})()
+class _Nvml(Nvml):
+    """One GPU whose links 1 to 3 are active, of the 18 that its like can have.
+
+    What it answers by field is of the type that a field has; the rest of the union is left over
+    from another call.
+    """
+
+    def __init__(self, known: dict[int, tuple[int, str, int]], **answers) -> None:
+        super().__init__(
+            nvmlDeviceGetCount=1,
+            nvmlDeviceGetNvLinkState=lambda _gpu, link: int(0 < link < 4),
+            nvmlDeviceGetFieldValues=self._values,
+            **answers,
+        )
+        self.known, self.asked = known, []
+
+    def _values(self, _gpu, fields):
+        if any(field not in self.known for field, _ in fields):
+            raise pynvml.NVMLError_InvalidArgument()
+        answers = (pynvml.c_nvmlFieldValue_t * len(fields))()
+        for answer, (field, link) in zip(answers, fields, strict=True):
+            self.asked.append((field, link))
+            kind, member, value = self.known[field]
+            answer.valueType = kind
+            answer.value.ullVal = 2**63 - 1
+            setattr(answer.value, member, value)
+        return answers
 
 
-class _Nvml:
-    """One GPU with three NVLinks."""
-
-    NVMLError = RuntimeError
-    NVML_SUCCESS = 0
-    NVML_NVLINK_MAX_LINKS = 18
-    NVML_FI_DEV_PCIE_COUNT_TX_BYTES, NVML_FI_DEV_PCIE_COUNT_RX_BYTES = 197, 198
-    NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX = 138, 139
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return 1
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
-        return index
-
-    def nvmlDeviceGetFieldValues(self, handle, fields):  # noqa: N802
-        known = {197: 5_000, 198: 6_000, 138: 10, 139: 20}
-        return [_Answer(known[field] if link < 3 else None) for field, link in fields]
+LONG, LONG_LONG, SHORT = (2, "ulVal"), (3, "ullVal"), (1, "uiVal")
+HOPPER = {138: (*LONG_LONG, 10), 139: (*LONG_LONG, 20)}
+BLACKWELL = {202: (*LONG_LONG, 500), 204: (*LONG_LONG, 700)}
 
 
-def test_gpus_count_pcie_bytes_and_nvlink_s_kib():
-    assert ask_gpu_bytes(_Nvml()) == [
-        ("pcie", 0, 5_000, 6_000),
-        ("nvlink", 0, 3 * 10 * 1024, 3 * 20 * 1024),
-    ]
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (
+            {197: (*LONG, 5_000), 198: (*LONG, 6_000)} | HOPPER,
+            [("pcie", 0, 5_000, 6_000), ("nvlink", 0, 3 * 10 * 1024, 3 * 20 * 1024)],
+        ),
+        (BLACKWELL, [("nvlink", 0, 1_500, 2_100)]),
+        # A driver that knows one way alone refuses the question for both.
+        ({138: (*LONG_LONG, 10)}, [("nvlink", 0, 3 * 10 * 1024, 0)]),
+        ({}, []),
+    ],
+)
+def test_gpus_count_pcie_bytes_and_those_of_active_nvlinks(known, expected):
+    nvml = _Nvml(known)
+    assert ask_gpu_bytes(nvml) == expected
+    assert {link for field, link in nvml.asked if field not in (197, 198)} <= {1, 2, 3}
+
+
+def test_a_counter_of_32_bits_is_no_count_of_bytes():
+    """A second at 50 GB/s fills it eleven times, and whatever rest is left looks like a count."""
+    at_s = {}
+    for seconds in (1.0, 2.04):
+        sent = int(50e9 * seconds)
+        nvml = _Nvml({197: (*SHORT, sent % 2**32), 198: (*SHORT, sent % 2**32)} | HOPPER)
+        at_s[seconds] = [
+            Counter(each.kind, "gpu0", each.sent, each.received) for each in ask_gpu_bytes(nvml)
+        ]
+    assert not [c for c in count_between(at_s[1.0], at_s[2.04]) if c.kind == "pcie"]
 
 
 # The verdict

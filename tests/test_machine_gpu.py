@@ -13,6 +13,8 @@ from bench.machine.gpu import find_nvidia_gpus, read_nvidia_gpus
 from bench.machine.pci import PcieLink
 
 GIB = 2**30
+GONE = object()
+"""The answer to a question that this version of the library no longer has."""
 
 
 class Nvml:
@@ -29,6 +31,16 @@ class Nvml:
     NVML_CLOCK_MEM = pynvml.NVML_CLOCK_MEM
     NVML_FEATURE_ENABLED = pynvml.NVML_FEATURE_ENABLED
     NVML_NVLINK_MAX_LINKS = pynvml.NVML_NVLINK_MAX_LINKS
+    NVML_SUCCESS = pynvml.NVML_SUCCESS
+    NVML_FI_DEV_POWER_INSTANT = pynvml.NVML_FI_DEV_POWER_INSTANT
+    NVML_FI_DEV_PERF_POLICY_POWER = pynvml.NVML_FI_DEV_PERF_POLICY_POWER
+    NVML_FI_DEV_PERF_POLICY_THERMAL = pynvml.NVML_FI_DEV_PERF_POLICY_THERMAL
+    NVML_FI_DEV_PCIE_COUNT_TX_BYTES = pynvml.NVML_FI_DEV_PCIE_COUNT_TX_BYTES
+    NVML_FI_DEV_PCIE_COUNT_RX_BYTES = pynvml.NVML_FI_DEV_PCIE_COUNT_RX_BYTES
+    NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX = pynvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX
+    NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX = pynvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX
+    NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES = pynvml.NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES
+    NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES = pynvml.NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES
     NVML_PERF_POLICY_POWER = pynvml.NVML_PERF_POLICY_POWER
     NVML_PERF_POLICY_THERMAL = pynvml.NVML_PERF_POLICY_THERMAL
 
@@ -53,7 +65,9 @@ class Nvml:
             "nvmlDeviceGetMaxClockInfo": lambda _gpu, clock: (
                 1980 if clock == self.NVML_CLOCK_SM else 2619
             ),
+            "nvmlDeviceGetCurrentClocksEventReasons": 0x1,
             "nvmlDeviceGetCurrentClocksThrottleReasons": 0x1,
+            "nvmlDeviceGetFieldValues": pynvml.NVMLError_NotSupported(),
             "nvmlDeviceGetPowerUsage": 69_420,
             "nvmlDeviceGetViolationStatus": SimpleNamespace(violationTime=0),
             "nvmlDeviceGetEccMode": [1, 1],
@@ -65,6 +79,8 @@ class Nvml:
 
     def __getattr__(self, name: str) -> Any:
         assert hasattr(pynvml, name), f"pynvml has no {name}"
+        if self._answers.get(name) is GONE:
+            raise AttributeError(name)
 
         def ask(*args: Any) -> Any:
             answer = self._answers[name]
@@ -148,7 +164,7 @@ def test_nvlinks_are_unknown_where_nvml_fails_otherwise(tmp_path: Path) -> None:
     ],
 )
 def test_throttle_reasons_are_named(tmp_path: Path, bits: int, reasons: tuple[str, ...]) -> None:
-    nvml = Nvml(nvmlDeviceGetCurrentClocksThrottleReasons=bits)
+    nvml = Nvml(nvmlDeviceGetCurrentClocksEventReasons=bits)
     assert read_nvidia_gpus(nvml, tmp_path)[0].throttle == reasons
 
 

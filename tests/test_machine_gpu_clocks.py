@@ -9,7 +9,7 @@ import pynvml
 import pytest
 from meeting import Meeting
 from simulated_cuda import simulate
-from test_machine_gpu import Nvml
+from test_machine_gpu import GONE, Nvml
 from test_measure import make_case
 
 from bench.contracts import NamesGpus
@@ -40,7 +40,7 @@ def held(power_ns: int, thermal_ns: int = 0) -> Any:
 def test_a_reading_has_clock_watts_and_reasons() -> None:
     nvml = Nvml(
         nvmlDeviceGetPowerUsage=652_400,
-        nvmlDeviceGetCurrentClocksThrottleReasons=0x44,
+        nvmlDeviceGetCurrentClocksEventReasons=0x44,
         nvmlDeviceGetViolationStatus=held(5, 7),
     )
     assert read_clocks(nvml, 0) == ClockReading(
@@ -48,11 +48,55 @@ def test_a_reading_has_clock_watts_and_reasons() -> None:
     )
 
 
+def test_power_is_that_of_now_and_not_the_mean_of_a_second() -> None:
+    """After half a second of load half of that mean would be idle."""
+
+    def values(_gpu: int, fields: list[tuple[int, int]]) -> Any:
+        answers = (pynvml.c_nvmlFieldValue_t * len(fields))()
+        for answer, (field, _) in zip(answers, fields, strict=True):
+            known = field == pynvml.NVML_FI_DEV_POWER_INSTANT
+            answer.nvmlReturn = 0 if known else pynvml.NVML_ERROR_NOT_SUPPORTED
+            answer.valueType, answer.value.uiVal = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT, 651_200
+        return answers
+
+    nvml = Nvml(nvmlDeviceGetPowerUsage=340_000, nvmlDeviceGetFieldValues=values)
+    assert read_clocks(nvml, 0).power_watts == 651.2
+    assert read_clocks(Nvml(nvmlDeviceGetPowerUsage=340_000), 0).power_watts == 340
+
+
+def test_a_library_without_the_deprecated_questions_is_asked_the_new_ones() -> None:
+    def values(_gpu: int, fields: list[tuple[int, int]]) -> Any:
+        answers = (pynvml.c_nvmlFieldValue_t * len(fields))()
+        for answer, (field, _) in zip(answers, fields, strict=True):
+            answer.valueType, answer.value.ullVal = 3, field
+        return answers
+
+    nvml = Nvml(
+        nvmlDeviceGetCurrentClocksThrottleReasons=GONE,
+        nvmlDeviceGetViolationStatus=GONE,
+        nvmlDeviceGetPowerUsage=GONE,
+        nvmlDeviceGetCurrentClocksEventReasons=0x4,
+        nvmlDeviceGetFieldValues=values,
+    )
+    reading = read_clocks(nvml, 0)
+    assert reading.throttle == ("power-cap",)
+    assert reading.held_ns == {"power-cap": 74, "thermal": 75}
+
+
+def test_an_older_driver_is_asked_by_the_older_name() -> None:
+    nvml = Nvml(
+        nvmlDeviceGetCurrentClocksEventReasons=pynvml.NVMLError_FunctionNotFound(),
+        nvmlDeviceGetCurrentClocksThrottleReasons=0x40,
+    )
+    assert read_clocks(nvml, 0).throttle == ("hardware-thermal-slowdown",)
+
+
 def test_what_nvml_refuses_is_missing_from_the_row() -> None:
     refused = pynvml.NVMLError_NotSupported()
     reading = read_clocks(
         Nvml(
             nvmlDeviceGetPowerUsage=refused,
+            nvmlDeviceGetCurrentClocksEventReasons=refused,
             nvmlDeviceGetCurrentClocksThrottleReasons=refused,
             nvmlDeviceGetViolationStatus=refused,
             nvmlDeviceGetClockInfo=refused,
@@ -74,6 +118,10 @@ def test_what_nvml_refuses_is_missing_from_the_row() -> None:
         # Neither reading saw it, and the counter did.
         (0x1, 0x1, (9, 12), ("power-cap",)),
         (0x0, 0x8, (9, 12), ("hardware-slowdown", "power-cap")),
+        # NVML tells of it while clocks change, as they do when work begins.
+        (0x9, 0x0, (9, 9), ()),
+        (0x8, 0x8, (9, 9), ("hardware-slowdown",)),
+        (0x0, 0x600, (9, 9), ("board-limit", "reliability")),
     ],
 )
 def test_reasons_are_those_seen_at_either_end_or_counted_between(
@@ -82,7 +130,7 @@ def test_reasons_are_those_seen_at_either_end_or_counted_between(
     readings = [
         read_clocks(
             Nvml(
-                nvmlDeviceGetCurrentClocksThrottleReasons=bits,
+                nvmlDeviceGetCurrentClocksEventReasons=bits,
                 nvmlDeviceGetViolationStatus=held(count),
             ),
             0,
@@ -144,7 +192,6 @@ class LiveNvml(Nvml):
             nvmlShutdown=None,
             nvmlDeviceGetHandleByPciBusId=lambda address: self.asked.append(address) or 0,
             nvmlDeviceGetClockInfo=lambda *_: 1980,
-            nvmlDeviceGetFieldValues=pynvml.NVMLError_NotSupported(),
             **answers,
         )
 
@@ -153,7 +200,7 @@ def test_a_case_on_a_gpu_asks_nvml_for_the_gpu_of_the_rank(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     simulate(monkeypatch, gpus=2)
-    nvml = LiveNvml(nvmlDeviceGetCurrentClocksThrottleReasons=0x4)
+    nvml = LiveNvml(nvmlDeviceGetCurrentClocksEventReasons=0x4)
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     context = open_context(SoloWorld(), 1)
     case = make_case("copy", bytes=4096)
@@ -169,7 +216,7 @@ def test_copies_between_other_gpus_tell_the_clocks_of_those(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     simulate(monkeypatch, gpus=4)
-    nvml = LiveNvml(nvmlDeviceGetCurrentClocksThrottleReasons=0x0)
+    nvml = LiveNvml(nvmlDeviceGetCurrentClocksEventReasons=0x0)
     busy = {"0000:02:00.0", "0000:03:00.0"}
     nvml.nvmlDeviceGetHandleByPciBusId = lambda address: nvml.asked.append(address) or address
     nvml.nvmlDeviceGetClockInfo = lambda address, _: 1980 if address in busy else 345

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from bench.contracts.gpu import GpuLibrary, TakesDevice
+from bench.contracts.gpu import GpuLibrary, GpuSeat, TakesDevice
 from bench.contracts.loops import MemoryLoops, MessageLoops, Seconds
 from bench.contracts.memory import Memories
 from bench.contracts.profile import Profile
@@ -74,6 +74,8 @@ class Context(msgspec.Struct, frozen=True):
     where no node shares one."""
     verbs: Verbs | None = None
     """None without MPI."""
+    gpu_seats: tuple[GpuSeat | None, ...] = ()
+    """Of each rank; empty in a job that opens no GPU."""
 
     def need_message_loops(self) -> MessageLoops:
         """Return the loops over MPI calls.

@@ -12,7 +12,7 @@ from bench.contracts.profile import HeadlinePick, RateColumn
 from bench.core.records import Stage
 from bench.core.units import format_rate, format_seconds
 from bench.judge.statistics import summarise
-from bench.judge.table import is_oversubscribed, is_standin
+from bench.judge.table import is_on_shared_gpu, is_oversubscribed, is_standin
 from bench.measure import MEASUREMENTS
 
 SMALL_MESSAGE_BYTES = 8
@@ -48,8 +48,9 @@ class Headline(msgspec.Struct, frozen=True):
 
 
 def headlines(table: pd.DataFrame) -> list[Headline]:
-    """Return the numbers of one run, none from more ranks than cores or a device that is none."""
-    points = summarise(table[~is_oversubscribed(table) & ~is_standin(table)])
+    """Return the numbers of one run, none from more ranks than cores or GPUs, or from no device."""
+    apart = is_oversubscribed(table) | is_on_shared_gpu(table) | is_standin(table)
+    points = summarise(table[~apart])
     found: list[Headline] = []
     for benchmark, measurement in MEASUREMENTS.items():
         declared = measurement.profile.headline

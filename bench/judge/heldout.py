@@ -9,11 +9,13 @@ import msgspec
 import pandas as pd
 
 from bench.core.errors import printable
+from bench.core.gpu_cases import SHARED
 from bench.core.records import Prediction, Stage, parse_params
 from bench.judge.accuracy import Miss
 from bench.judge.baseline import BASELINES
 from bench.judge.strata import SplitKey, held_out_by, size_class
 from bench.judge.table import measured
+from bench.predict.bounds.bound import is_ceiling
 from bench.store.folder import RunFolder
 
 Line = Mapping[Any, Any]
@@ -24,7 +26,17 @@ Key = tuple[str, int]
 
 _COLUMNS = [
     *("case", "launch", "name", "label", "benchmark", "series", "size", "status", "reason"),
-    *("origin", "bytes", "nodes", "ranks", "pairs", "params", "t_median_s", "bound_s"),
+    *(
+        "origin",
+        "bytes",
+        "nodes",
+        "ranks",
+        "pairs",
+        "params",
+        "t_median_s",
+        "bound_s",
+        "bound_source",
+    ),
     "started_utc",
 ]
 """What is looked at of a line."""
@@ -101,7 +113,9 @@ def pair_up(run: RunFolder, table: pd.DataFrame) -> HeldOut:
         elif (reason := _why_refused(line, found, run.meta.origin.value)) is not None:
             refused.append(Refused(line["case"], line["launch"], line["name"], reason))
         else:
-            bound_s = bounds.get((line["case"], line["launch"]), line["bound_s"])
+            # What was reached beside the case was not known before it, and predicts nothing.
+            known_s = None if is_ceiling(line["bound_source"]) else line["bound_s"]
+            bound_s = bounds.get((line["case"], line["launch"]), known_s)
             pairs.append(_pair(line, found[0], curves, bound_s))
     return HeldOut(tuple(pairs), tuple(refused), tuple(Unscored(*u) for u in unscored.items()))
 
@@ -109,6 +123,8 @@ def pair_up(run: RunFolder, table: pd.DataFrame) -> HeldOut:
 def _why_unscored(line: Line, found: Sequence[Prediction]) -> str | None:
     if line["status"] != "ok":
         return f"{line['status']}: {printable(line['reason'], 120)}"
+    if SHARED in parse_params(line["params"]):
+        return "its ranks shared a GPU"
     if not found:
         return "no prediction was made"
     if all(prediction.seconds is None for prediction in found):

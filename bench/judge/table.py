@@ -8,6 +8,7 @@ cases that differ in more than their size.
 import numpy as np
 import pandas as pd
 
+from bench.core.gpu_cases import SHARED
 from bench.core.hostnames import host_of
 from bench.core.records import COLUMNS, Row
 from bench.judge.columns import (
@@ -33,6 +34,7 @@ __all__ = [
     "NOT_MEASURED",
     "PARAM",
     "is_back_to_back",
+    "is_on_shared_gpu",
     "is_oversubscribed",
     "is_standin",
     "load",
@@ -97,6 +99,17 @@ def is_oversubscribed(table: pd.DataFrame) -> "pd.Series[bool]":
     if column not in table:
         return pd.Series(False, index=table.index, dtype=bool)
     return table[column].isin(["1", "true", "True", "yes"])
+
+
+def is_on_shared_gpu(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which lines are of ranks that shared a GPU; they are no measure of one, nor of a link.
+
+    Where NCCL was told to let them, the same.
+    """
+    column = PARAM + SHARED
+    if column not in table:
+        return pd.Series(False, index=table.index, dtype=bool)
+    return table[column].notna()
 
 
 def is_standin(table: pd.DataFrame) -> "pd.Series[bool]":

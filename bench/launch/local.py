@@ -6,6 +6,7 @@ from bench.contracts import LaunchCommand
 from bench.core.placement import Placement
 from bench.core.program import module_command
 from bench.core.records import Job
+from bench.launch.binding import rank_options
 from bench.launch.kind import LauncherKind
 
 
@@ -23,7 +24,9 @@ class LocalLauncher:
 
     def command(self, job: Job) -> LaunchCommand:
         """Return the command of one worker without MPI."""
-        return LaunchCommand((*module_command("bench.rank"), "--solo"), dict(job.env))
+        return LaunchCommand(
+            (*module_command("bench.rank"), "--solo", *rank_options(job)), dict(job.env)
+        )
 
 
 KIND = LauncherKind(

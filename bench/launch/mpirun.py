@@ -11,7 +11,7 @@ from bench.core.hostnames import fold_hosts
 from bench.core.placement import Placement, place_ranks
 from bench.core.program import module_command
 from bench.core.records import Job
-from bench.launch.binding import choose_binding
+from bench.launch.binding import choose_binding, rank_options
 from bench.launch.here import is_here
 from bench.launch.kind import LauncherKind
 from bench.launch.ssh import Host
@@ -106,7 +106,7 @@ class MpirunLauncher:
         else:
             options = _hydra_options(bind, remote)
         tokens = (self._mpi.mpirun, "-n", str(job.ranks), *options)
-        command = (*tokens, *module_command("bench.rank"))
+        command = (*tokens, *module_command("bench.rank"), *rank_options(job))
         return LaunchCommand(command, _home() | job.env, files)
 
 

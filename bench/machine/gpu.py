@@ -1,8 +1,6 @@
 """Facts of GPUs: NVIDIA's through NVML, AMD's from sysfs."""
 
 import contextlib
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +10,8 @@ from bench.core.units import format_rate
 from bench.machine.compared import COMPARED, Compared
 from bench.machine.describe import Rows, format_memory, show
 from bench.machine.memory import SIZE
+from bench.machine.near_gpu import sysfs_address
+from bench.machine.nvml import Asker, nvlink_states
 from bench.machine.pci import PciDevice, PcieLink, describe_link, read_pci_device
 from bench.machine.sysfs import list_folder, list_numbered, read_natural, read_word
 
@@ -27,8 +27,12 @@ THROTTLE_REASONS = {
     0x40: "hardware thermal slowdown",
     0x80: "power brake",
     0x100: "display clocks",
+    0x200: "board limit",
+    0x400: "reliability",
 }
-"""Bits of NVML's clocks event reasons (nvml.h, nvmlClocksThrottleReasons)."""
+"""Bits of NVML's clocks event reasons (nvmlClocksThrottleReason* of nvidia-ml-py 13.615)."""
+_REASONS = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
+"""The question, and as drivers before 535 know it; the latter goes with CUDA 14 (nvidia-ml-py)."""
 
 
 def _lasting_link(link: PcieLink | None, _node: Any) -> PcieLink | None:
@@ -99,8 +103,8 @@ def read_nvidia_gpus(nvml: Any, root: Path) -> tuple[GpuFacts, ...]:
     ask = Asker(nvml)
     return tuple(
         _read_nvidia_gpu(nvml, ask, index, handle, root)
-        for index in range(ask(nvml.nvmlDeviceGetCount) or 0)
-        if (handle := ask(nvml.nvmlDeviceGetHandleByIndex, index)) is not None
+        for index in range(ask("nvmlDeviceGetCount") or 0)
+        if (handle := ask("nvmlDeviceGetHandleByIndex", index)) is not None
     )
 
 
@@ -179,83 +183,58 @@ def _is_vendor(folder: Path, vendor: str) -> bool:
     return read_word(folder / "vendor") == vendor
 
 
-class Asker:
-    """Asks NVML one question; what a GPU, a driver or a container does not answer is None."""
-
-    def __init__(self, nvml: Any) -> None:
-        # ValueError: a name that is not UTF-8.
-        self._refusals = (nvml.NVMLError, ValueError)
-
-    def __call__(self, question: Callable[..., Any], *args: Any) -> Any:
-        try:
-            return question(*args)
-        except self._refusals:
-            return None
-
-
 def _read_nvidia_gpu(nvml: Any, ask: Asker, index: int, handle: Any, root: Path) -> GpuFacts:
-    address = _sysfs_address(ask(nvml.nvmlDeviceGetPciInfo, handle))
+    address = _read_address(ask("nvmlDeviceGetPciInfo", handle))
     device = read_pci_device(root, root / _PCI / address) if address else None
-    memory = ask(nvml.nvmlDeviceGetMemoryInfo, handle)
-    links = _read_nvlinks(nvml, handle)
-    cuda = ask(nvml.nvmlSystemGetCudaDriverVersion_v2)
+    memory = ask("nvmlDeviceGetMemoryInfo", handle)
+    links = nvlink_states(nvml, handle)
+    cuda = ask("nvmlSystemGetCudaDriverVersion_v2")
     return GpuFacts(
         vendor="nvidia",
         index=index,
-        model=ask(nvml.nvmlDeviceGetName, handle),
-        uuid=ask(nvml.nvmlDeviceGetUUID, handle),
+        model=ask("nvmlDeviceGetName", handle),
+        uuid=ask("nvmlDeviceGetUUID", handle),
         pci_address=address,
-        pcie=_read_nvidia_link(nvml, ask, handle, device),
+        pcie=_read_nvidia_link(ask, handle, device),
         numa_node=device.numa_node if device else None,
         memory=memory.total if memory else None,
         nvlinks=None if links is None else len(links),
         nvlinks_active=None if links is None else sum(links),
-        sm_mhz_now=ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
-        sm_mhz_max=ask(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
-        memory_mhz_now=ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
-        memory_mhz_max=ask(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_MEM),
-        throttle=name_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)),
-        ecc=_current_mode(ask(nvml.nvmlDeviceGetEccMode, handle)),
-        mig=_current_mode(ask(nvml.nvmlDeviceGetMigMode, handle)),
-        driver=ask(nvml.nvmlSystemGetDriverVersion),
+        sm_mhz_now=ask("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM),
+        sm_mhz_max=ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_SM),
+        memory_mhz_now=ask("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_MEM),
+        memory_mhz_max=ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_MEM),
+        throttle=ask_reasons(ask, handle),
+        ecc=_current_mode(ask("nvmlDeviceGetEccMode", handle)),
+        mig=_current_mode(ask("nvmlDeviceGetMigMode", handle)),
+        driver=ask("nvmlSystemGetDriverVersion"),
         cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
     )
 
 
-def _read_nvidia_link(
-    nvml: Any, ask: Asker, handle: Any, device: PciDevice | None
-) -> PcieLink | None:
+def _read_nvidia_link(ask: Asker, handle: Any, device: PciDevice | None) -> PcieLink | None:
     # NVML's most is that of the GPU in this slot; sysfs has that of the GPU itself, which is what
     # shows that a x16 card sits on x8. NVML's own is the fallback where sysfs is hidden.
     own = (device.link if device else None) or PcieLink()
     link = PcieLink(
-        generation_now=ask(nvml.nvmlDeviceGetCurrPcieLinkGeneration, handle),
-        width_now=ask(nvml.nvmlDeviceGetCurrPcieLinkWidth, handle),
-        generation_max=own.generation_max or ask(nvml.nvmlDeviceGetMaxPcieLinkGeneration, handle),
-        width_max=own.width_max or ask(nvml.nvmlDeviceGetMaxPcieLinkWidth, handle),
+        generation_now=ask("nvmlDeviceGetCurrPcieLinkGeneration", handle),
+        width_now=ask("nvmlDeviceGetCurrPcieLinkWidth", handle),
+        generation_max=own.generation_max or ask("nvmlDeviceGetMaxPcieLinkGeneration", handle),
+        width_max=own.width_max or ask("nvmlDeviceGetMaxPcieLinkWidth", handle),
     )
     return None if link == PcieLink() else link
 
 
-def _read_nvlinks(nvml: Any, handle: Any) -> list[bool] | None:
-    """Return whether each NVLink is active; none of them where the GPU has no NVLink."""
-    links: list[bool] = []
-    for number in range(nvml.NVML_NVLINK_MAX_LINKS):
-        try:
-            links.append(nvml.nvmlDeviceGetNvLinkState(handle, number) == nvml.NVML_FEATURE_ENABLED)
-        except (nvml.NVMLError_NotSupported, nvml.NVMLError_InvalidArgument):
-            break  # past the last link of this GPU
-        except nvml.NVMLError:
-            return None
-    return links
-
-
-def _sysfs_address(info: Any) -> str | None:
-    """Return NVML's `00000000:3B:00.0` as sysfs spells it: `0000:3b:00.0`."""
+def _read_address(info: Any) -> str | None:
     text = info.busId if info is not None else ""
     text = text.decode("ascii", "replace") if isinstance(text, bytes) else text
-    match = re.fullmatch(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])", text.lower())
-    return f"{int(match[1], 16):04x}:{match[2]}:{match[3]}.{match[4]}" if match else None
+    return sysfs_address(text)
+
+
+def ask_reasons(ask: Asker, handle: Any) -> tuple[str, ...] | None:
+    """Return why the clocks of a GPU are held down now; None where NVML does not say."""
+    answers = (ask(question, handle) for question in _REASONS)
+    return name_reasons(next((bits for bits in answers if bits is not None), None))
 
 
 def name_reasons(bits: int | None) -> tuple[str, ...] | None:

@@ -16,6 +16,7 @@ import msgspec
 
 from bench.contracts import AxisSpec
 from bench.core.errors import SuiteError
+from bench.core.gpu_cases import opens_gpu
 from bench.core.records import CONTROL, Axis, Case, Job, Sampling, Stage
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import settle
@@ -54,6 +55,8 @@ class _Shape(NamedTuple):
     proven: bool
     """Whether the path of its messages is to be proven."""
     control: str | None
+    gpu: bool
+    """Whether its ranks open GPUs: they start and are placed otherwise."""
 
 
 def make_plan(suite: Suite, launches: int | None = None, seed: int | None = None) -> Plan:
@@ -229,6 +232,7 @@ def _shape(case: Case, proven: frozenset[str]) -> _Shape:
         int(case.axes.get("threads", 1)),
         control is not None or case.id in proven,
         None if control is None else str(control),
+        opens_gpu(case),
     )
 
 

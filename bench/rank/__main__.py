@@ -34,7 +34,10 @@ from bench.core.events import (
     RankFacts,
     encode,
 )
+from bench.core.gpu_cases import job_opens_gpu
 from bench.core.records import Job
+from bench.machine.near_gpu import move_near
+from bench.rank.early_gpu import EarlyGpu, check_number, find_local_rank, open_before_mpi
 from bench.rank.host_names import name_nodes, read_own_names
 from bench.rank.lease import FileLease
 from bench.rank.world import MpiWorld, SoloWorld, World
@@ -61,11 +64,18 @@ def main(arguments: list[str]) -> None:
     """Run the job; any exception on any rank is reported and ends them all."""
     events = _take_standard_output()
     _die_with_parent()
-    world: World = SoloWorld() if "--solo" in arguments else MpiWorld()
+    solo = "--solo" in arguments
+    opened = None
+    if "--gpu" in arguments:
+        opened = open_before_mpi((0, "--solo") if solo else find_local_rank(os.environ))
+    if opened is not None:
+        # MPI looks at its CPUs too as it chooses network cards.
+        move_near(opened.pci_address)
+    world: World = SoloWorld() if solo else MpiWorld()
     reporter = _Reporter(events if world.rank == 0 else None)
     at = _Whereabouts(socket.gethostname())
     try:
-        _run(world, reporter, at, _job_file(arguments))
+        _run(world, reporter, at, _job_file(arguments), opened)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks must not hang
         traceback.print_exc()
         reason = printable(f"{type(error).__name__}: {error}", 500)
@@ -108,7 +118,13 @@ def _job_file(arguments: list[str]) -> Path | None:
     return Path(arguments[arguments.index("--job") + 1]) if "--job" in arguments else None
 
 
-def _run(world: World, reporter: _Reporter, at: _Whereabouts, job_file: Path | None) -> None:
+def _run(
+    world: World,
+    reporter: _Reporter,
+    at: _Whereabouts,
+    job_file: Path | None,
+    opened: EarlyGpu | None,
+) -> None:
     document = _read_job(job_file) if world.rank == 0 else None
     job = msgspec.convert(world.broadcast(document), Job)
     reporter.send(Hello(job.id, PROTOCOL, __version__, world.size))
@@ -120,9 +136,9 @@ def _run(world: World, reporter: _Reporter, at: _Whereabouts, job_file: Path | N
     own = world.gather(read_own_names())
     names = name_nodes(world.nodes, own, job.hosts, job.host_ranks)
     at.host = names[world.nodes[world.rank]]
-    threads = _set_threads(job.threads, world.local_size)
+    threads = _set_threads(job.threads, world)
     # NumPy and its BLAS start here, after their threads are set.
-    from bench.rank.context import open_context
+    from bench.rank.context import Gpus, local_rank, open_context
     from bench.rank.job import execute_job
 
     lease = FileLease(job_file if world.rank == 0 else None)
@@ -131,7 +147,12 @@ def _run(world: World, reporter: _Reporter, at: _Whereabouts, job_file: Path | N
         lease.check()
         reporter.alive(at.case)
 
-    context = open_context(world, threads, alive, job.died_in, host=at.host)
+    gpus = Gpus.NONE
+    if job_opens_gpu(job):
+        gpus = Gpus.OPEN if opened is None else Gpus.EARLY
+        if opened is not None:
+            check_number(opened, local_rank(world))
+    context = open_context(world, threads, alive, job.died_in, host=at.host, gpus=gpus)
     # A collector run inside a sample is not the network, and one between cases takes 40 ms.
     gc.collect()
     gc.freeze()
@@ -180,10 +201,19 @@ def _die_with_parent() -> None:
         os._exit(EXIT_FAILED)
 
 
-def _set_threads(threads: int, local_size: int) -> int:
-    from bench.machine.cpu import count_rank_cores
+def _set_threads(threads: int, world: World) -> int:
+    from bench.machine.cpu import read_quota, usable_cores
 
-    chosen = threads or max(1, count_rank_cores() // local_size)
+    own = os.sched_getaffinity(0)
+    here = world.nodes[world.rank]
+    # Ranks near GPUs of two NUMA nodes share no cores.
+    masks = zip(world.nodes, world.gather(own), strict=True)
+    sharers = sum(node == here and not own.isdisjoint(mask) for node, mask in masks)
+    share = len(usable_cores()) / sharers
+    quota = read_quota(Path("/"))
+    if quota is not None:
+        share = min(share, int(quota) / world.local_size)
+    chosen = threads or max(1, int(share))
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(chosen)
     return chosen

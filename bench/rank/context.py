@@ -6,16 +6,19 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.contracts import Context, FollowsSteps, GpuCalls, TakesDevice
+from bench.contracts import Context, FollowsSteps, GpuCalls, GpuSeat, TakesDevice
 from bench.machine.aware import Maker, judge_stack, read_stack
 from bench.machine.cpu import last_cache_bytes, read_quota, usable_cores
 from bench.machine.memory import read_numa
+from bench.machine.near_gpu import numa_of_cpus
 from bench.machine.software import read_blas
 from bench.machine.sysfs import parse_cpu_list
+from bench.rank.gpu_seats import find_seats
 from bench.rank.memory import LazyMemories, Locality
 from bench.rank.memory.nccl import Nccl
 from bench.rank.perftest import Perftest
@@ -30,12 +33,22 @@ from bench.rank.timing.layers import (
 from bench.rank.world import World
 
 
+class Gpus(Enum):
+    """Whether the ranks of a job open GPUs."""
+
+    NONE = auto()
+    OPEN = auto()
+    EARLY = auto()
+    """This rank's is open since before MPI started."""
+
+
 def open_context(
     world: World,
     threads: int,
     alive: Callable[[], None] = lambda: None,
     died_in: str | None = None,
     host: str = "",
+    gpus: Gpus = Gpus.NONE,
 ) -> Context:
     """Return the context of this rank; the loops are compiled when it returns.
 
@@ -47,9 +60,15 @@ def open_context(
         alive: called between timed regions.
         died_in: a case in which a job ended whose MPI was handed addresses of a GPU.
         host: what rows call the node of this rank.
+        gpus: whether ranks open GPUs, and when they did.
     """
     message_loops = None if world.mpi is None else open_message_loops(world.mpi)
-    locality = Locality(open_copy_queue, _local_rank(world), _numa_cpus())
+    locality = Locality(open_copy_queue, local_rank(world), _numa_cpus())
+    seats: tuple[GpuSeat | None, ...] = ()
+    if gpus is not Gpus.NONE:
+        # Before cores and NUMA nodes are looked at: each rank moves near its GPU.
+        seats = find_seats(world, lambda: locality.gpu, gpus is Gpus.EARLY)
+        alive()
 
     def follow_by(calls: GpuCalls) -> FollowsSteps:
         return GpuLibraryLoops(calls, message_loops, world.rank, world.size)
@@ -71,6 +90,7 @@ def open_context(
         host=host,
         turns=find_turns(world),
         verbs=None if world.mpi is None else Perftest(_own_numa()),
+        gpu_seats=seats,
     )
 
 
@@ -109,15 +129,14 @@ def _judge_mpi(version: str | None, maker: Maker, collective: bool) -> TakesDevi
     return judge_stack(stack, maker, collective)
 
 
-def _local_rank(world: World) -> int:
+def local_rank(world: World) -> int:
     """Return the number of this rank among those of its node."""
     return world.nodes[: world.rank].count(world.nodes[world.rank])
 
 
 def _own_numa() -> int | None:
     """Return the NUMA node of all cores that this rank may use; None where there are several."""
-    own = os.sched_getaffinity(0)
-    return next((node for node, cpus in _numa_cpus().items() if own <= {*cpus}), None)
+    return numa_of_cpus(Path("/"), frozenset(os.sched_getaffinity(0)))
 
 
 def _numa_cpus() -> dict[int, tuple[int, ...]]:

@@ -9,11 +9,20 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from bench.core.records import Axis
-from bench.machine.gpu import Asker, name_reasons
+from bench.machine.gpu import ask_reasons
+from bench.machine.nvml import Asker
 
 NOTHING = "none"
 """The value of `throttle` where nothing held the clocks down."""
 _IDLE = "idle"
+_PASSING = "hardware-slowdown"
+"""May be told while a clock changes (nvml.h): only what still holds at the end held clocks down."""
+_POWER_NOW = "NVML_FI_DEV_POWER_INSTANT"
+_HELD = {
+    "power-cap": "NVML_FI_DEV_PERF_POLICY_POWER",
+    "thermal": "NVML_FI_DEV_PERF_POLICY_THERMAL",
+}
+"""Counters of time as fields, for when the deprecated question about them is gone (CUDA 14)."""
 
 
 class ClockReading(NamedTuple):
@@ -21,7 +30,7 @@ class ClockReading(NamedTuple):
 
     sm_clock_mhz: int | None
     power_watts: float | None
-    """Since Ampere the mean of the last second, but of GA100 and older GPUs now (nvml.h)."""
+    """Now; of drivers that know only the mean, since Ampere that of the last second (nvml.h)."""
     throttle: tuple[str, ...] | None
     held_ns: dict[str, int]
     """Since the driver was loaded, by reason; reasons are missing where unknown."""
@@ -69,29 +78,28 @@ def read_clocks(nvml: Any, handle: Any) -> ClockReading:
     """Return what an initialised NVML reports of one GPU."""
     ask = Asker(nvml)
     # First what is gone soonest when a GPU has nothing left to do.
-    reasons = name_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle))
-    clock = ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM)
-    milliwatts = ask(nvml.nvmlDeviceGetPowerUsage, handle)
-    policies = {
-        "power-cap": nvml.NVML_PERF_POLICY_POWER,
-        "thermal": nvml.NVML_PERF_POLICY_THERMAL,
-    }
-    violations = {
-        name: ask(nvml.nvmlDeviceGetViolationStatus, handle, p) for name, p in policies.items()
+    reasons = ask_reasons(ask, handle)
+    clock = ask("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM)
+    now, *held = ask.fields(handle, [(name, 0) for name in (_POWER_NOW, *_HELD.values())])
+    milliwatts = ask("nvmlDeviceGetPowerUsage", handle) if now is None else now
+    policies = (nvml.NVML_PERF_POLICY_POWER, nvml.NVML_PERF_POLICY_THERMAL)
+    statuses = [ask("nvmlDeviceGetViolationStatus", handle, policy) for policy in policies]
+    held_ns = {
+        name: field if status is None else status.violationTime
+        for name, status, field in zip(_HELD, statuses, held, strict=True)
     }
     return ClockReading(
         sm_clock_mhz=clock,
         power_watts=None if milliwatts is None else milliwatts / 1000,
         throttle=None if reasons is None else tuple(r.replace(" ", "-") for r in reasons),
-        held_ns={
-            name: int(each.violationTime) for name, each in violations.items() if each is not None
-        },
+        held_ns={name: int(each) for name, each in held_ns.items() if each is not None},
     )
 
 
 def compare_readings(before: ClockReading, after: ClockReading) -> GpuLoad:
     """Return the load between two readings: reasons seen at either end, or counted between."""
-    seen = [name for each in (before, after) for name in each.throttle or () if name != _IDLE]
+    first = [name for name in before.throttle or () if name != _PASSING]
+    seen = [name for name in (*first, *(after.throttle or ())) if name != _IDLE]
     seen += [name for name, held in after.held_ns.items() if held > before.held_ns.get(name, held)]
     unknown = before.throttle is None and after.throttle is None and not after.held_ns
     return GpuLoad(

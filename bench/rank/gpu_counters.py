@@ -1,19 +1,25 @@
 """Bytes that NVIDIA GPUs count by themselves, on PCIe and on NVLink, through NVML."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+from bench.machine.nvml import Asker, nvlink_states
+
 _PCIE = ("NVML_FI_DEV_PCIE_COUNT_TX_BYTES", "NVML_FI_DEV_PCIE_COUNT_RX_BYTES")
-_NVLINK = ("NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX", "NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX")
 """NVML's fields of what was sent and received since the driver was loaded (nvml.h)."""
-_NVLINK_UNIT = 1024
+_NVLINKS = (
+    (1024, ("NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX", "NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX")),
+    (1, ("NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES", "NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES")),
+)
+"""Bytes of their unit, and the fields, of each link: the first up to Hopper, then Blackwell's."""
 
 
 class GpuBytes(NamedTuple):
     """What one GPU has counted on one kind of link."""
 
     kind: Literal["pcie", "nvlink"]
-    """PCIe with headers, NVLink payload alone, summed over its links."""
+    """PCIe with headers, NVLink payload alone but on Blackwell, summed over its active links."""
     gpu: int
     sent: int
     received: int
@@ -36,37 +42,32 @@ def read_gpu_bytes() -> list[GpuBytes]:
 
 def ask_gpu_bytes(nvml: Any) -> list[GpuBytes]:
     """Return what an initialised NVML has counted; older drivers and GPUs count less."""
+    ask = Asker(nvml)
     found: list[GpuBytes] = []
-    try:
-        count = nvml.nvmlDeviceGetCount()
-    except nvml.NVMLError:
-        return found
-    for index in range(count):
-        pcie = _sum_fields(nvml, index, _PCIE, 1)
-        links = _sum_fields(nvml, index, _NVLINK, nvml.NVML_NVLINK_MAX_LINKS)
+    for index in range(ask("nvmlDeviceGetCount") or 0):
+        handle = ask("nvmlDeviceGetHandleByIndex", index)
+        if handle is None:
+            continue
+        pcie = _sum_fields(ask, handle, _PCIE, (0,))
         if pcie is not None:
             found.append(GpuBytes("pcie", index, *pcie))
-        if links is not None:
-            found.append(GpuBytes("nvlink", index, *(_NVLINK_UNIT * each for each in links)))
+        states = nvlink_states(nvml, handle) or []
+        active = [link for link, is_active in enumerate(states) if is_active]
+        for unit, fields in _NVLINKS:
+            links = _sum_fields(ask, handle, fields, active)
+            if links is not None:
+                found.append(GpuBytes("nvlink", index, *(unit * each for each in links)))
+                break
     return found
 
 
 def _sum_fields(
-    nvml: Any, index: int, names: tuple[str, str], links: int
+    ask: Asker, handle: Any, names: tuple[str, str], links: Sequence[int]
 ) -> tuple[int, int] | None:
-    """Return two fields summed over links; None where the GPU reports neither."""
-    fields = [getattr(nvml, name, None) for name in names]
-    if None in fields:
-        return None
-    asked = [(field, link) for link in range(links) for field in fields]
-    try:
-        answers = nvml.nvmlDeviceGetFieldValues(nvml.nvmlDeviceGetHandleByIndex(index), asked)
-    except nvml.NVMLError:
-        return None
-    # Each answer has a status of its own: a link that the GPU does not have is an error.
-    sums, known = [0, 0], False
-    for place, answer in enumerate(answers):
-        if answer.nvmlReturn == nvml.NVML_SUCCESS:
-            sums[place % 2] += answer.value.ullVal
-            known = True
-    return (sums[0], sums[1]) if known else None
+    """Return two fields summed over links; None where the GPU reports neither.
+
+    Counters of 32 bits are left out: at 50 GB/s one is full after 86 ms and begins again.
+    """
+    values = ask.fields(handle, [(name, link) for link in links for name in names], wide=True)
+    sent, received = ([int(v) for v in values[way::2] if v is not None] for way in (0, 1))
+    return (sum(sent), sum(received)) if sent or received else None

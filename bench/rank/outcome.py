@@ -99,7 +99,7 @@ def report_places(
     measurement: Measurement,
     seats: Sequence[Seat],
     outcomes: Sequence[Outcome],
-    shared: Mapping[int, dict[str, Axis]],
+    shared: Mapping[tuple[int, str | None], dict[str, Axis]],
     own_cores: bool,
 ) -> list[Event]:
     """Return what each place of a case measured, and how the case ended in all of them.
@@ -107,7 +107,7 @@ def report_places(
     Args:
         seats: of all ranks; those of one place agree on its status.
         outcomes: of all ranks; those that slept have none of their place's.
-        shared: by node, what its places have in `params`.
+        shared: by place, what its row has in `params`.
     """
     members: dict[tuple[int, str | None], list[int]] = {}
     for rank, seat in enumerate(seats):
@@ -118,7 +118,7 @@ def report_places(
         seat = seats[ranks[0]]
         ours = {rank: outcomes[rank] for rank in ranks if outcomes[rank].case_index == index}
         if seat.status is Status.OK and ours:
-            found, ended = _judge(case, measurement, ours, shared[seat.node], own_cores)
+            found, ended = _judge(case, measurement, ours, shared[seat.place], own_cores)
             samples |= found
         else:
             ended = CaseEnded(case=case.id, status=seat.status, reason=seat.reason)

@@ -13,6 +13,7 @@ from bench.core.records import Axis, Case, Sampling, Status
 from bench.measure import MEASUREMENTS
 from bench.measure.device_addresses import refuse_device
 from bench.rank.active import Task, Watch, measure_among, prepare_case
+from bench.rank.gpu_seats import seat_params
 from bench.rank.outcome import Outcome, RankResult, Seat, report_effort, report_places
 from bench.rank.world import World, number_as_they_appear
 
@@ -65,9 +66,12 @@ def execute_in_places(case: Case, rule: Sampling, world: World, context: Context
     outcome = _take_turns(operation, index, task, world, context)
     outcomes = world.gather(outcome)
     turns = context.turns or ((0, 1),) * (max(world.nodes) + 1)
-    shared: dict[int, dict[str, Axis]] = {
-        node: {"turns": count} if count > 1 else {} for node, (_, count) in enumerate(turns)
-    }
+    shared: dict[tuple[int, str | None], dict[str, Axis]] = {}
+    for place in {seat.place for seat in seats}:
+        count = turns[place[0]][1]
+        ranks = [rank for rank, seat in enumerate(seats) if seat.place == place]
+        shared[place] = {"turns": count} if count > 1 else {}
+        shared[place] |= seat_params(case, context.gpu_seats, ranks)
     return [
         report_effort(case, outcomes),
         *report_places(case, measurement, seats, outcomes, shared, context.own_cores),

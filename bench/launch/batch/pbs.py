@@ -129,7 +129,7 @@ class PbsLauncher:
         )
         command = (
             *_mpirun(self._mpi, job, choose_binding(job, self._bind), files.nodes, site),
-            *worker_tokens(site, f"{folder}/{files.job}"),
+            *worker_tokens(site, job, f"{folder}/{files.job}"),
         )
         return script_text("#PBS", directives, site, command, before)
 

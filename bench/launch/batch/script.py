@@ -14,6 +14,7 @@ import msgspec
 from bench.core.program import module_command
 from bench.core.records import Job
 from bench.launch.batch.queue import EXIT_MARKER
+from bench.launch.binding import rank_options
 from bench.launch.site import Site, check_line
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
@@ -85,14 +86,16 @@ def with_environment(site: Site, job: Job) -> Site:
     return msgspec.structs.replace(site, environment=site.environment | job.env)
 
 
-def worker_tokens(site: Site, job_file: str | None = None) -> tuple[str, ...]:
+def worker_tokens(site: Site, asked: Job, job_file: str | None = None) -> tuple[str, ...]:
     """Return the command of a rank, in its container where there is one.
 
     Args:
         site: names the container.
+        asked: the job.
         job_file: absolute path of the job; on standard input if not given.
     """
-    job = () if job_file is None else ("--job", job_file)
+    file = () if job_file is None else ("--job", job_file)
+    job = (*rank_options(asked), *file)
     container = site.container
     if container is None:
         return (*module_command("bench.rank"), *job)

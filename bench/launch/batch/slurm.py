@@ -110,7 +110,7 @@ class SrunLauncher:
             *_node_list(self._hosts, placement),
             *_pyxis(site, None),
             *site.flags,
-            *worker_tokens(site),
+            *worker_tokens(site, job),
         )
         return LaunchCommand(tokens, dict(site.environment))
 
@@ -190,7 +190,7 @@ class SbatchLauncher:
             *_srun(self._mpi, job, placement, choose_binding(job, self._bind), site),
             "--input=none",
             *_pyxis(site, job_file),
-            *worker_tokens(site, job_file),
+            *worker_tokens(site, job, job_file),
         )
         return script_text("#SBATCH", directives, site, command)
 

@@ -4,6 +4,8 @@
 
 import contextlib
 import ctypes
+import os
+from pathlib import Path
 
 _LIBC = ctypes.CDLL(None)
 _LIBC.malloc.restype = ctypes.c_void_p
@@ -18,7 +20,7 @@ class Runtime:
     class CUDARuntimeError(RuntimeError): ...
 
     def getDeviceCount(self):
-        return 4
+        return int(os.environ.get("PLAYED_GPUS", "4"))
 
     def setDevice(self, number): ...
 
@@ -55,3 +57,8 @@ def Device(number):
 
 
 runtime = Runtime()
+
+if log := os.environ.get("PLAYED_LOG"):
+    when = "after" if "/libmpi" in Path("/proc/self/maps").read_text() else "before"
+    with Path(log).open("a") as file:
+        file.write(f"cupy {when} MPI\n")
