@@ -83,6 +83,7 @@ class Runtime:
         return ctypes.addressof(raw)
 
     def free(self, address: int) -> None:
+        self._machine.wait_for_all()  # as cudaFree does: what is queued may use it
         del self._machine.memory[address]
 
     freeHost = free
