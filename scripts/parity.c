@@ -1,11 +1,14 @@
 /* The reference for the timing loops: ping-pongs and a window test in plain C.
  *
- * usage: parity latency|window|staged BYTES WINDOW LOOPS REPEATS PIPE0 PIPE1
+ * usage: parity latency|window|staged BYTES WINDOW LOOPS REPEATS SETS BEFORE PIPE0 PIPE1
  *
  * MPI_Init only; the clock is read outside the loop of LOOPS operations. Prints the median over
  * REPEATS of the seconds of one operation: half a round trip, or one message of a window that
  * ends with one empty reply. Every message in flight has a buffer of its own, at page boundaries
- * and touched, as in the harness. First the ranks block and wake each other through two named pipes,
+ * and touched, as in the harness. There are SETS sets of buffers, which repeats turn through: a kernel
+ * that copies between processes is as fast as the sender's pages lie in a row. BEFORE bytes are touched
+ * and kept before the first buffer, as many as a process of the harness has by then: the first pages
+ * that a process gets are those that lie most scattered. First the ranks block and wake each other through two named pipes,
  * as in bench/rank/core_probe.py: a virtual machine's host then puts their cores near each other.
  *
  * staged is the ping-pong between devices made of host memory, by way of the host: copy,
@@ -147,28 +150,34 @@ int main(int argc, char **argv) {
     int rank, size;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
-    if (argc != 8 || size != 2) {
-        fprintf(stderr, "usage: 2 ranks of: parity latency|window|staged BYTES WINDOW LOOPS REPEATS PIPE0 PIPE1\n");
+    if (argc != 10 || size != 2) {
+        fprintf(stderr, "usage: 2 ranks of: parity latency|window|staged BYTES WINDOW LOOPS REPEATS SETS BEFORE PIPE0 PIPE1\n");
         MPI_Abort(MPI_COMM_WORLD, 2);
     }
     int latency = strcmp(argv[1], "latency") == 0, by_host = strcmp(argv[1], "staged") == 0;
     int bytes = atoi(argv[2]), window = atoi(argv[3]), repeats = atoi(argv[5]);
     long loops = atol(argv[4]);
-    char *out = touched((size_t)bytes * (size_t)window), *in = touched((size_t)bytes);
-    char *buffers[4] = {out, touched((size_t)bytes), in, touched((size_t)bytes)};
+    int sets = atoi(argv[6]);
+    touched((size_t)atoll(argv[7]));
+    char *(*buffers)[4] = malloc(sizeof(*buffers) * (size_t)sets);
+    for (int s = 0; s < sets; s++) {
+        buffers[s][0] = touched((size_t)bytes * (size_t)window);
+        for (int b = 1; b < (latency ? 2 : by_host ? 4 : 1); b++) buffers[s][b] = touched((size_t)bytes);
+    }
     struct stream *stream = calloc(1, sizeof(struct stream));
     MPI_Request *requests = malloc(sizeof(MPI_Request) * (size_t)window);
     double *seconds = malloc(sizeof(double) * (size_t)repeats);
-    wake(argv[6], argv[7], rank);
-    for (int r = -1; r < repeats; r++) { /* the first is warm-up */
+    wake(argv[8], argv[9], rank);
+    for (int r = -sets; r < repeats; r++) { /* the first on each set is warm-up */
+        char **set = buffers[(r + sets) % sets];
         MPI_Barrier(MPI_COMM_WORLD);
         double begin = now(), passed = -1;
         if (latency)
-            pingpong(out, in, bytes, 1 - rank, rank == 0, loops);
+            pingpong(set[0], set[1], bytes, 1 - rank, rank == 0, loops);
         else if (by_host)
-            passed = staged(buffers, bytes, 1 - rank, rank == 0, loops, stream);
+            passed = staged(set, bytes, 1 - rank, rank == 0, loops, stream);
         else
-            window_of(out, bytes, window, 1 - rank, rank == 0, loops, requests);
+            window_of(set[0], bytes, window, 1 - rank, rank == 0, loops, requests);
         if (passed < 0) passed = now() - begin;
         if (r >= 0) seconds[r] = passed / (double)loops / (latency || by_host ? 2.0 : window);
     }

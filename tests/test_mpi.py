@@ -108,6 +108,20 @@ def test_every_planned_case_is_measured_verified_and_predicted(done: RunFolder) 
     assert all(p.frozen_at < (rows[name].started_utc or "") for name, p in predicted.items())
 
 
+def test_large_messages_between_two_ranks_are_measured_and_verified_on_several_sets_of_pages(
+    done: RunFolder,
+) -> None:
+    for name in ("bandwidth", "bibandwidth"):
+        large, small = (by_case(done)[f"{name}/bytes={size}"] for size in (2**20, 8))
+        params = parse_params(large.params)
+        assert params["page_sets"] == "4"
+        assert float(params["page_set_spread"]) > 0
+        # Each verification checks a window in every set, at each rank that receives.
+        receivers = 1 if name == "bandwidth" else 2
+        assert large.bytes_checked == 2 * 4 * receivers * 64 * 2**20
+        assert "page_sets" not in parse_params(small.params)
+
+
 def test_of_messages_that_share_a_buffer_one_is_checked_for_all(done: RunFolder) -> None:
     rows = by_case(done)
     for name, ways in (("bandwidth", 1), ("bibandwidth", 2)):
@@ -116,7 +130,8 @@ def test_of_messages_that_share_a_buffer_one_is_checked_for_all(done: RunFolder)
         )
         assert (own.window, shared.window) == (64, 64)
         assert shared.bytes_checked == 2 * ways * 2**20
-        assert own.bytes_checked == 64 * shared.bytes_checked
+        # Four sets of pages hold a window each; what is shared is too small for more than one.
+        assert own.bytes_checked == 4 * 64 * shared.bytes_checked
         assert parse_params(shared.params)["buffers"] == "shared"
         assert "buffers" not in parse_params(own.params)
 

@@ -67,6 +67,19 @@ def test_a_row_names_its_run_job_attempt_launch_and_place():
 # Statistics, by hand.
 
 
+def test_a_row_of_several_sets_of_pages_says_how_far_apart_they_lie_and_allows_for_it():
+    samples = {0: (1e-6, 2e-6, 3e-6, 6e-6) * 5}
+    apart, alone = (
+        row_of(make_case("bandwidth"), samples, params=params)
+        for params in ({"page_sets": 4}, {"page_sets": 1})
+    )
+    assert parse_params(apart.params)["page_set_spread"] == "2.0"
+    assert "page_set_spread" not in parse_params(alone.params)
+    assert parse_params(alone.params)["page_sets"] == "1"
+    assert apart.t_median_s == alone.t_median_s == pytest.approx(2.5e-6)
+    assert apart.t_ci_low_s < alone.t_ci_low_s < alone.t_ci_high_s < apart.t_ci_high_s
+
+
 @pytest.mark.parametrize(
     ("pattern", "src", "dst"),
     [("pair", "a:gpu0", "a:gpu1"), ("one_to_all", "a:gpu0", None), ("all_to_one", "a", "a:gpu0")],

@@ -40,6 +40,10 @@ class Memories(Mapping[str, Memory]):
         """Return a kind that some case has asked for already; None where none has."""
         return None
 
+    def host_bytes(self) -> int:
+        """Return the bytes of pageable memory that were handed out so far, dropped ones too."""
+        return 0
+
 
 class Buffer(Protocol):
     """Bytes at an address that stays the same until it is dropped."""

@@ -114,6 +114,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """What its pairs show of hosts beside each other (`judge/hosts.py`)."""
     hands_memory_to_mpi: bool = True
     """False where MPI gets no address of its buffers, wherever they lie."""
+    turns_pages: bool = False
+    """Whether its large messages are sampled on several sets of buffers, and so of pages: buffers
+    must be all that two preparations of a case differ in."""
     rows: RowsOf = "job"
     headline: Headline | None = None
     figures: tuple[Figure, ...] = ()

@@ -21,6 +21,10 @@ MOST_PASSES = 3
 LOST = "lost: "
 """Begins the reason of a control run that went down with a host: it is no answer yet."""
 
+PAGE_SETS = "page_sets"
+"""In `params`: the sets of buffers that the samples of a case turned through."""
+PAGE_SET_SPREAD = "page_set_spread"
+"""In `params`: how far the medians of these sets lie apart, over the median of all samples."""
 BUDGET_CAP = "budget_cap_ms"
 """Parameter of a row whose sampling a time budget ended sooner than its suite."""
 

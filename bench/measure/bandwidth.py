@@ -41,6 +41,7 @@ class Bandwidth:
         family="point to point",
         bound="one way",
         part="window",
+        turns_pages=True,
         headline=Headline(
             pick="best of each curve", what="Peak bandwidth, one way", rate="gbytes_per_s"
         ),

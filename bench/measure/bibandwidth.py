@@ -31,6 +31,7 @@ class Bibandwidth:
         family="point to point",
         bound="both ways",
         part="crossing",
+        turns_pages=True,
         headline=Headline(
             pick="best of each curve",
             what="Peak bandwidth, both ways together",

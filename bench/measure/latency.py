@@ -31,6 +31,7 @@ class Latency:
         family="point to point",
         bound="ping-pong",
         part="message",
+        turns_pages=True,
         headline=Headline(pick="small message", what="Small-message latency"),
         figures=(
             Figure(

@@ -61,7 +61,9 @@ class MultiPair(OpenRanks, Transfers):
         ranks_axis(0, 0, "world size; 0 is two ranks a pair, and more than that sleep"),
     )
 
-    profile = Profile(family=AT_ONCE, bound="routes", part="senders", composition="senders")
+    profile = Profile(
+        family=AT_ONCE, bound="routes", part="senders", composition="senders", turns_pages=True
+    )
 
     def taking_part(self, axes: dict[str, Axis]) -> int:
         """Two ranks a pair."""

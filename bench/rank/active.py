@@ -17,7 +17,8 @@ from bench.contracts import (
     Sleeps,
     UnpreparedError,
 )
-from bench.core.records import Case, Sampling
+from bench.core.clusters import level_clusters
+from bench.core.records import PAGE_SETS, Case, Sampling
 from bench.rank.gpu_clocks import ClockWatch, GpuLoad
 from bench.rank.outcome import MOST_PREEMPTED, Pass, RankResult
 from bench.rank.timing.sampling import Reported, Run, TooLongError, own_times, sample
@@ -76,7 +77,8 @@ def measure_among(active: World, operation: Operation, task: Task, context: Cont
         busy = not (isinstance(operation, Sleeps) and operation.sleeps)
         with_signs = _with_sign_of_life(run, context)
         try:
-            measured = _sample_undisturbed(with_signs, task, active, context, busy)
+            sets = int(operation.params.get(PAGE_SETS, 1))
+            measured = _sample_undisturbed(with_signs, task, active, context, busy, sets)
         except TooLongError as error:
             too_long_s = error.operation_s
         loads = [clock.close() for clock in clocks]
@@ -118,12 +120,22 @@ def _reported_by(task: Task, active: World, context: Context) -> Reported:
     return lambda seconds: active.slowest(seconds if counts else np.zeros_like(seconds))
 
 
-def _sample_undisturbed(run: Run, task: Task, active: World, context: Context, busy: bool) -> Pass:
+def _on_one_level(reported: Reported, page_sets: int) -> Reported:
+    """Return the same without what differs between sets of pages.
+
+    More samples of the same sets would not show that better, and only take longer.
+    """
+    return lambda seconds: level_clusters(reported(seconds), page_sets)
+
+
+def _sample_undisturbed(
+    run: Run, task: Task, active: World, context: Context, busy: bool, page_sets: int
+) -> Pass:
     """Sample, and sample again while others run on our cores; keep the least disturbed pass.
 
     The scheduler shows which pass that is, not the times: choosing by those would flatter them.
     """
-    reported = _reported_by(task, active, context)
+    reported = _on_one_level(_reported_by(task, active, context), page_sets)
     tolerance = task.measurement.tolerance
     best: Pass | None = None
     first_s = time.perf_counter()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from bench.contracts import Context, Operation
 from bench.core.events import CaseEnded, Event
@@ -15,6 +16,7 @@ from bench.rank.active import Task, Watch, measure_among, prepare_case
 from bench.rank.gpu_seats import gpu_ranks, seat_params
 from bench.rank.hog import HogPlacement, close_cores, hogging, place_hog
 from bench.rank.outcome import Outcome, RankResult, report_case, report_effort
+from bench.rank.page_sets import turn_page_sets
 from bench.rank.places import execute_in_places
 from bench.rank.world import World
 
@@ -44,10 +46,15 @@ def execute_at_once(
     reason = _first_reason(world, reason)
     if reason is not None:
         return [_ended(case, Status.SKIPPED, reason) for case in cases]
+    before = context.memories.host_bytes()
     operation, error = prepare_case(measurement, cases[own], context)
     reason = _first_reason(world, error)
     if reason is not None or operation is None:
         return [_ended(case, Status.FAILED, reason) for case in cases]
+    if measurement.profile.turns_pages:
+        prepare = partial(measurement.prepare, cases[own], context)
+        nbytes = context.memories.host_bytes() - before
+        operation = turn_page_sets(operation, nbytes, prepare, world)
     index = len(cases) if operation.idle else own
     task = Task(cases[own], measurement, rule, _what_to_watch(cases, world))
     placement, crowded = _place_hog(cases[0], world)

@@ -9,11 +9,14 @@ import msgspec
 import numpy as np
 
 from bench.contracts import Measurement, Seconds
+from bench.core.clusters import cluster_spread, clustered_interval
 from bench.core.events import CaseEnded, Facts
 from bench.core.hostnames import host_of, part
-from bench.core.orderstats import count_outliers, median_interval
+from bench.core.orderstats import count_outliers
 from bench.core.records import (
     COLUMNS,
+    PAGE_SET_SPREAD,
+    PAGE_SETS,
     Axis,
     Case,
     CounterReading,
@@ -61,7 +64,11 @@ def make_row(
         if crowded_hosts(facts):
             params["oversubscribed"] = 1
     if samples:
-        values |= _statistics(samples, measurement)
+        sets = int(params.get(PAGE_SETS, 1))
+        values |= _statistics(samples, measurement, sets)
+        if sets > 1:
+            seconds = aggregate(samples, measurement.rank_agg)
+            params[PAGE_SET_SPREAD] = round(cluster_spread(seconds, sets), 3)
     if samples and ended.status is Status.OK:
         values |= _rates(measurement.work(case), values[f"t_{values['statistic']}_s"])
         if "one_rank_s" in params:
@@ -205,10 +212,11 @@ def aggregate(samples: dict[int, tuple[float, ...]], rank_agg: str) -> Seconds:
 
 
 def _statistics(
-    samples: dict[int, tuple[float, ...]], measurement: Measurement
+    samples: dict[int, tuple[float, ...]], measurement: Measurement, page_sets: int
 ) -> dict[str, object]:
-    seconds = np.sort(aggregate(samples, measurement.rank_agg))
-    interval = median_interval(seconds)
+    seconds = aggregate(samples, measurement.rank_agg)
+    interval = clustered_interval(seconds, page_sets)
+    seconds = np.sort(seconds)
     slowest = max(samples, key=lambda rank: float(np.median(samples[rank])))
     return {
         "statistic": "median",

@@ -93,6 +93,10 @@ class LazyMemories(Memories):
         """Return a kind that some case has asked for already; None where none has."""
         return self._opened.get(name)
 
+    def host_bytes(self) -> int:
+        """Return the bytes of pageable memory that were handed out so far, dropped ones too."""
+        return sum(one.handed_out for one in self._opened.values() if isinstance(one, HostMemory))
+
     def __getitem__(self, name: str) -> Memory:
         reason = self.lacks(name)
         if reason is not None:

@@ -45,7 +45,10 @@ class HostMemory:
 
     def __init__(self, cpus: tuple[int, ...] = ()) -> None:
         self._cpus = cpus
+        self.handed_out = 0
+        """Bytes, with those of buffers that were dropped since."""
 
     def allocate(self, nbytes: int) -> HostBuffer:
         """Return a touched buffer."""
+        self.handed_out += nbytes
         return run_on_cpus(self._cpus, lambda: HostBuffer(nbytes))

@@ -1,0 +1,97 @@
+"""Several sets of buffers of one case, held at once and turned through sample by sample.
+
+A kernel that copies a message from one process to the other (process_vm_readv) goes from page to
+page of the sender's physical memory, and is up to twice as fast where these follow each other.
+What pages a buffer gets is chance, and stays so for the whole launch. Sets that are held at once
+cannot have the same pages.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.contracts import Checked, Operation, Seconds, UnpreparedError
+from bench.core.records import PAGE_SETS, Axis
+from bench.machine.memory import MemoryFacts, read_memory
+from bench.rank.memory.pattern import patterns_kept
+from bench.rank.world import World
+
+MOST_SETS = 4
+LEAST_BYTES = 8 * 2**20
+"""Of a rank's buffers. Of 4 MiB and less, in any order of pages, the caches gave one rate within
+2 % (two AMD cores with 32 MiB of last cache, Linux 6.18, 2026-11-28); of 64 MiB rates lay a factor
+1.5 apart."""
+_MOST_SHARE = 0.25
+"""Of the memory that is free, for all sets beyond the first together."""
+
+
+class PageSets:
+    """One case prepared several times.
+
+    Args:
+        sets: operations that differ in their buffers alone, at least one.
+    """
+
+    def __init__(self, sets: Sequence[Operation]) -> None:
+        self._sets = sets
+        self._next = 0
+        self.idle = False
+        self.timing_layer = sets[0].timing_layer
+        self.overhead_s = sets[0].overhead_s
+        self.params: dict[str, Axis] = {**sets[0].params, PAGE_SETS: len(sets)}
+
+    def run(self, seconds: Seconds, loops: int) -> None:
+        """Take each sample on the set after that of the sample before."""
+        for sample in range(len(seconds)):
+            self._sets[self._next].run(seconds[sample : sample + 1], loops)
+            self._next = (self._next + 1) % len(self._sets)
+
+    def verify(self, seed: int) -> Checked:
+        """Verify the buffers of every set."""
+        with patterns_kept():
+            checked = [each.verify(seed) for each in self._sets]
+        return Checked(
+            sum(each.bytes_checked for each in checked), sum(each.bytes_wrong for each in checked)
+        )
+
+
+def turn_page_sets(
+    operation: Operation, nbytes: int, prepare: Callable[[], Operation], world: World
+) -> Operation:
+    """Return the operation on as many sets of buffers as all ranks have memory for.
+
+    All ranks ask together. Small messages stay in caches, and those between nodes are not copied
+    by the kernel from page to page: they keep the one set they have.
+
+    Args:
+        operation: on its first set.
+        nbytes: pageable memory of that set on this rank.
+        prepare: makes the operation on a set of its own.
+    """
+    needed = world.gather(0 if operation.idle else nbytes)
+    if len(set(world.nodes)) > 1 or max(needed) < LEAST_BYTES:
+        return operation
+    count = world.broadcast(count_sets(sum(needed), read_memory(Path("/"))))
+    sets = [operation]
+    while len(sets) < count:
+        try:
+            another = operation if operation.idle else prepare()
+            lacks = False
+        except (MemoryError, UnpreparedError):
+            lacks = True
+        if any(world.gather(lacks)):
+            break
+        sets.append(another)
+    return operation if operation.idle else PageSets(sets)
+
+
+def count_sets(nbytes: int, memory: MemoryFacts) -> int:
+    """Return how many sets a node holds at once.
+
+    Args:
+        nbytes: of one set, on all ranks of the node.
+        memory: of the node; what it does not tell allows one set alone.
+    """
+    known = [size for size in (memory.available, memory.limit) if size is not None]
+    if not known:
+        return 1
+    return 1 + min(MOST_SETS - 1, int(_MOST_SHARE * min(known) / nbytes))
