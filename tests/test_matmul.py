@@ -15,8 +15,7 @@ from bench.core.records import Axis, Case
 from bench.machine.cpu import last_cache_bytes
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import DTYPES
-from bench.measure.matmul import MOST_SETS
-from bench.measure.product import DEVICE_DTYPES
+from bench.measure.product import DEVICE_DTYPES, MOST_SETS
 from bench.plan.suite import parse_suite
 from bench.rank.context import open_context
 from bench.rank.memory.product import LIBRARY_TYPES, decode, encode, lacks_type
@@ -50,9 +49,11 @@ def addresses(context: Context, monkeypatch: pytest.MonkeyPatch, case: Case) -> 
 
 
 @pytest.mark.parametrize("sets", [2, 3, 7])
-def test_cold_matrices_take_turns_over_twice_the_last_cache(sets, context, monkeypatch):
+def test_between_two_turns_of_cold_matrices_pass_others_of_twice_the_last_cache(
+    sets, context, monkeypatch
+):
     # The last set is begun by one byte.
-    here = msgspec.structs.replace(context, last_cache_bytes=(sets - 1) * SET_BYTES // 2 + 1)
+    here = msgspec.structs.replace(context, last_cache_bytes=(sets - 2) * SET_BYTES // 2 + 1)
     seen = addresses(here, monkeypatch, product_case(cache="cold"))
     assert len({tuple(each) for each in seen}) == sets
     assert all(seen[i] == seen[i + sets] for i in range(len(seen) - sets))
@@ -68,7 +69,7 @@ def test_hot_matrices_stay_where_they_are(context, monkeypatch):
 def test_every_cold_product_is_right_and_the_row_says_how_many_take_turns(context):
     here = msgspec.structs.replace(context, last_cache_bytes=2 * SET_BYTES)
     operation = MATMUL.prepare(product_case(cache="cold"), here)
-    assert operation.params["sets"] == 4
+    assert operation.params["sets"] == 5
     for seed in range(6):
         assert operation.verify(seed).bytes_wrong == 0
 
@@ -110,10 +111,31 @@ def test_types_of_devices_are_accepted_by_suites_and_refused_by_the_host(dtype, 
 
 
 def test_what_the_library_of_a_gpu_lacks_has_a_reason():
-    assert all(lacks_type(dtype, False) is None for dtype in LIBRARY_TYPES)
+    assert all(lacks_type(dtype, False, (8, 0)) is None for dtype in LIBRARY_TYPES)
     assert set(LIBRARY_TYPES) == {*DTYPES, *DEVICE_DTYPES} - {"fp8"}
-    assert "fp8" in (lacks_type("fp8", False) or "")
-    assert "AMD" in (lacks_type("fp32", True) or "")
+    assert "fp8" in (lacks_type("fp8", False, (9, 0)) or "")
+    assert "AMD" in (lacks_type("fp32", True, (9, 4)) or "")
+
+
+@pytest.mark.parametrize("dtype", LIBRARY_TYPES)
+def test_a_gpu_that_has_not_a_type_refuses_it_with_its_compute_capability(dtype, monkeypatch):
+    machine = simulate(monkeypatch, gpus=1)
+    machine.capability = (7, 5)
+    context = open_context(SoloWorld(), 1)
+    reason = MATMUL.unsupported(product_case(dtype=dtype, memory="device"), context)
+    if dtype in ("tf32", "bf16"):
+        assert reason == f"{dtype} needs compute capability 8.0; that of this GPU is 7.5"
+    else:
+        assert reason is None
+
+
+def test_matrices_too_small_to_outgrow_the_cache_of_a_gpu_are_refused_as_on_the_host(monkeypatch):
+    simulate(monkeypatch, gpus=1)
+    context = open_context(SoloWorld(), 1)
+    small = {"batch": 4, "k": 8, "n": 8, "memory": "device"}
+    reason = MATMUL.unsupported(product_case(**small, cache="cold"), context) or ""
+    assert "small matrices outgrow the cache; at most 4096" in reason
+    assert MATMUL.unsupported(product_case(**small, cache="hot"), context) is None
 
 
 @given(
@@ -143,7 +165,7 @@ def test_products_of_a_simulated_gpu_are_right_and_take_their_time(dtype, cache,
     sets = operation.params["sets"]
     itemsize = {"fp64": 8, "fp16": 2, "bf16": 2}.get(dtype, 4)
     each = (96 * 128 + 128 * 80 + 96 * 80) * itemsize
-    assert sets == 1 if cache == "hot" else (sets - 1) * each < 2 * 2**20 <= sets * each
+    assert sets == 1 if cache == "hot" else (sets - 2) * each < 2 * 2**20 <= (sets - 1) * each
     assert operation.params["gpu_cache_bytes"] == 2**20
     assert machine.products == sets  # each has run once before any is timed
     for seed in range(sets + 2):
@@ -153,20 +175,29 @@ def test_products_of_a_simulated_gpu_are_right_and_take_their_time(dtype, cache,
     assert seconds == pytest.approx(2 * 96 * 128 * 80 / FLOP_RATE)
 
 
-def test_a_wrong_element_of_a_gpu_is_seen(monkeypatch):
+@pytest.mark.parametrize("wrong", ["zeros", "factors of another seed", "one element"])
+@pytest.mark.parametrize("dtype", LIBRARY_TYPES)
+def test_a_wrong_product_of_a_gpu_is_seen(dtype, wrong, monkeypatch):
     simulate(monkeypatch, gpus=1)
     context = open_context(SoloWorld(), 1)
-    case = product_case(batch=8, k=16, n=8, dtype="bf16", memory="device")
+    case = product_case(batch=8, k=1024, n=24, dtype=dtype, memory="device")
     operation: Any = MATMUL.prepare(case, context)
-    right = operation._product.fetch
+    fetch = operation._product.fetch
 
     def spoil() -> Any:
-        product, *factors = right()
-        product[7, 0] += 1
-        return product, *factors
+        product = fetch()
+        if wrong == "zeros":
+            return np.zeros_like(product)
+        if wrong == "one element":
+            product[7, 0] += 3 * np.sqrt(1024)
+            return product
+        random = np.random.default_rng(1)
+        return (32 * random.standard_normal(product.shape)).astype(product.dtype)
 
+    assert operation.verify(1).bytes_wrong == 0
     operation._product.fetch = spoil
     assert operation.verify(1).bytes_wrong > 0
+    assert operation.params["check_s"] > 0
 
 
 @pytest.mark.gpu

@@ -184,7 +184,7 @@ def test_messages_and_product_are_checked(progress, context):
     for seed in (1, 2):
         found = meeting.all_do(lambda rank, seed=seed: operations[rank].verify(seed))
         edge = operations[0]._computation.edge
-        assert found == [Checked(5000 + 4 * min(edge, 64) ** 2, 0)] * 2
+        assert found == [Checked(5000 + 4 * edge**2, 0)] * 2
 
 
 @pytest.mark.parametrize("place", [0, 1234, -1])
@@ -207,7 +207,8 @@ def test_a_wrong_product_is_seen(context, monkeypatch):
     meeting = Meeting(2)
     operations = meeting.prepare(OVERLAP, overlap_case(), context)
     found = meeting.all_do(lambda rank: operations[rank].verify(1))
-    assert [checked.bytes_wrong for checked in found] == [4, 4]
+    edge = operations[0]._computation.edge
+    assert [checked.bytes_wrong for checked in found] == [4 * edge, 4 * edge]
 
 
 def test_it_needs_mpi_and_host_memory(context):

@@ -9,6 +9,7 @@ import pytest
 from bench.core.events import CaseEnded, CaseStarted, Event
 from bench.core.records import Case, Job, Sampling, Stage, Status
 from bench.rank import job as rounds
+from bench.rank.ceilings import CeilingProbe
 from bench.rank.context import open_context
 from bench.rank.core_probe import Probe
 from bench.rank.pacing import Pacer
@@ -48,7 +49,8 @@ def carry_out(probe: Probe, stage: Stage = Stage.TARGET, count: int = 3) -> dict
     cases = tuple(Case(f"c{i}", "latency", {"bytes": 8}) for i in range(count))
     job = Job("j", stage, 0, 2, 1, cases, Sampling(cap_s=0.1))
     world, context = SoloWorld(), open_context(SoloWorld(), 1)
-    events = list(rounds._in_rounds(job, world, context, probe, Pacer(job, world)))
+    ceilings = CeilingProbe(world, context)
+    events = list(rounds._in_rounds(job, world, context, probe, Pacer(job, world), ceilings))
     started = [event.case for event in events if isinstance(event, CaseStarted)]
     ended = [event for event in events if isinstance(event, CaseEnded)]
     assert {event.case for event in ended} == {case.id for case in cases}

@@ -18,7 +18,8 @@ class Multiplies(Protocol):
         """Return one product C[m, n] = A[m, k] W[k, n] with random factors.
 
         Args:
-            cold: take another set of matrices each time, out of twice the last-level cache.
+            cold: take another set of matrices each time, and meanwhile the others of twice the
+                last-level cache.
 
         Raises:
             MemoryError: where there is not enough.
@@ -26,6 +27,9 @@ class Multiplies(Protocol):
 
     def lacks_type(self, dtype: str) -> str | None:
         """Return why the device multiplies no such numbers, or None."""
+
+    def lacks_sets(self, m: int, n: int, k: int, dtype: str) -> str | None:
+        """Return why turns among such matrices cannot outgrow the last cache, or None."""
 
 
 class DeviceProduct(Protocol):
@@ -42,8 +46,11 @@ class DeviceProduct(Protocol):
     def poison(self) -> None:
         """Fill the next product with NaN."""
 
-    def fetch(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Return the product that was made last, and its factors, as the host's numbers."""
+    def factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return both factors as the host's numbers; those of every set are the same."""
+
+    def fetch(self) -> NDArray[Any]:
+        """Return the product that was made last, as the host's numbers."""
 
 
 class Transfer(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from bench.core.ceilings import HostCeilings
 from bench.core.records import Axis, Status
 
 MARKER = "@clusterbench1 "
@@ -77,6 +78,13 @@ class Facts(msgspec.Struct, frozen=True, tag="facts"):
     """What each host allows of the direct path, in jobs that are to prove one."""
     shared: tuple[SharedAddress, ...] = ()
     """Addresses that several of the hosts have."""
+
+
+class Ceilings(msgspec.Struct, frozen=True, tag="ceilings"):
+    """The best that was reached in this job so far, sent again whenever a ceiling rises."""
+
+    hosts: dict[str, HostCeilings]
+    """By what rows call the host."""
 
 
 class Counter(msgspec.Struct, frozen=True):
@@ -209,6 +217,7 @@ Event = (
     Queued
     | Hello
     | Facts
+    | Ceilings
     | CaseStarted
     | Alive
     | CaseMeasured

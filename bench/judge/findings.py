@@ -12,6 +12,7 @@ from bench.judge.cut_short import BUDGET, budget_findings
 from bench.judge.fleet import SLOWER, fleet_findings
 from bench.judge.hosts import STANDS_OUT, host_findings
 from bench.measure.profiles import profile_of
+from bench.predict.bounds.bound import is_ceiling
 
 # Name, the key in `params` that marks a row, what it means after the count of rows, and advice.
 _MARKS = (
@@ -59,6 +60,7 @@ _BY_CHOICE = {"none", "application-clocks", "sync-boost", "display-clocks"}
 """Words of `throttle` that mean no trouble: somebody set such clocks."""
 
 BEATS_BOUND = "beats-bound"
+BEATS_CEILING = "beats-ceiling"
 MOST_FRACTION = 1.02
 """A measurement may be so much better than its bound: rates of links and clocks are off by less."""
 
@@ -152,33 +154,55 @@ def _throttled_findings(rows: Sequence[Row]) -> list[Finding]:
 
 
 def _bound_findings(rows: Sequence[Row]) -> list[Finding]:
-    """Return one warning where rows are faster than their bound allows; their times stay."""
+    """Return one warning for each kind of bound that rows are faster than; their times stay.
+
+    A row above a fact doubts the fact; one above a ceiling that was measured doubts its moment.
+    """
     beyond = [
         (row.fraction_of_bound, row)
         for row in rows
         if row.fraction_of_bound is not None and row.fraction_of_bound > MOST_FRACTION
     ]
-    if not beyond:
-        return []
-    fraction, row = max(beyond, key=lambda pair: pair[0])
-    count = "1 row is" if len(beyond) == 1 else f"{len(beyond)} rows are"
-    whose = "its" if len(beyond) == 1 else "their"
-    return [
-        Finding(
-            name=BEATS_BOUND,
-            level="warning",
-            text=f"{count} faster than {whose} bound by over 2 %; the most is {row.case}: "
-            f"{format_seconds(row.t_median_s or 0.0)}, and its bound is "
-            f"{format_seconds(row.bound_s or 0.0)}, {fraction:.3g} times that "
-            f"({printable(row.bound_source, 300)})",
-            advice="a fact or the machine file is wrong, a cache was overlooked, or the work was "
-            "not done; look at the source of the bound first",
-            about=_about([row]),
-            value=fraction,
-            limit=MOST_FRACTION,
-            unit="ratio",
+    found = []
+    for name, measured in ((BEATS_BOUND, False), (BEATS_CEILING, True)):
+        kind = [pair for pair in beyond if is_ceiling(pair[1].bound_source) == measured]
+        if kind:
+            fraction, row = max(kind, key=lambda pair: pair[0])
+            found.append(
+                Finding(
+                    name=name,
+                    level="note" if measured else "warning",
+                    text=f"{beaten_text(len(kind), measured)}; the most is {row.case}: "
+                    f"{format_seconds(row.t_median_s or 0.0)}, and its bound is "
+                    f"{format_seconds(row.bound_s or 0.0)}, {fraction:.3g} times that "
+                    f"({printable(row.bound_source, 300)})",
+                    advice=BEATEN_ADVICE[measured],
+                    about=_about([row]),
+                    value=fraction,
+                    limit=MOST_FRACTION,
+                    unit="ratio",
+                )
+            )
+    return found
+
+
+def beaten_text(count: int, measured: bool) -> str:
+    """Return how many rows are faster than their bounds, which were measured or are facts."""
+    rows = "1 row is" if count == 1 else f"{count} rows are"
+    if measured:
+        return (
+            f"{rows} faster by over 2 % than the ceiling that was measured beside "
+            f"{'it' if count == 1 else 'them'}, in a slower moment of the machine"
         )
-    ]
+    return f"{rows} faster than {'its' if count == 1 else 'their'} bound by over 2 %"
+
+
+BEATEN_ADVICE = {
+    False: "a fact or the machine file is wrong, a cache was overlooked, or the work was "
+    "not done; look at the source of the bound first",
+    True: "the row may well be right and its ceiling too low: measure again on a machine that does "
+    "nothing else",
+}
 
 
 def _in_turn_findings(rows: Sequence[Row]) -> list[Finding]:

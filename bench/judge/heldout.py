@@ -15,6 +15,7 @@ from bench.judge.accuracy import Miss
 from bench.judge.baseline import BASELINES
 from bench.judge.strata import SplitKey, held_out_by, size_class
 from bench.judge.table import measured
+from bench.predict.bounds.bound import is_ceiling
 from bench.store.folder import RunFolder
 
 Line = Mapping[Any, Any]
@@ -25,7 +26,17 @@ Key = tuple[str, int]
 
 _COLUMNS = [
     *("case", "launch", "name", "label", "benchmark", "series", "size", "status", "reason"),
-    *("origin", "bytes", "nodes", "ranks", "pairs", "params", "t_median_s", "bound_s"),
+    *(
+        "origin",
+        "bytes",
+        "nodes",
+        "ranks",
+        "pairs",
+        "params",
+        "t_median_s",
+        "bound_s",
+        "bound_source",
+    ),
     "started_utc",
 ]
 """What is looked at of a line."""
@@ -102,7 +113,9 @@ def pair_up(run: RunFolder, table: pd.DataFrame) -> HeldOut:
         elif (reason := _why_refused(line, found, run.meta.origin.value)) is not None:
             refused.append(Refused(line["case"], line["launch"], line["name"], reason))
         else:
-            bound_s = bounds.get((line["case"], line["launch"]), line["bound_s"])
+            # What was reached beside the case was not known before it, and predicts nothing.
+            known_s = None if is_ceiling(line["bound_source"]) else line["bound_s"]
+            bound_s = bounds.get((line["case"], line["launch"]), known_s)
             pairs.append(_pair(line, found[0], curves, bound_s))
     return HeldOut(tuple(pairs), tuple(refused), tuple(Unscored(*u) for u in unscored.items()))
 

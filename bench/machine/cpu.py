@@ -59,6 +59,17 @@ class Cache(msgspec.Struct, frozen=True):
     instances: int
 
 
+class Design(msgspec.Struct, frozen=True):
+    """Which core it is, as its maker numbers them."""
+
+    maker: str
+    """The vendor of x86, or the implementer of Arm in hexadecimal."""
+    family: int
+    """The CPU family of x86, or the architecture of Arm."""
+    model: int
+    """The model of x86, or the part of Arm."""
+
+
 class CpuFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The processors of a node. Logical CPUs are what the kernel schedules on.
 
@@ -86,6 +97,7 @@ class CpuFacts(msgspec.Struct, frozen=True, kw_only=True):
     mhz_max: Annotated[float | None, _CLOCKS] = None
     caches: tuple[Cache, ...] = ()
     simd: Annotated[tuple[str, ...], COMPARED] = ()
+    design: Design | None = None
 
 
 def read_cpu(root: Path) -> CpuFacts:
@@ -114,6 +126,7 @@ def read_cpu(root: Path) -> CpuFacts:
         mhz_max=_frequency(root, cpus, "cpuinfo_max_freq", lowest=False),
         caches=_read_caches(root, cpus),
         simd=tuple(flag for flag in SIMD_FLAGS if flag in flags),
+        design=_read_design(info),
     )
 
 
@@ -270,6 +283,23 @@ def _model(info: dict[str, str]) -> str | None:
         return info["model name"]
     part = (info.get("CPU implementer", ""), info.get("CPU part", ""))
     return _ARM_PARTS.get(part) or (f"implementer {part[0]}, part {part[1]}" if all(part) else None)
+
+
+def _read_design(info: dict[str, str]) -> Design | None:
+    maker = info.get("vendor_id") or info.get("CPU implementer")
+    family, model = (
+        _whole(info.get(x86) or info.get(arm) or "")
+        for x86, arm in (("cpu family", "CPU architecture"), ("model", "CPU part"))
+    )
+    return None if not maker or family is None or model is None else Design(maker, family, model)
+
+
+def _whole(text: str) -> int | None:
+    """Return a number that is written in decimal, or as 0x and hexadecimal digits."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None
 
 
 def _read_architecture(root: Path) -> str | None:

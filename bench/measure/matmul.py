@@ -18,17 +18,9 @@ from bench.contracts import (
     one_sample,
 )
 from bench.core.records import Axis, Case, Work
-from bench.measure.axes import DTYPES, EACH, MEMORY, THREADS, whole, word
-from bench.measure.product import (
-    DEVICE_DTYPES,
-    DEVICE_UNITS,
-    call_overhead_s,
-    check_product,
-    spread,
-)
-
-MOST_SETS = 4096
-"""Sets of matrices that take turns; Python keeps a list of them."""
+from bench.measure.axes import DTYPES, EACH, MEMORY, THREADS, four_digits, whole, word
+from bench.measure.product import DEVICE_DTYPES, call_overhead_s, count_sets, refuse_sets
+from bench.measure.product_check import ProductCheck
 
 
 def _shape(name: str, default: int, advice: str) -> AxisSpec:
@@ -79,7 +71,7 @@ class Matmul:
             kind=str,
             default=("hot",),
             choices=("hot", "cold"),
-            advice="the same matrices each time, or turns among twice the last-level cache",
+            advice="the same matrices each time, or turns through twice the last cache",
         ),
         MEMORY,
         EACH,
@@ -116,7 +108,7 @@ class Matmul:
             return reason
         kind = context.memories[memory]
         if isinstance(kind, Multiplies):
-            return kind.lacks_type(dtype)
+            return kind.lacks_type(dtype) or _too_small_there(case, kind)
         if memory != "host":
             return f"no product is made in {memory} memory: it needs host or device memory"
         if dtype not in DTYPES:
@@ -146,13 +138,15 @@ class _Product:
         self._turn = 0
         self.params: dict[str, Axis] = {"blas": context.blas, "threads": context.threads}
         if word(case, "cache") == "cold":
-            sets = _count_sets(case, context)
+            sets = count_sets(_set_bytes(case), context.last_cache_bytes or 0)
             # The same numbers: a cache knows addresses alone.
             self._sets += [
                 (left.copy(), right.copy(), np.zeros((m, n), dtype)) for _ in range(1, sets)
             ]
             self.params["sets"] = sets
         self.overhead_s = call_overhead_s()
+        self._check = ProductCheck(m, n, k, word(case, "dtype"))
+        self._check.add(left, right)
 
     def run(self, seconds: Seconds, loops: int) -> None:
         sets, clock = self._sets, time.perf_counter_ns
@@ -165,11 +159,12 @@ class _Product:
             self._turn = (self._turn + loops) % len(sets)
 
     def verify(self, seed: int) -> Checked:
-        left, right, product = self._sets[self._turn]
+        _, _, product = self._sets[self._turn]
         product.fill(np.nan)
         self.run(one_sample(), 1)
-        rows, columns = (spread(length) for length in product.shape)
-        return check_product(product, left[rows], right[:, columns])
+        checked = self._check.compare(product)
+        self.params["check_s"] = four_digits(self._check.seconds)
+        return checked
 
 
 class _OnDevice:
@@ -179,10 +174,12 @@ class _OnDevice:
     overhead_s = None
 
     def __init__(self, case: Case, memory: Multiplies) -> None:
-        self._dtype = word(case, "dtype")
+        dtype = word(case, "dtype")
         m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
-        product = memory.open_product(m, n, k, self._dtype, word(case, "cache") == "cold")
+        product = memory.open_product(m, n, k, dtype, word(case, "cache") == "cold")
         self._product = product
+        self._check = ProductCheck(m, n, k, dtype)
+        self._check.add(*product.factors())
         self.params: dict[str, Axis] = {
             "sets": product.sets,
             "gpu_cache_bytes": product.cache_bytes,
@@ -194,10 +191,9 @@ class _OnDevice:
     def verify(self, seed: int) -> Checked:
         self._product.poison()
         self.run(one_sample(), 1)
-        product, left, right = self._product.fetch()
-        rows, columns = (spread(length) for length in product.shape)
-        unit = DEVICE_UNITS.get(self._dtype)
-        return check_product(product, left[rows], right[:, columns], unit)
+        checked = self._check.compare(self._product.fetch())
+        self.params["check_s"] = four_digits(self._check.seconds)
+        return checked
 
 
 def _set_bytes(case: Case) -> int:
@@ -206,19 +202,19 @@ def _set_bytes(case: Case) -> int:
     return (m * k + k * n + m * n) * np.dtype(DTYPES[word(case, "dtype")]).itemsize
 
 
-def _count_sets(case: Case, context: Context) -> int:
-    """Return how many sets of matrices hold at least twice the last-level cache."""
-    return max(2, -(-2 * (context.last_cache_bytes or 0) // _set_bytes(case)))
-
-
 def _too_small(case: Case, context: Context) -> str | None:
     """Return why turns among matrices cannot outgrow the cache, or None."""
     if context.last_cache_bytes is None:
         return "the size of the last-level cache is not known here"
-    sets = _count_sets(case, context)
-    if sets > MOST_SETS:
-        return f"{sets} sets of such small matrices hold twice the cache; at most {MOST_SETS} do"
-    return None
+    return refuse_sets(count_sets(_set_bytes(case), context.last_cache_bytes))
+
+
+def _too_small_there(case: Case, device: Multiplies) -> str | None:
+    """Return the same of a device's cache."""
+    if word(case, "cache") != "cold":
+        return None
+    m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
+    return device.lacks_sets(m, n, k, word(case, "dtype"))
 
 
 BENCHMARKS: tuple[Measurement, ...] = (Matmul(),)

@@ -28,7 +28,7 @@ from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BYTES, MEMORY, PAIR, four_digits, whole, with_default, word
 from bench.measure.pair import pair_ranks
-from bench.measure.product import check_product, spread
+from bench.measure.product_check import ProductCheck
 
 EDGES = (16, 32, 64, 128)
 """Edges of the matrices that are multiplied: 3 to 200 KB, so that a core's own caches hold them."""
@@ -162,8 +162,9 @@ class _Computation:
     def check(self) -> Checked:
         """Compare the product."""
         left, right = self._factors[self.edge]
-        at = spread(self.edge)
-        return check_product(self._products[self.edge], left[at], right[:, at])
+        check = ProductCheck(self.edge, self.edge, self.edge, "fp32")
+        check.add(left, right)
+        return check.compare(self._products[self.edge])
 
     def _time_product(self, edge: int) -> float:
         self.edge = edge

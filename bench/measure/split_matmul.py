@@ -37,7 +37,8 @@ from bench.measure.axes import (
     word,
 )
 from bench.measure.matmul import Matmul
-from bench.measure.product import call_overhead_s, check_product, spread
+from bench.measure.product import call_overhead_s
+from bench.measure.product_check import ProductCheck
 
 _NOTED = 400
 """Operations whose parts are kept: as many as there are samples at most."""
@@ -126,7 +127,8 @@ class _Parts:
             depth = _part(k, world.rank, world.size)
         else:
             width = _part(n, world.rank, world.size)
-        self._factors = _make_factors(m, n, depth, width, k, dtype)
+        self._check = ProductCheck(m, n, k, word(case, "dtype"))
+        self._factors = _make_factors((m, n, k), depth, width, dtype, self._check)
         self._shape = (m, n)
         self._received = context.memories[word(case, "memory")].allocate(_gathered_bytes(case))
         schedule = Schedule()
@@ -161,7 +163,9 @@ class _Parts:
         m, n = self._shape
         received = self._received.read().view(self._own.dtype)
         product = received.reshape(m, n) if self._by_row else received.reshape(-1, m)[:n].T
-        return check_product(product, self._factors.rows, self._factors.columns)
+        checked = self._check.compare(product)
+        self.params["check_s"] = four_digits(self._check.seconds)
+        return checked
 
     def _part_facts(self) -> dict[str, Axis]:
         """Return what computing and joining took on this rank, as medians so far."""
@@ -189,37 +193,37 @@ class _Parts:
 
 
 class _Factors(NamedTuple):
-    """This rank's parts of A and W, and the rows and columns that its product is checked with."""
+    """This rank's parts of A and W."""
 
     left: NDArray[Any]
     right: NDArray[Any]
-    rows: NDArray[Any]
-    """Rows `spread(m)` of all of A."""
-    columns: NDArray[Any]
-    """Columns `spread(n)` of all of W."""
 
 
-def _make_factors(m: int, n: int, depth: slice, width: slice, k: int, dtype: Dtype) -> _Factors:
+def _make_factors(
+    shape: tuple[int, int, int], depth: slice, width: slice, dtype: Dtype, check: ProductCheck
+) -> _Factors:
     """Return the columns `depth` of A and, of W, the rows `depth` and the columns `width`.
 
     The numbers are the same on every rank and for any split.
+
+    Args:
+        shape: m, n and k.
+        check: is handed all of both factors.
     """
-    rows, columns = spread(m), spread(n)
+    m, n, k = shape
     left, right = [], []
-    all_rows, all_columns = np.empty((len(rows), k), dtype), np.empty((k, len(columns)), dtype)
     # Random data: zeros draw less power and let clocks rise.
     random = np.random.default_rng(0)
     height = max(1, _BLOCK_BYTES // ((m + n) * np.dtype(dtype).itemsize))
     for first in range(0, k, height):
         here = slice(first, min(first + height, k))
         block = random.standard_normal((here.stop - first, m + n), dtype)
-        all_rows[:, here] = block[:, rows].T
-        all_columns[here] = block[:, m + columns]
+        check.add(block[:, :m].T, block[:, m:])
         mine = slice(max(depth.start - first, 0), max(depth.stop - first, 0))
         left.append(block[mine, :m].copy())
         right.append(block[mine, m:][:, width].copy())
     parts = np.ascontiguousarray(np.concatenate(left).T), np.concatenate(right)
-    return _Factors(*parts, all_rows, all_columns)
+    return _Factors(*parts)
 
 
 def _part(length: int, rank: int, ranks: int) -> slice:

@@ -15,12 +15,13 @@ import msgspec
 import numpy as np
 
 from bench.contracts import Context
-from bench.core.events import CaseEnded, CaseMeasured, CaseStarted, Done, Event
+from bench.core.events import CaseEnded, CaseMeasured, CaseStarted, Ceilings, Done, Event
 from bench.core.limits import MOST_AGAIN_S
 from bench.core.records import BUDGET_CAP, Case, Job, Sampling, Stage, Status
 from bench.measure import MEASUREMENTS
 from bench.measure.expansion import group_cases
 from bench.rank.case import execute_at_once, execute_case
+from bench.rank.ceilings import ROUNDS, CeilingProbe
 from bench.rank.core_probe import Probe
 from bench.rank.pacing import Pacer
 from bench.rank.world import World
@@ -46,6 +47,7 @@ class _MeasuredCase(NamedTuple):
     events: list[Event]
     begin_s: float
     state: float
+    risen: Ceilings | None
 
 
 def execute_job(job: Job, world: World, context: Context) -> Iterator[Event]:
@@ -55,19 +57,30 @@ def execute_job(job: Job, world: World, context: Context) -> Iterator[Event]:
         The events, in an order in which those of a case follow each other.
     """
     pacer = Pacer(job, world)
+    ceilings = CeilingProbe(world, context)
+    yield from _told(ceilings.measure(ROUNDS if job.allowance is None else 1))
     # More than two ranks sleep beside the pair, and more ranks than cores have no steady state.
     if world.size != 2 or context.message_loops is None or not context.own_cores:
         for cases in group_cases(job.cases):
-            yield from _at_once(cases, job, world, context, pacer)
+            yield from _at_once(cases, job, world, context, pacer, ceilings)
         yield Done(job.id, job.reference_s)
         return
     probe = Probe(world, context, job.reference_s)
-    yield from _in_rounds(job, world, context, probe, pacer)
+    yield from _in_rounds(job, world, context, probe, pacer, ceilings)
     yield Done(job.id, probe.best_s)
 
 
+def _told(ceilings: Ceilings | None) -> tuple[Event, ...]:
+    return () if ceilings is None else (ceilings,)
+
+
 def _at_once(
-    cases: tuple[Case, ...], job: Job, world: World, context: Context, pacer: Pacer
+    cases: tuple[Case, ...],
+    job: Job,
+    world: World,
+    context: Context,
+    pacer: Pacer,
+    ceilings: CeilingProbe,
 ) -> Iterator[Event]:
     """Measure cases together; while they run, the first one of them counts as the one that runs."""
     rule = pacer.choose(cases)
@@ -77,6 +90,7 @@ def _at_once(
     begin_s = time.perf_counter()
     yield CaseStarted(cases[0].id)
     outcomes = execute_at_once(cases, rule, world, context)
+    yield from _told(ceilings.refresh(cases[0]))
     _collect_after(begin_s)
     took_s = (time.perf_counter() - begin_s) / len(cases)
     for case, events in zip(cases, outcomes, strict=True):
@@ -89,7 +103,12 @@ def _at_once(
 
 
 def _in_rounds(
-    job: Job, world: World, context: Context, probe: Probe, pacer: Pacer
+    job: Job,
+    world: World,
+    context: Context,
+    probe: Probe,
+    pacer: Pacer,
+    ceilings: CeilingProbe,
 ) -> Iterator[Event]:
     hold = job.stage is Stage.CALIBRATE
     waiting: dict[str, _MeasuredCase] = {}
@@ -105,7 +124,8 @@ def _in_rounds(
                 yield from _left_out((case,), pacer)
                 continue
             yield CaseStarted(case.id)
-            new = _measure(case, rule, job, world, context, probe)
+            new = _measure(case, rule, job, world, context, probe, ceilings)
+            yield from _told(new.risen)
             pacer.learn(case, new.effort, rule)
             slow = probe.is_slow(new.state)
             yield msgspec.structs.replace(new.effort, slow=slow)
@@ -125,7 +145,13 @@ def _in_rounds(
 
 
 def _measure(
-    case: Case, rule: Sampling, job: Job, world: World, context: Context, probe: Probe
+    case: Case,
+    rule: Sampling,
+    job: Job,
+    world: World,
+    context: Context,
+    probe: Probe,
+    ceilings: CeilingProbe,
 ) -> _MeasuredCase:
     begin_s = time.perf_counter()
     # What passes between two nodes is no state of either, where each measures for itself.
@@ -136,9 +162,10 @@ def _measure(
     before = UNKNOWN_STATE if alone else look() if hurried else probe.settle()
     events = list(execute_case(case, rule, world, context))
     state = UNKNOWN_STATE if alone else max(before, look())
+    risen = ceilings.refresh(case)
     _collect_after(begin_s)
     effort, events = _split_effort(case, events, time.perf_counter() - begin_s)
-    return _MeasuredCase(case, effort, _with_cap(events, rule, job), begin_s, state)
+    return _MeasuredCase(case, effort, _with_cap(events, rule, job), begin_s, state, risen)
 
 
 def _split_effort(

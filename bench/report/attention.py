@@ -6,9 +6,16 @@ import pandas as pd
 
 from bench.core.errors import printable
 from bench.core.records import Status
-from bench.judge.findings import BEATS_BOUND, MOST_FRACTION
+from bench.judge.findings import (
+    BEATEN_ADVICE,
+    BEATS_BOUND,
+    BEATS_CEILING,
+    MOST_FRACTION,
+    beaten_text,
+)
 from bench.judge.score import format_percent
 from bench.judge.table import NOT_MEASURED, measured
+from bench.predict.bounds.bound import is_ceiling
 from bench.report.about import describe_about
 from bench.report.data import RunData
 from bench.report.page import Block, Item, Items, Paragraph
@@ -40,7 +47,7 @@ def attention(run: RunData) -> Iterator[Block]:
 def _findings(run: RunData) -> Iterator[Item]:
     for finding in run.parts.findings:
         # Found in the rows, whose bounds may have been worked out again.
-        if finding.name != BEATS_BOUND:
+        if finding.name not in (BEATS_BOUND, BEATS_CEILING):
             about = describe_about(finding)
             yield Item(finding.level, finding.text, finding.advice, about)
 
@@ -69,15 +76,14 @@ def _doubts(run: RunData) -> Iterator[Item]:
         )
     lines = measured(run.table)
     beyond = lines[lines["fraction_of_bound"] > MOST_FRACTION]
-    if len(beyond):
-        worst = beyond.iloc[int(beyond["fraction_of_bound"].argmax())]
+    for measured_ones, group in beyond.groupby(beyond["bound_source"].map(is_ceiling)):
+        worst = group.iloc[int(group["fraction_of_bound"].argmax())]
         yield Item(
-            "warning",
-            f"{len(beyond)} {'row is' if len(beyond) == 1 else 'rows are'} faster than the bound "
-            f"by over 2 %; {worst['name']} reaches {format_percent(worst['fraction_of_bound'])} of "
-            f"it ({worst['bound_source'] or 'no source'})",
-            "a fact or the machine file is wrong, a cache was overlooked, or the work was not "
-            "done: look at the source of the bound first",
+            "note" if measured_ones else "warning",
+            f"{beaten_text(len(group), bool(measured_ones))}; {worst['name']} reaches "
+            f"{format_percent(worst['fraction_of_bound'])} of it "
+            f"({worst['bound_source'] or 'no source'})",
+            BEATEN_ADVICE[bool(measured_ones)],
         )
     if run.score.refused:
         yield Item(

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+import pandas as pd
+
 from bench.core.records import Origin
 from bench.core.units import format_seconds
 from bench.judge.runs import join_tables
 from bench.judge.score import GroupScore, format_percent, headline_text, steady_lines
 from bench.judge.statistics import BETWEEN, WITHIN, summarise
 from bench.judge.table import is_oversubscribed
+from bench.predict.bounds.bound import is_ceiling
 from bench.predict.model.conformal import COVERAGE
 from bench.report import byhost, fleet
 from bench.report.attention import attention
@@ -131,11 +134,20 @@ def _figure_note(runs: Sequence[RunData], pictures: Sequence[Picture]) -> str:
             points["predicted_s"].notna().any(),
             "Dashed lines with a band were predicted before the case was measured.",
         ),
-        (points["bound_s"].notna().any(), "Dotted grey lines are bounds of the hardware."),
+        (points["bound_s"].notna().any(), _bounds_note(points)),
         (bars, f"Bars are 95 % intervals of the median {' or '.join(bars)}."),
         (has_dots(points).any(), "Small dots are single launches, too few for an interval."),
     )
     return " ".join(note for holds, note in notes if holds)
+
+
+def _bounds_note(points: pd.DataFrame) -> str:
+    measured = points.loc[points["bound_s"].notna(), "bound_source"].map(is_ceiling)
+    if not measured.any():
+        return "Dotted grey lines are bounds of the hardware."
+    if measured.all():
+        return "Dotted grey lines are ceilings that were measured beside the cases."
+    return "Dotted grey lines are bounds of the hardware, or ceilings that were measured."
 
 
 def _scores(run: RunData) -> Iterator[Block]:

@@ -15,6 +15,7 @@ from bench.core.events import (
     CaseEnded,
     CaseMeasured,
     CaseStarted,
+    Ceilings,
     CorruptEventError,
     Done,
     Event,
@@ -51,6 +52,9 @@ class Listener(Protocol):
 
     def facts_known(self, attempt: "Attempt") -> None:
         """The ranks have reported where they run."""
+
+    def ceilings_known(self, ceilings: Ceilings) -> None:
+        """The ranks have measured what their hosts reach at most."""
 
     def case_started(self, attempt: "Attempt") -> None:
         """`attempt.current` begins."""
@@ -208,6 +212,8 @@ class Attempt:
                 self.facts = event
                 self._crowding = max(1.0, *ranks_per_core(event).values())
                 self._listener.facts_known(self)
+            case Ceilings():
+                self._listener.ceilings_known(event)
             case CaseStarted() if event.case in self._cases:
                 self.current = self._cases[event.case]
                 self.any_started = True

@@ -12,7 +12,16 @@ from typing import Protocol
 import msgspec
 
 from bench.contracts import Launcher
-from bench.core.events import CaseEnded, CaseMeasured, CaseStarted, Done, Facts, Queued
+from bench.core.ceilings import HostCeilings, best_by_host
+from bench.core.events import (
+    CaseEnded,
+    CaseMeasured,
+    CaseStarted,
+    Ceilings,
+    Done,
+    Facts,
+    Queued,
+)
 from bench.core.records import (
     CONTROL,
     LOST,
@@ -115,6 +124,8 @@ class Runner:
             for i, case in enumerate(job.cases)
         }
         self.rows: list[Row] = list(rows)
+        self._ceilings: dict[str, HostCeilings] = {}
+        """The best of all jobs, by host."""
         self._hardware = known_hardware(recorder.nodes, recorder.machine_text)
         self._survey = Survey()
         self._reference_s: dict[int, float] = {}
@@ -266,7 +277,7 @@ class Runner:
             return
         recorder = self.recorder
         recorder.node_facts(attempt.facts.nodes, attempt.facts.paths)
-        self._hardware = known_hardware(recorder.nodes, recorder.machine_text)
+        self._hardware = known_hardware(recorder.nodes, recorder.machine_text, self._ceilings)
         for finding in placement_findings(attempt.facts):
             recorder.finding(finding)
         known = {finding.value for finding in recorder.findings if finding.name == SHARED_ADDRESS}
@@ -280,6 +291,11 @@ class Runner:
         paths = read_records(attempt.facts.paths, PathFacts)
         recorder.replace_findings("nodes", self._survey.look(nodes, paths))
         recorder.save_findings()
+
+    def ceilings_known(self, ceilings: Ceilings) -> None:
+        """Bound the rows that follow by what is reached at most."""
+        self._ceilings = best_by_host(self._ceilings, ceilings.hosts)
+        self._hardware = msgspec.structs.replace(self._hardware, ceilings=self._ceilings)
 
     def case_started(self, attempt: Attempt) -> None:
         """Show the case."""

@@ -12,7 +12,8 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem;
          border-bottom: 1px solid #ddd; overflow-wrap: anywhere }
-td.number { text-align: right; white-space: nowrap }
+td.number { text-align: right }
+.whole, td.number { white-space: nowrap }
 .right { color: #00694b } .wrong { color: #b00020; font-weight: 600 } .open { color: #6b5900 }
 """
 _CLASSES = {Outcome.RIGHT: "right", Outcome.WRONG: "wrong", Outcome.OPEN: "open"}
@@ -34,7 +35,8 @@ def make_page(about: Sequence[str], asked: Sequence[Asked]) -> str:
         '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>First GPU</title>'
         f"<style>{_STYLE}</style>\n<h1>First minutes on a GPU</h1>\n"
         f"<p>{'<br>'.join(html.escape(line) for line in about)}</p>\n<p><b>{head}.</b></p>\n"
-        "<table><tr><th>Step<th>What was asked<th>What came<th>What it means<th>Took</tr>\n"
+        "<table><tr><th>Step<th>What was asked<th>What came<th>What it means"
+        '<th class="whole">Took</tr>\n'
         f"{rows}</table>\n{tables}</html>\n"
     )
 
@@ -43,7 +45,7 @@ def _row(one: Asked) -> str:
     step, answer = one.step, one.answer
     outcome = f'<td class="{_CLASSES[answer.outcome]}">{answer.outcome}: '
     return (
-        f"<tr><td>{html.escape(step.name)}<td>{html.escape(step.asked)}"
+        f'<tr><td class="whole">{html.escape(step.name)}<td>{html.escape(step.asked)}'
         f"{outcome}{html.escape(answer.came)}<td>{html.escape(answer.means)}"
         f'<td class="number">{one.took_s:.0f} s</tr>\n'
     )

@@ -21,6 +21,7 @@ class Simulated:
 
     def __init__(self, gpus: int = 1, peers: bool = True) -> None:
         self.gpus, self.peers = gpus, peers
+        self.capability = (9, 0)
         self.current = 0
         self.streams: list[Any] = []
         self.current_stream: list[Any] = []

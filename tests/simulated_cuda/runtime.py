@@ -35,6 +35,11 @@ class Runtime:
         assert number < self._machine.gpus
         return {16: 4, 38: 2**20}[attribute]
 
+    def getDeviceProperties(self, number: int) -> dict[str, int]:
+        assert number < self._machine.gpus
+        major, minor = self._machine.capability
+        return {"major": major, "minor": minor}
+
     def deviceSynchronize(self) -> None:
         own = [s for s in self._machine.streams if s.device == self._machine.current]
         self._machine.work(lambda: not any(s.queue for s in own))

@@ -1,4 +1,4 @@
-"""Bounds from hardware facts: what no measurement can beat, put beside each of them.
+"""Bounds from hardware facts, or from what was reached at most, put beside each measurement.
 
 `bound_s` is in the row, with `bound_source`; where there is none, it holds `none:` and why.
 """
@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from bench.core.events import Facts, RankFacts
+from bench.core.ceilings import HostCeilings, best_by_host
+from bench.core.events import Ceilings, Facts, RankFacts
 from bench.core.gpu_cases import SHARED
 from bench.core.records import Case, Job, Prediction, Row, Status, parse_params
 from bench.machine.description import parse_description, read_description
@@ -30,11 +31,18 @@ from bench.store.tables import csv_lines, header_line
 __all__ = ["Hardware", "add_bound", "add_bounds", "bound_again", "foresee", "known_hardware"]
 
 
-def known_hardware(nodes: Nodes, machine_text: str | None) -> Hardware:
-    """Return what a run knows of the machine; facts that cannot be read are unknown."""
+def known_hardware(
+    nodes: Nodes, machine_text: str | None, ceilings: Mapping[str, HostCeilings] | None = None
+) -> Hardware:
+    """Return what a run knows of the machine; facts that cannot be read are unknown.
+
+    Args:
+        ceilings: that were measured, by host.
+    """
     known = read_records(nodes.facts, NodeFacts)
     by_host = {host: known[key] for host, key in nodes.hosts.items() if key in known}
-    return Hardware(by_host, parse_description(machine_text) if machine_text else None)
+    machine = parse_description(machine_text) if machine_text else None
+    return Hardware(by_host, machine, ceilings or {})
 
 
 def add_bound(row: Row, case: Case, facts: Facts | None, hardware: Hardware) -> Row:
@@ -161,7 +169,8 @@ class _BoundAgain(RunFolder):
 
     def rows(self) -> list[Row]:
         """Return the final rows with new bounds."""
-        hardware = known_hardware(self.nodes, self.machine_text)
+        ceilings = _journal_ceilings(self.path / JOURNAL_FILE)
+        hardware = known_hardware(self.nodes, self.machine_text, ceilings)
         facts = _journal_facts(self.path / JOURNAL_FILE)
         cases = {case.id: case for job in self.plan for case in job.cases}
         found: list[Row] = []
@@ -186,3 +195,12 @@ def _journal_facts(journal: Path) -> dict[tuple[str | None, int | None], Facts]:
         with contextlib.suppress(msgspec.MsgspecError, RecursionError):
             found[entry.job, entry.attempt] = entry.read(Facts)
     return found
+
+
+def _journal_ceilings(journal: Path) -> dict[str, HostCeilings]:
+    """Return the best that was reached on each host in all of a run."""
+    best: dict[str, HostCeilings] = {}
+    for entry in read_journal(journal, b'"type":"ceilings"'):
+        with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+            best = best_by_host(best, entry.read(Ceilings).hosts)
+    return best

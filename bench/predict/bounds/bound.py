@@ -1,6 +1,6 @@
 """What a bound is found for: a case, where its ranks are, and what is known; and the bound."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from bench.core.records import Case
@@ -8,6 +8,19 @@ from bench.predict.bounds.hardware import Hardware
 
 NONE = "none: "
 """What `bound_source` begins with where there is no bound."""
+
+CEILING = "measured ceiling: "
+"""What `bound_source` begins with where the bound is the best that was reached there by other
+means, and no fact of the hardware."""
+
+
+def is_ceiling(source: object) -> bool:
+    """Return whether a bound is what was reached, not what the hardware is known to allow.
+
+    Args:
+        source: `bound_source` of a row, or what a table has where there is none.
+    """
+    return isinstance(source, str) and source.startswith(CEILING)
 
 
 class Bound(NamedTuple):
@@ -42,6 +55,10 @@ class Situation(NamedTuple):
     case: Case
     seats: Seats
     hardware: Hardware
+
+
+Rule = Callable[[Situation], Bound]
+"""Raises `Unbounded` with the reason where there is no bound."""
 
 
 def memory_kind(case: Case) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.core.ceilings import HostCeilings
 from bench.core.errors import RequestError, printable
 from bench.core.units import format_rate
 from bench.machine.catalogue import load
@@ -28,6 +29,12 @@ _PARAVIRTUAL = {
 """Drivers whose stated rate is a constant, or nothing at all."""
 _WITH_BOOST = {"intel_pstate", "intel_cpufreq", "amd-pstate", "amd-pstate-epp"}
 """Drivers whose highest clock includes boost; that of acpi-cpufreq does not."""
+
+
+_ALIKE = 1.01
+"""Two ways to the same rate differ by less."""
+NOT_TRIED = "no ceiling was measured on its host"
+"""Where no loop could be compiled, or the run is an older one."""
 
 
 class Unbounded(Exception):  # noqa: N818 - an answer, not a fault
@@ -54,10 +61,11 @@ class HostNetwork(NamedTuple):
 
 
 class Hardware(msgspec.Struct, frozen=True):
-    """Facts of the hosts, and the machine file where one was given."""
+    """Facts of the hosts, the machine file where one was given, and what was reached at most."""
 
     nodes: Mapping[str, NodeFacts] = {}
     machine: Description | None = None
+    ceilings: Mapping[str, HostCeilings] = {}
 
     def facts(self, host: str) -> NodeFacts:
         """Return the facts of a host.
@@ -117,12 +125,36 @@ class Hardware(msgspec.Struct, frozen=True):
         """
         cpu = self.facts(host).cpu
         clock_hz, source = self._clock(host)
-        units = units_of(cpu.simd)
+        units = units_of(cpu.simd, cpu.design)
         each = None if units is None else flop_per_cycle(units, dtype)
         if units is None or each is None:
             raise Unbounded(f"the facts do not tell what a core computes in a cycle in {dtype}")
         text = f"{each} FLOP per cycle ({units.name}) at {format_rate(clock_hz, 'Hz')} ({source})"
         return Rate(each * clock_hz, text)
+
+    def core_ceiling(self, host: str, dtype: str) -> Rate:
+        """Return the FLOP/s that a core of a host reached at most, or its clock and units allow.
+
+        Raises:
+            Unbounded: where nothing was measured.
+        """
+        reached = self.ceilings.get(host)
+        if reached is None:
+            raise Unbounded(NOT_TRIED)
+        known = reached.flop_per_s.get(dtype, 0.0)
+        cpu = self.facts(host).cpu
+        units = units_of(cpu.simd, cpu.design)
+        each = None if units is None else flop_per_cycle(units, dtype)
+        # Of a design that is not known the extensions tell more units than many have.
+        if units is not None and each is not None and units.exact and reached.clock_hz:
+            rate = each * reached.clock_hz
+            if rate > _ALIKE * known:
+                clock = format_rate(reached.clock_hz, "Hz")
+                text = f"{each} FLOP per cycle of {units.name} at {clock}, as measured"
+                return Rate(rate, text)
+        if not known:
+            raise Unbounded(f"the facts do not tell what a core computes in a cycle in {dtype}")
+        return Rate(known, f"{format_rate(known, 'FLOP/s')} of independent multiply-adds")
 
     def _clock(self, host: str) -> tuple[float, str]:
         machine, facts = self.machine, self.facts(host)

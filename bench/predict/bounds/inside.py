@@ -119,7 +119,7 @@ def arithmetic(
     rate, what = 0.0, ""
     for host, ranks in ranks_on.items():
         if on_host:
-            core, cores = asked.hardware.core(host, dtype), _cores(asked, host, ranks)
+            core, cores = asked.hardware.core(host, dtype), count_cores(asked, host, ranks)
             rate += cores * core.value
             what = f"{cores} core{'s' if cores > 1 else ''} x {core.source}"
         else:
@@ -131,7 +131,7 @@ def arithmetic(
     return Bound(seconds, f"FLOP / {format_rate(rate, 'FLOP/s')}: {what}{several}", seconds)
 
 
-def _cores(asked: Situation, host: str, ranks: int) -> int:
+def count_cores(asked: Situation, host: str, ranks: int) -> int:
     """Return the cores that can compute for the ranks of a host, at most."""
     seats = asked.seats
     known = asked.hardware.facts(host).cpu.cores

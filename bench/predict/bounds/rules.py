@@ -6,7 +6,6 @@ wrong fact, a cache that was overlooked or work that was not done.
 """
 
 from collections import Counter
-from collections.abc import Callable
 
 from bench.contracts.profile import BoundRule
 from bench.core.records import Case
@@ -15,7 +14,8 @@ from bench.measure.axes import STAGED_PATHS, shares_buffer, whole, word
 from bench.measure.pair import pair_ranks, window_size
 from bench.measure.profiles import profile_of
 from bench.measure.transfers import Transfers
-from bench.predict.bounds.bound import NONE, Bound, Seats, Situation, memory_kind
+from bench.predict.bounds.bound import NONE, Bound, Rule, Seats, Situation, memory_kind
+from bench.predict.bounds.ceilings import CEILINGS
 from bench.predict.bounds.hardware import Hardware, HostNetwork, Unbounded
 from bench.predict.bounds.inside import (
     arithmetic,
@@ -29,19 +29,26 @@ from bench.predict.bounds.inside import (
 from bench.predict.hardware import ELEMENT_BYTES
 from bench.predict.model.datasheet.cuts import crossing, crossing_s
 
-Rule = Callable[[Situation], Bound]
-"""Raises `Unbounded` with the reason where there is no bound."""
-
 
 def find_bound(case: Case, seats: Seats, hardware: Hardware) -> Bound:
-    """Return the bound of a case, or the reason why there is none."""
+    """Return the bound of a case, or the reason why there is none.
+
+    Facts come first: what was reached by other means bounds a case where they say nothing.
+    """
     rule = profile_of(case.benchmark).bound
     if rule is None:
         return Bound(None, f"{NONE}no formula is known for {case.benchmark}")
+    asked = Situation(case, seats, hardware)
     try:
-        return RULES[rule](Situation(case, seats, hardware))
+        return RULES[rule](asked)
     except Unbounded as reason:
-        return Bound(None, f"{NONE}{reason}")
+        if rule not in CEILINGS or not hardware.ceilings:
+            return Bound(None, f"{NONE}{reason}")
+        why = str(reason)
+    try:
+        return CEILINGS[rule](asked)
+    except Unbounded as reason:
+        return Bound(None, f"{NONE}{why}; {reason}")
 
 
 def _pair(ways: int, in_turn: int | None = None) -> Rule:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from bench.contracts import Transfer
+from bench.measure.product import count_sets, refuse_sets
 from bench.rank.memory.copies import TimedCopies
 from bench.rank.memory.gpu import DeviceMemory
 from bench.rank.memory.peer_gpus import PeerGpus
-from bench.rank.memory.product import GpuProduct, count_sets, lacks_type
+from bench.rank.memory.product import GpuProduct, lacks_type, set_bytes
 
 
 class WorkingDevice(DeviceMemory):
@@ -35,7 +36,13 @@ class WorkingDevice(DeviceMemory):
 
     def lacks_type(self, dtype: str) -> str | None:
         """Return why the device multiplies no such numbers, or None."""
-        return lacks_type(dtype, bool(self.gpu.runtime.is_hip))
+        properties = self.gpu.runtime.getDeviceProperties(self.gpu.number)
+        capability = (int(properties["major"]), int(properties["minor"]))
+        return lacks_type(dtype, bool(self.gpu.runtime.is_hip), capability)
+
+    def lacks_sets(self, m: int, n: int, k: int, dtype: str) -> str | None:
+        """Return why turns among such matrices cannot outgrow the L2 cache, or None."""
+        return refuse_sets(self._count_sets(m, n, k, dtype))
 
     @cached_property
     def cache_bytes(self) -> int:
@@ -44,6 +51,9 @@ class WorkingDevice(DeviceMemory):
         return int(runtime.deviceGetAttribute(runtime.cudaDevAttrL2CacheSize, self.gpu.number))
 
     def open_product(self, m: int, n: int, k: int, dtype: str, cold: bool) -> GpuProduct:
-        """Return a product; a cold one takes turns among matrices of twice the L2 cache."""
-        sets = count_sets(m, n, k, dtype, self.cache_bytes) if cold else 1
+        """Return a product; a cold one takes turns among more than twice the L2 cache."""
+        sets = self._count_sets(m, n, k, dtype) if cold else 1
         return GpuProduct(self, (m, n, k), dtype, sets, self.cache_bytes)
+
+    def _count_sets(self, m: int, n: int, k: int, dtype: str) -> int:
+        return count_sets(set_bytes(m, n, k, dtype), self.cache_bytes)

@@ -27,17 +27,25 @@ LIBRARY_TYPES = {
     "bf16": LibraryType(14, 68, np.float32),
 }
 _NO_TRANSPOSE, _DEFAULT_ALGORITHM = 0, -1
-MOST_SETS = 4096
+_SINCE_AMPERE = ("tf32", "bf16")
+_AMPERE = (8, 0)
 
 
-def lacks_type(dtype: str, is_hip: bool) -> str | None:
-    """Return why no product of such numbers is made, or None."""
+def lacks_type(dtype: str, is_hip: bool, capability: tuple[int, int]) -> str | None:
+    """Return why no product of such numbers is made, or None.
+
+    Args:
+        capability: compute capability of the GPU, major and minor number.
+    """
     if is_hip:
         return "products on AMD GPUs are not measured yet"
     if dtype not in LIBRARY_TYPES:
         return (
             f"no products in {dtype}: cublasGemmEx has none, and CuPy binds no cublasLt, which has"
         )
+    if dtype in _SINCE_AMPERE and capability < _AMPERE:
+        needed, own = (".".join(map(str, each)) for each in (_AMPERE, capability))
+        return f"{dtype} needs compute capability {needed}; that of this GPU is {own}"
     return None
 
 
@@ -92,11 +100,14 @@ class GpuProduct:
         target = self._sets[self._turn][2]
         target.write(np.full(target.nbytes, 0xFF, np.uint8))
 
-    def fetch(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Return the product that was made last, and its factors, as the host's numbers."""
+    def factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return both factors as the host's numbers; those of every set are the same."""
+        return decode(self._left, self._dtype), decode(self._right, self._dtype)
+
+    def fetch(self) -> NDArray[Any]:
+        """Return the product that was made last, as the host's numbers."""
         made = self._sets[self._turn - 1][2].read().view(self._left.dtype)
-        product = decode(made.reshape(self._m, self._n), self._dtype)
-        return product, decode(self._left, self._dtype), decode(self._right, self._dtype)
+        return decode(made.reshape(self._m, self._n), self._dtype)
 
     def _queue(self) -> None:
         left, right, product = self._sets[self._turn]
@@ -115,10 +126,9 @@ class GpuProduct:
         )
 
 
-def count_sets(m: int, n: int, k: int, dtype: str, cache_bytes: int) -> int:
-    """Return how many sets of matrices hold at least twice the L2 cache."""
-    nbytes = (m * k + k * n + m * n) * _storage(dtype).itemsize
-    return min(MOST_SETS, max(2, -(-2 * cache_bytes // nbytes)))
+def set_bytes(m: int, n: int, k: int, dtype: str) -> int:
+    """Return the bytes of both factors and the product."""
+    return (m * k + k * n + m * n) * _storage(dtype).itemsize
 
 
 def _storage(dtype: str) -> np.dtype[Any]:

@@ -7,9 +7,12 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.contracts import CopyQueue, MemoryLoops, MessageLoops
+
+if TYPE_CHECKING:
+    from bench.rank.timing.ceiling_loops import CeilingLoops
 
 CACHE_VARIABLE = "NUMBA_CACHE_DIR"
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a private folder in it
@@ -91,6 +94,16 @@ def open_memory_loops() -> MemoryLoops:
 
         return NumpyMemoryLoops()
     return NativeMemoryLoops()
+
+
+def open_ceiling_loops() -> "CeilingLoops | None":
+    """Return compiled loops for ceilings; None where numba is missing or broken."""
+    prepare_cache()
+    try:
+        from bench.rank.timing.ceiling_loops import CeilingLoops
+    except ImportError:
+        return None
+    return CeilingLoops()
 
 
 def open_copy_queue() -> CopyQueue:
