@@ -57,6 +57,21 @@ class Gpu:
             raise MissingMemoryError(f"it needs a GPU that CuPy can drive ({error})") from error
         self.copies = self._find_copies()
 
+    def find_lost(self) -> str | None:
+        """Return the error that the GPU answers everything with, or None where it still works.
+
+        Errors such as an illegal address stay with the process until it ends.
+        """
+        # The first wait may tell of the error that is known already.
+        for _ in range(2):
+            try:
+                self.runtime.deviceSynchronize()
+            except self.runtime.CUDARuntimeError as error:
+                lost = str(error)
+            else:
+                return None
+        return lost
+
     def _find_copies(self) -> DeviceCopies:
         maker = "hip" if self.runtime.is_hip else "cuda"
         library = find_runtime(maker, self.runtime.runtimeGetVersion())
