@@ -40,6 +40,10 @@ class Memories(Mapping[str, Memory]):
         """Return a kind that some case has asked for already; None where none has."""
         return None
 
+    def find_lost(self) -> str | None:
+        """Return what a GPU answers that no work can be queued on any more; None where none is."""
+        return None
+
     def host_bytes(self) -> int:
         """Return the bytes of pageable memory that were handed out so far, dropped ones too."""
         return 0

@@ -20,6 +20,12 @@ def cpus() -> str:
     return f"{read_cpu(Path('/')).model or 'unknown processor'}, {os.cpu_count()} CPUs"
 
 
+def memory() -> str:
+    """Return how much memory there is."""
+    nbytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return f"{nbytes / 2**30:.0f} GiB"
+
+
 def kernel() -> str:
     """Return the version of Linux, without what a provider calls its own build of it."""
     return f"Linux {re.split('[-+]', platform.release())[0]}"

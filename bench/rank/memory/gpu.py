@@ -74,6 +74,21 @@ class Gpu:
             domain, bus, slot = (int(has[f"pci{part}ID"]) for part in ("Domain", "Bus", "Device"))
             return f"{domain:04x}:{bus:02x}:{slot:02x}.0"
 
+    def find_lost(self) -> str | None:
+        """Return the error that the GPU answers everything with, or None where it still works.
+
+        Errors such as an illegal address stay with the process until it ends.
+        """
+        # The first wait may tell of the error that is known already.
+        for _ in range(2):
+            try:
+                self.runtime.deviceSynchronize()
+            except self.runtime.CUDARuntimeError as error:
+                lost = str(error)
+            else:
+                return None
+        return lost
+
     def _find_copies(self) -> DeviceCopies:
         maker = "hip" if self.runtime.is_hip else "cuda"
         library = find_runtime(maker, self.runtime.runtimeGetVersion())
