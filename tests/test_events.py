@@ -358,3 +358,29 @@ def test_a_job_whose_every_case_ended_needs_no_last_word(spoil, tmp_path, monkey
     assert {row.status for row in rows.values()} == {Status.OK}
     assert troubles == []
     assert len(list(tmp_path.glob("attempt-*"))) == 1
+
+
+def test_cases_that_end_their_job_cost_none_of_the_others_their_row(tmp_path):
+    """Four side by side; each start of the job ends in the first of these that it meets."""
+    suite = SUITE.replace("[8, 16, 32]", str([8 * 2**i for i in range(16)]))
+    plan = make_plan(parse_suite(suite, "mine"))
+    longest = max(plan.jobs, key=lambda job: len(job.cases))
+    assert len(longest.cases) > 6
+    bad = {case.id for case in longest.cases[:4]}
+
+    class Ending(Printer):
+        def command(self, job: Job) -> LaunchCommand:
+            lines: list[bytes] = []
+            for case in job.cases:
+                lines += [encode(CaseStarted(case.id))] if case.id in bad else lines_of(case.id)
+                if case.id in bad:
+                    break
+            self.attempts = (lines,)
+            return super().command(job)
+
+    recorder = Recorder(begun_plan(tmp_path, plan, origin=Origin.REPLAYED, launcher="printer"))
+    Runner(plan, Ending(tmp_path, []), recorder, Silent(), lambda *_: []).run()
+    recorder.finish()
+    rows = open_run(tmp_path).rows()
+    assert len(rows) == 16
+    assert {row.case for row in rows if row.status is Status.FAILED} == bad

@@ -40,6 +40,10 @@ class Memories(Mapping[str, Memory]):
         """Return a kind that some case has asked for already; None where none has."""
         return None
 
+    def find_lost(self) -> str | None:
+        """Return what a GPU answers that no work can be queued on any more; None where none is."""
+        return None
+
     def host_bytes(self) -> int:
         """Return the bytes of pageable memory that were handed out so far, dropped ones too."""
         return 0
@@ -56,6 +60,9 @@ class Buffer(Protocol):
 
     def read(self) -> NDArray[np.uint8]:
         """Return all bytes, in host memory; they may change with the buffer."""
+
+    def part(self, offset: int, nbytes: int) -> "Buffer":
+        """Return some of the bytes, which stay those of this buffer."""
 
     def fill(self, seed: int) -> None:
         """Write the pattern of `seed`."""

@@ -18,11 +18,13 @@ from bench.contracts import (
     UnpreparedError,
 )
 from bench.core.clusters import level_clusters
-from bench.core.records import PAGE_SETS, Case, Sampling
+from bench.core.records import PAGE_SETS, Case, Sampling, Status
+from bench.measure.device_addresses import refuse_device
 from bench.rank.gpu_clocks import ClockWatch, GpuLoad
 from bench.rank.outcome import MOST_PREEMPTED, Pass, RankResult
 from bench.rank.timing.sampling import Reported, Run, TooLongError, own_times, sample
 from bench.rank.traffic_meter import TrafficMeter
+from bench.rank.trouble import StoppedError, Tried, explain_failure
 from bench.rank.world import World
 
 PAUSE_S = 0.25
@@ -56,23 +58,36 @@ def prepare_case(
         return None, str(error)
     except MemoryError as error:
         return None, f"rank {context.communicator.rank}: not enough memory: {error}"
+    except Exception as error:  # noqa: BLE001 - of any library below
+        return None, explain_failure(error, context)
+
+
+def ask_case(measurement: Measurement, case: Case, context: Context) -> tuple[Status, str | None]:
+    """Return why this rank cannot run a case, and how its row then ends; OK and None if it can."""
+    try:
+        reason = measurement.unsupported(case, context) or refuse_device(case, context)
+    except Exception as error:  # noqa: BLE001 - of any library below
+        return Status.FAILED, explain_failure(error, context)
+    return (Status.OK, None) if reason is None else (Status.SKIPPED, reason)
 
 
 def measure_among(active: World, operation: Operation, task: Task, context: Context) -> RankResult:
     """Verify, sample and verify with another pattern, on ranks that all take part."""
     watch = task.watch
-    before = operation.verify(seed=1)
+    alone = active.size == 1
+    tried = Tried(operation, context, alone or task.measurement.profile.rows == "place", alone)
+    before = tried.verify(seed=1)
     context.alive()
     measured = metered = too_long_s = None
     loads: list[GpuLoad | None] = []
     # A wrong answer is not worth timing.
-    if not any(checked.bytes_wrong for checked in active.gather(before)):
+    if not any(active.gather(bool(before.bytes_wrong or tried.error))):
         meter = None
         if watch.counters:
             # The first rank of every node reads its counters.
             reads = active.nodes.index(active.nodes[active.rank]) == active.rank
-            meter = TrafficMeter(operation.run, context.host if reads else None, watch.gpus)
-        run = meter.run if meter else operation.run
+            meter = TrafficMeter(tried.run, context.host if reads else None, watch.gpus)
+        run = meter.run if meter else tried.run
         clocks = _open_clocks(operation, context) if watch.clocks else []
         busy = not (isinstance(operation, Sleeps) and operation.sleeps)
         with_signs = _with_sign_of_life(run, context)
@@ -81,13 +96,17 @@ def measure_among(active: World, operation: Operation, task: Task, context: Cont
             measured = _sample_undisturbed(with_signs, task, active, context, busy, sets)
         except TooLongError as error:
             too_long_s = error.operation_s
+        except StoppedError:
+            pass  # why is in `tried.error`
         loads = [clock.close() for clock in clocks]
         metered = meter.close() if meter else None
-    after = operation.verify(seed=2)
+    after = tried.verify(seed=2)
     checked = Checked(
         before.bytes_checked + after.bytes_checked, before.bytes_wrong + after.bytes_wrong
     )
     known = tuple(load for load in loads if load)
+    if tried.error is not None:
+        return RankResult(checked=checked, error=tried.error)
     return RankResult(measured, checked, metered, known, too_long_s)
 
 

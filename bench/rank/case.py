@@ -9,10 +9,9 @@ from bench.core.events import CaseEnded, Event
 from bench.core.records import CONTROL, Axis, Case, Sampling, Status
 from bench.machine.cpu import read_cpuset, share_cores, usable_cores
 from bench.measure import MEASUREMENTS
-from bench.measure.device_addresses import refuse_device
 from bench.measure.pair import pair_ranks
 from bench.measure.payload import HOG, HOG_SHARED
-from bench.rank.active import Task, Watch, measure_among, prepare_case
+from bench.rank.active import Task, Watch, ask_case, measure_among, prepare_case
 from bench.rank.gpu_seats import gpu_ranks, seat_params
 from bench.rank.hog import HogPlacement, close_cores, hogging, place_hog
 from bench.rank.outcome import Outcome, RankResult, report_case, report_effort
@@ -42,13 +41,16 @@ def execute_at_once(
     if measurement.profile.rows == "place":
         return [execute_in_places(case, rule, world, context) for case in cases]
     own = _own_index(cases, world)
-    reason = measurement.unsupported(cases[own], context) or refuse_device(cases[own], context)
-    reason = _first_reason(world, reason)
+    answers = world.gather(ask_case(measurement, cases[own], context))
+    # A GPU was opened, ranks of NCCL are joined as a case is prepared: each may take long.
+    context.alive()
+    status, reason = next((each for each in answers if each[1] is not None), (Status.OK, None))
     if reason is not None:
-        return [_ended(case, Status.SKIPPED, reason) for case in cases]
+        return [_ended(case, status, reason) for case in cases]
     before = context.memories.host_bytes()
     operation, error = prepare_case(measurement, cases[own], context)
     reason = _first_reason(world, error)
+    context.alive()
     if reason is not None or operation is None:
         return [_ended(case, Status.FAILED, reason) for case in cases]
     if measurement.profile.turns_pages:

@@ -42,6 +42,8 @@ class RankResult(NamedTuple):
     """Of the GPUs that it used."""
     too_long_s: float | None = None
     """What one operation took, where there was no time for samples of it."""
+    error: str | None = None
+    """What its operation raised, on this rank."""
 
 
 class Outcome(NamedTuple):
@@ -183,6 +185,9 @@ def _judge(
     if samples and isinstance(measurement, ComparesRanks):
         timekeepers = measurement.timekeepers(case)
         samples = {rank: seconds for rank, seconds in samples.items() if rank in timekeepers}
+    errors = [each.result.error for each in ours.values() if each.result.error is not None]
+    if errors:
+        samples = {}
     no_time = _find_no_time(samples)
     if no_time is not None:  # JSON has no such number, and no statistics either
         samples = {}
@@ -190,6 +195,8 @@ def _judge(
         params |= measurement.compare_ranks(case, samples)
     metered = [each.result.metered for each in ours.values() if each.result.metered]
     reason = _wrong_answer(wrong, checked) if sum(wrong.values()) else no_time
+    if errors:
+        reason = errors[0] + (f" (and {len(errors) - 1} more ranks)" if errors[1:] else "")
     status = Status.OK if reason is None else Status.FAILED
     if reason is None and (operation_s := first.result.too_long_s) is not None:
         status, reason = Status.SKIPPED, why_too_long(operation_s)

@@ -11,8 +11,7 @@ from bench.contracts import Context, KnowsSlot, Operation
 from bench.core.events import Event
 from bench.core.records import Axis, Case, Sampling, Status
 from bench.measure import MEASUREMENTS
-from bench.measure.device_addresses import refuse_device
-from bench.rank.active import Task, Watch, measure_among, prepare_case
+from bench.rank.active import Task, Watch, ask_case, measure_among, prepare_case
 from bench.rank.gpu_seats import seat_params
 from bench.rank.outcome import Outcome, RankResult, Seat, report_effort, report_places
 from bench.rank.world import World, number_as_they_appear
@@ -46,12 +45,13 @@ def find_turns(world: World, root: Path = Path("/")) -> tuple[tuple[int, int], .
 def execute_in_places(case: Case, rule: Sampling, world: World, context: Context) -> list[Event]:
     """Run a case in every place; its samples and its end are complete on rank 0."""
     measurement = MEASUREMENTS[case.benchmark]
-    status = Status.SKIPPED
-    reason = measurement.unsupported(case, context) or refuse_device(case, context)
+    status, reason = ask_case(measurement, case, context)
+    context.alive()
     operation: Operation | None = None
     if reason is None:
         status = Status.FAILED
         operation, reason = prepare_case(measurement, case, context)
+        context.alive()
     node = world.nodes[world.rank]
     own = Seat(node, context.host, _own_gpu(case, context), status, reason)
     seats = _agree(world.gather(own))

@@ -87,7 +87,7 @@ class Attempt:
         self.started_utc: str | None = None
         self.samples: dict[int, tuple[float, ...]] = {}
         """Seconds of the current case, by rank."""
-        self.any_started = False
+        self.any_started = self.any_ended = False
         self.reference_s: float | None = None
         """Best state of the machine that the job's probe saw."""
         self._recorder = recorder
@@ -227,6 +227,7 @@ class Attempt:
                 self.samples[event.rank] = event.seconds
             case CaseEnded() if self.current is not None and event.case == self.current.id:
                 case, self.current = self.current, None
+                self.any_ended = True
                 del self._cases[case.id]
                 # Nothing is missed where the job's own word for it is lost.
                 self._done = self._done or not self._cases

@@ -57,6 +57,7 @@ from bench.store.recorder import Recorder
 from bench.store.tables import read_csv
 
 MOST_ATTEMPTS = 3
+"""In a row, without a case that came to an end by itself."""
 
 
 class Progress(Protocol):
@@ -176,9 +177,9 @@ class Runner:
             return
         absent = self._find_absent(job)
         reason: str | None = _join(absent)
-        for attempt in range(job.attempt, job.attempt + MOST_ATTEMPTS):
-            if absent:
-                break
+        attempt, fruitless = job.attempt - 1, 0
+        while fruitless < MOST_ATTEMPTS and not absent:
+            attempt += 1
             died_in = self._died_in.get(frozenset(job.env.items()))
             job = msgspec.structs.replace(job, attempt=attempt, died_in=died_in)
             self._remaining.job_begins(job)
@@ -202,8 +203,15 @@ class Runner:
             self._fail_current(started, reason, bool(absent))
             if started.current is not None and hands_device(started.current):
                 self._died_in.setdefault(frozenset(job.env.items()), started.current.id)
-            job = msgspec.structs.replace(job, cases=started.left())
-            if not job.cases or not started.any_started:
+            left = started.left()
+            if started.any_ended:
+                fruitless = 0
+            else:
+                fruitless += 1
+                # Cases that end a job lie side by side in a plan: begin with the others.
+                left = left[::-1]
+            job = msgspec.structs.replace(job, cases=left)
+            if not left or not started.any_started:
                 break
         status, reason = _failure(job.cases, f"not measured: {reason}", bool(absent))
         self._close(job, status, reason)

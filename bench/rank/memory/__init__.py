@@ -39,6 +39,11 @@ class Locality:
         """The GPU of this rank; raises MissingMemoryError where there is none."""
         return Gpu(self._local_rank)
 
+    def find_lost(self) -> str | None:
+        """Return what the GPU of this rank answers, if it is open, and no longer of use."""
+        gpu: Gpu | None = self.__dict__.get("gpu")
+        return None if gpu is None else gpu.find_lost()
+
     @cached_property
     def queue(self) -> CopyQueue:
         """The queue of the device that is made of host memory."""
@@ -92,6 +97,10 @@ class LazyMemories(Memories):
     def opened(self, name: str) -> Memory | None:
         """Return a kind that some case has asked for already; None where none has."""
         return self._opened.get(name)
+
+    def find_lost(self) -> str | None:
+        """Return what a GPU answers that no work can be queued on any more; None where none is."""
+        return self._locality.find_lost()
 
     def host_bytes(self) -> int:
         """Return the bytes of pageable memory that were handed out so far, dropped ones too."""
