@@ -5,10 +5,11 @@ hipMalloc): MPI libraries cannot pass on what comes from a stream-ordered pool. 
 the runtime's own functions, whose addresses are taken from its shared library.
 """
 
+import copy
 import ctypes
 import weakref
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,11 +147,19 @@ class DeviceBuffer(PatternBuffer):
 
     def __init__(self, nbytes: int, gpu: Gpu) -> None:
         self._device, self._runtime = gpu.device, gpu.runtime
+        self._whole: DeviceBuffer | None = None
         with self._device:
             self.address = int(_allocate(gpu, gpu.runtime.malloc, nbytes))
         self.nbytes = nbytes
         weakref.finalize(self, gpu.runtime.free, self.address)
         self.write(np.zeros(nbytes, np.uint8))
+
+    def part(self, offset: int, nbytes: int) -> Self:
+        """Return some of the bytes, which live as long as the part does."""
+        found = copy.copy(self)
+        found._whole = self
+        found.address, found.nbytes = self.address + offset, nbytes
+        return found
 
     def write(self, data: NDArray[Any]) -> None:
         """Put the bytes of an array of the buffer's size there."""
@@ -199,6 +208,13 @@ class PinnedBuffer(PatternBuffer):
         weakref.finalize(raw, gpu.runtime.freeHost, self.address)  # views keep it alive
         self._bytes = np.frombuffer(memoryview(raw).cast("B"), np.uint8)
         self._bytes.fill(0)
+
+    def part(self, offset: int, nbytes: int) -> Self:
+        """Return some of the bytes."""
+        found = copy.copy(self)
+        found._bytes = self._bytes[offset : offset + nbytes]
+        found.address, found.nbytes = self.address + offset, nbytes
+        return found
 
     def write(self, data: NDArray[Any]) -> None:
         """Put the bytes of an array of the buffer's size there."""

@@ -1,7 +1,8 @@
 """Pageable host memory, aligned to pages and touched."""
 
+import copy
 import mmap
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,13 @@ class HostBuffer(PatternBuffer):
         self._bytes = np.frombuffer(mmap.mmap(-1, nbytes, flags=flags), np.uint8)
         self.address = int(self._bytes.ctypes.data)
         self.nbytes = nbytes
+
+    def part(self, offset: int, nbytes: int) -> Self:
+        """Return some of the bytes."""
+        found = copy.copy(self)
+        found._bytes = self._bytes[offset : offset + nbytes]
+        found.address, found.nbytes = self.address + offset, nbytes
+        return found
 
     def write(self, data: NDArray[Any]) -> None:
         """Put the bytes of an array of the buffer's size there."""
