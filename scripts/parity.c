@@ -4,12 +4,13 @@
  *
  * MPI_Init only; the clock is read outside the loop of LOOPS operations. Prints the median over
  * REPEATS of the seconds of one operation: half a round trip, or one message of a window that
- * ends with one empty reply. Every message in flight has a buffer of its own, at page boundaries
- * and touched, as in the harness. There are SETS sets of buffers, which repeats turn through: a kernel
- * that copies between processes is as fast as the sender's pages lie in a row. BEFORE bytes are touched
- * and kept before the first buffer, as many as a process of the harness has by then: the first pages
- * that a process gets are those that lie most scattered. First the ranks block and wake each other through two named pipes,
- * as in bench/rank/core_probe.py: a virtual machine's host then puts their cores near each other.
+ * ends with one empty reply; and half a round trip of 8 bytes before or after all of them, whichever
+ * took longer. Every message in flight has a buffer of its own, at page boundaries and touched, as in
+ * the harness. There are SETS sets of buffers, which repeats turn through: a kernel that copies between
+ * processes is as fast as the sender's pages lie in a row. BEFORE bytes are touched and kept before the
+ * first buffer, as many as a process of the harness has by then: the first pages that a process gets
+ * are those that lie most scattered. First the ranks block and wake each other through two named
+ * pipes, as in bench/rank/core_probe.py: a virtual machine's host then puts their cores near each other.
  *
  * staged is the ping-pong between devices made of host memory, by way of the host: copy,
  * synchronise, message, copy, synchronise. Like the stand-in of bench/rank/timing/queue.py, a copy is
@@ -22,6 +23,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#define WARM 4
 
 static double now(void) {
     struct timespec t;
@@ -63,6 +66,19 @@ static void pingpong(char *out, char *in, int bytes, int other, int leads, long 
             MPI_Send(out, bytes, MPI_BYTE, other, 7, MPI_COMM_WORLD);
         }
     }
+}
+
+/* Half a round trip of 8 bytes, which tells how near the cores are to each other just now. */
+static double probe(char *out, char *in, int rank) {
+    double seconds[9];
+    MPI_Barrier(MPI_COMM_WORLD);
+    for (int i = 0; i < 9; i++) {
+        double begin = now();
+        pingpong(out, in, 8, 1 - rank, rank == 0, 500);
+        seconds[i] = (now() - begin) / 500 / 2;
+    }
+    qsort(seconds, 9, sizeof(double), rising);
+    return seconds[4];
 }
 
 #define MOST_QUEUED 16384
@@ -168,8 +184,10 @@ int main(int argc, char **argv) {
     MPI_Request *requests = malloc(sizeof(MPI_Request) * (size_t)window);
     double *seconds = malloc(sizeof(double) * (size_t)repeats);
     wake(argv[8], argv[9], rank);
-    for (int r = -sets; r < repeats; r++) { /* the first on each set is warm-up */
-        char **set = buffers[(r + sets) % sets];
+    char *small[2] = {touched(8), touched(8)};
+    double state = probe(small[0], small[1], rank);
+    for (int r = -WARM * sets; r < repeats; r++) { /* the first on each set are warm-up */
+        char **set = buffers[(r + WARM * sets) % sets];
         MPI_Barrier(MPI_COMM_WORLD);
         double begin = now(), passed = -1;
         if (latency)
@@ -182,7 +200,10 @@ int main(int argc, char **argv) {
         if (r >= 0) seconds[r] = passed / (double)loops / (latency || by_host ? 2.0 : window);
     }
     qsort(seconds, (size_t)repeats, sizeof(double), rising);
-    if (rank == 0) printf("%.6e\n", seconds[repeats / 2]);
+    double later = probe(small[0], small[1], rank);
+    if (rank == 0)
+        printf("%.6e %.6e\n", (seconds[(repeats - 1) / 2] + seconds[repeats / 2]) / 2,
+               later > state ? later : state);
     MPI_Finalize();
     return 0;
 }

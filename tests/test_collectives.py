@@ -1,5 +1,6 @@
 """Collective calls: exact answers on every rank, faults seen on each, and busbw with its factor."""
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from meeting import Loops, Meeting, Rank
+from simulated_cuda import simulate
 from test_measure import make_case
 from test_mpi import by_case, run
 
@@ -387,9 +389,7 @@ def test_the_block_of_another_rank_is_seen(name: str, elements: int, context: Co
     nbytes = elements * (4 if kind.reduces else 1)
 
     def wanted(rank: int) -> Numbers:
-        found = Blocks(kind, rank, 5, nbytes, dtype).wanted(0, 1)
-        assert found is not None
-        return found
+        return np.concatenate([*Blocks(kind, rank, 5, nbytes, dtype).wanted(0, 1)])
 
     for rank in range(1, 5):
         assert np.count_nonzero(wanted(0) != wanted(rank)) >= 0.98 * elements
@@ -409,9 +409,50 @@ def test_a_rank_left_out_is_seen_by_all(name: str, context: Context) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.joined], ids=lambda k: k.name)
 def test_no_two_ranks_give_the_same_single_byte(kind: CollectiveKind) -> None:
-    wanted = Blocks(kind, 0, 16, 1).wanted(0, 1)
-    assert wanted is not None
+    wanted = np.concatenate([*Blocks(kind, 0, 16, 1).wanted(0, 1)])
     assert len(set(wanted.tolist())) == 16
+
+
+@pytest.mark.parametrize("name", ["alltoall", "allgather", "allreduce"])
+def test_verification_needs_no_more_memory_for_larger_buffers_and_shows_that_it_goes_on(
+    name: str, context: Context
+) -> None:
+    class Nothing(Loops):
+        def follow(self, *arguments: Any) -> None:
+            pass
+
+    def peak_bytes(nbytes: int) -> int:
+        signs = []
+        here = msgspec.structs.replace(
+            context,
+            communicator=Rank(0, 2),
+            message_loops=Nothing(Meeting(2), 0),
+            alive=lambda: signs.append(1),
+        )
+        operation = MEASUREMENTS[name].prepare(coll_case(name, 2, bytes=nbytes), here)
+        tracemalloc.start()
+        operation.verify(1)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        # Given, and made and compared what must arrive: at least one part for each 8 MiB.
+        assert len(signs) >= 3 * nbytes // 2**23
+        return peak
+
+    assert peak_bytes(2**26) < 1.2 * peak_bytes(2**24)
+
+
+@pytest.mark.parametrize("memory", ["host", "standin", "pinned", "device"])
+def test_a_part_of_a_buffer_is_its_bytes(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(monkeypatch, gpus=1)
+    buffer = open_context(SoloWorld(), 1).memories[memory].allocate(1000)
+    buffer.fill(1)
+    whole = buffer.read().copy()
+    part = buffer.part(100, 50)
+    assert (part.address, part.nbytes) == (buffer.address + 100, 50)
+    assert np.array_equal(part.read(), whole[100:150])
+    part.write(np.zeros(50, np.uint8))
+    whole[100:150] = 0
+    assert np.array_equal(buffer.read(), whole)
 
 
 def test_the_largest_sums_are_exact_in_single_precision() -> None:

@@ -61,6 +61,9 @@ class Buffer(Protocol):
     def read(self) -> NDArray[np.uint8]:
         """Return all bytes, in host memory; they may change with the buffer."""
 
+    def part(self, offset: int, nbytes: int) -> "Buffer":
+        """Return some of the bytes, which stay those of this buffer."""
+
     def fill(self, seed: int) -> None:
         """Write the pattern of `seed`."""
 

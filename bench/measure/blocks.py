@@ -4,6 +4,7 @@ Data is made of blocks, one for each rank that gives and each that gets. Every b
 every other one, so that a block in the place of another, or of another rank, is seen.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ Array = NDArray[Any]
 _PERIOD = 1021
 """Numbers of a block repeat after so many: a prime shares no period with the powers of two that
 libraries cut messages at."""
+_PIECE_BYTES, _PIECE_PERIODS = 2**22, 2**9
+"""Of a block that are made at once: a piece begins with a word, or a period."""
 _OWN = 61
 """Ranks add numbers of their own below this, so that none can stand in for its neighbour."""
 MOST_SUMMED_RANKS = 15_000
@@ -148,40 +151,48 @@ class Blocks:
             return 0
         return self.nbytes * (self._ranks if kind.joined else 1)
 
-    def given(self, root: int, seed: int) -> Array | None:
-        """Return what this rank gives, or None."""
-        if not self.given_bytes(root):
-            return None
-        targets = range(self._ranks) if self._kind.apart else (0,)
-        return np.concatenate([self._block(self._rank, target, seed) for target in targets])
+    def given(self, root: int, seed: int) -> Iterator[Array]:
+        """Return what this rank gives, piece by piece: all of it may not fit beside the buffers."""
+        if self.given_bytes(root):
+            for target in range(self._ranks) if self._kind.apart else (0,):
+                yield from self._block(self._rank, target, seed)
 
-    def wanted(self, root: int, seed: int) -> Array | None:
-        """Return what this rank must get, or None."""
+    def wanted(self, root: int, seed: int) -> Iterator[Array]:
+        """Return what this rank must get, piece by piece."""
         if not self.wanted_bytes(root):
-            return None
+            return
         target = self._rank if self._kind.apart else 0
         if self._kind.reduces:
-            return self._sum(target, seed)
-        sources = range(self._ranks) if self._kind.joined else (root,)
-        return np.concatenate([self._block(source, target, seed) for source in sources])
+            yield from self._sum(target, seed)
+            return
+        for source in range(self._ranks) if self._kind.joined else (root,):
+            yield from self._block(source, target, seed)
 
-    def _block(self, source: int, target: int, seed: int) -> Array:
+    def _block(self, source: int, target: int, seed: int) -> Iterator[Array]:
         if self._kind.reduces:
-            return self._repeated(_terms(target, seed) + _own(source))
-        words = np.random.PCG64([seed, source, target]).random_raw(self.nbytes // 8 + 1)
-        block: Array = words.view(np.uint8)[: self.nbytes]
+            yield from self._repeated(_terms(target, seed) + _own(source))
+            return
+        random = np.random.PCG64([seed, source, target])
         # Chance could give two ranks the same byte, where there is but one.
-        first = source * self._ranks + target + seed
-        block += np.uint8((first - int(block[0])) % 256)
-        return block
+        first, shift = source * self._ranks + target + seed, None
+        for begin in range(0, self.nbytes, _PIECE_BYTES):
+            size = min(_PIECE_BYTES, self.nbytes - begin)
+            piece: Array = random.random_raw(-(-size // 8)).view(np.uint8)[:size]
+            if shift is None:
+                shift = np.uint8((first - int(piece[0])) % 256)
+            piece += shift
+            yield piece
 
-    def _sum(self, target: int, seed: int) -> Array:
+    def _sum(self, target: int, seed: int) -> Iterator[Array]:
         """Sums of whole numbers are the same in whichever order an algorithm adds."""
         owns = sum(_own(source) for source in range(self._ranks))
         return self._repeated(self._ranks * _terms(target, seed) + owns)
 
-    def _repeated(self, period: NDArray[np.int64]) -> Array:
-        return np.resize(period.astype(self.dtype), self.nbytes // self.dtype.itemsize)
+    def _repeated(self, period: NDArray[np.int64]) -> Iterator[Array]:
+        count = self.nbytes // self.dtype.itemsize
+        whole = np.resize(period.astype(self.dtype), min(count, _PIECE_PERIODS * _PERIOD))
+        for begin in range(0, count, len(whole)):
+            yield whole[: count - begin]
 
 
 def _terms(target: int, seed: int) -> NDArray[np.int64]:

@@ -27,7 +27,7 @@ from bench.contracts import (
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BYTES, DTYPES, MEMBERS, MEMORY, four_digits, whole, word
-from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Blocks, CollectiveKind
+from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Array, Blocks, CollectiveKind
 from bench.measure.library import LIBRARY, by_nccl, library_facts, open_library, refuse_nccl
 
 CALLS = 16
@@ -174,6 +174,7 @@ class _Calls:
         self._blocks = Blocks(
             kind, world.rank, world.size, _block_bytes(kind, case), _dtype(kind, case)
         )
+        self._alive = context.alive
         self._allocate(case, context)
         self._count = self._blocks.nbytes // self._blocks.dtype.itemsize
         self._dtype = word(case, "dtype") if kind.reduces else "byte"
@@ -200,17 +201,25 @@ class _Calls:
         return Checked(*(sum(parts) for parts in zip(*checked, strict=True)))
 
     def _verify_root(self, root: int, steps: Steps, seed: int) -> Checked:
-        wanted = self._blocks.wanted(root, seed)
-        if wanted is not None:
-            self._receive.write(np.invert(wanted.view(np.uint8)))
-        given = self._blocks.given(root, seed)
-        if given is not None:
-            self._send.write(given)
+        for part, wanted in self._pair(self._receive, self._blocks.wanted(root, seed)):
+            part.write(np.invert(wanted.view(np.uint8)))
+        for part, given in self._pair(self._send, self._blocks.given(root, seed)):
+            part.write(given)
         self._loops.follow(one_sample(), 1, steps)
-        if wanted is None:
-            return Checked(0, 0)
-        wrong = int(np.count_nonzero(self._receive.read().view(wanted.dtype) != wanted))
-        return Checked(wanted.nbytes, wrong * wanted.itemsize)
+        compared = wrong = 0
+        for part, wanted in self._pair(self._receive, self._blocks.wanted(root, seed)):
+            differ = np.count_nonzero(part.read().view(wanted.dtype) != wanted)
+            compared += wanted.nbytes
+            wrong += int(differ) * wanted.itemsize
+        return Checked(compared, wrong)
+
+    def _pair(self, buffer: Buffer, pieces: Iterator[Array]) -> Iterator[tuple[Buffer, Array]]:
+        """Return the parts of a buffer in order, each with the piece that belongs there."""
+        offset = 0
+        for piece in pieces:
+            yield buffer.part(offset, piece.nbytes), piece
+            offset += piece.nbytes
+            self._alive()
 
     def _allocate(self, case: Case, context: Context) -> None:
         """A rank that never gives, or never gets, has one byte there: only the root is asked."""

@@ -42,12 +42,15 @@ def execute_at_once(
         return [execute_in_places(case, rule, world, context) for case in cases]
     own = _own_index(cases, world)
     answers = world.gather(ask_case(measurement, cases[own], context))
+    # A GPU was opened, ranks of NCCL are joined as a case is prepared: each may take long.
+    context.alive()
     status, reason = next((each for each in answers if each[1] is not None), (Status.OK, None))
     if reason is not None:
         return [_ended(case, status, reason) for case in cases]
     before = context.memories.host_bytes()
     operation, error = prepare_case(measurement, cases[own], context)
     reason = _first_reason(world, error)
+    context.alive()
     if reason is not None or operation is None:
         return [_ended(case, Status.FAILED, reason) for case in cases]
     if measurement.profile.turns_pages:

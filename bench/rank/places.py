@@ -53,10 +53,12 @@ def execute_in_places(case: Case, rule: Sampling, world: World, context: Context
     """Run a case in every place; its samples and its end are complete on rank 0."""
     measurement = MEASUREMENTS[case.benchmark]
     status, reason = ask_case(measurement, case, context)
+    context.alive()
     operation: Operation | None = None
     if reason is None:
         status = Status.FAILED
         operation, reason = prepare_case(measurement, case, context)
+        context.alive()
     node = world.nodes[world.rank]
     own = Seat(node, context.host, _own_gpu(case, context), status, reason)
     seats = _agree(world.gather(own))

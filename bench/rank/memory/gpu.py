@@ -5,12 +5,13 @@ hipMalloc): MPI libraries cannot pass on what comes from a stream-ordered pool. 
 the runtime's own functions, whose addresses are taken from its shared library.
 """
 
+import copy
 import ctypes
 import weakref
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,10 @@ from bench.rank.memory.pattern import PatternBuffer
 
 _TO_DEVICE, _TO_HOST = 1, 2
 """cudaMemcpyHostToDevice and cudaMemcpyDeviceToHost; HIP has the same numbers."""
+
+
+_SPIN = 1
+"""hipDeviceScheduleSpin."""
 
 
 class MissingMemoryError(Exception):
@@ -54,7 +59,7 @@ class Gpu:
             self.device: Any = cupy.cuda.Device(self.number)
             """Makes it the current one, in a `with` statement."""
             self.stream: Any = cupy.cuda.Stream(non_blocking=True)
-            self.pci_address = str(self.runtime.deviceGetPCIBusId(self.number))
+            self.pci_address = self._find_address()
         except self.runtime.CUDARuntimeError as error:
             raise MissingMemoryError(f"it needs a GPU that CuPy can drive ({error})") from error
         self.copies = self._find_copies()
@@ -76,6 +81,19 @@ class Gpu:
         """
         return int(self.runtime.getDeviceProperties(self.number)[name])
 
+    def _find_address(self) -> str:
+        """Return where the GPU sits on the bus.
+
+        CuPy (14.2) leaves room for domains of four digits; behind VMD and in virtual machines they
+        have five and more.
+        """
+        try:
+            return str(self.runtime.deviceGetPCIBusId(self.number))
+        except self.runtime.CUDARuntimeError:
+            has = self.runtime.getDeviceProperties(self.number)
+            domain, bus, slot = (int(has[f"pci{part}ID"]) for part in ("Domain", "Bus", "Device"))
+            return f"{domain:04x}:{bus:02x}:{slot:02x}.0"
+
     def find_lost(self) -> str | None:
         """Return the error that the GPU answers everything with, or None where it still works.
 
@@ -94,6 +112,9 @@ class Gpu:
     def _find_copies(self) -> DeviceCopies:
         maker = "hip" if self.runtime.is_hip else "cuda"
         library = find_runtime(maker, self.runtime.runtimeGetVersion())
+        if self.runtime.is_hip:
+            # It waits by interrupts else, and a rank that sleeps looks like one that was preempted.
+            library.hipSetDeviceFlags(_SPIN)
         names = (f"{maker}MemcpyAsync", f"{maker}StreamSynchronize")
         copy, synchronize = (
             ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names
@@ -145,11 +166,19 @@ class DeviceBuffer(PatternBuffer):
 
     def __init__(self, nbytes: int, gpu: Gpu) -> None:
         self._device, self._runtime = gpu.device, gpu.runtime
+        self._whole: DeviceBuffer | None = None
         with self._device:
             self.address = allocate_or_tell(gpu, gpu.runtime.malloc, nbytes)
         self.nbytes = nbytes
         weakref.finalize(self, gpu.runtime.free, self.address)
         self.write(np.zeros(nbytes, np.uint8))
+
+    def part(self, offset: int, nbytes: int) -> Self:
+        """Return some of the bytes, which live as long as the part does."""
+        found = copy.copy(self)
+        found._whole = self
+        found.address, found.nbytes = self.address + offset, nbytes
+        return found
 
     def write(self, data: NDArray[Any]) -> None:
         """Put the bytes of an array of the buffer's size there."""
@@ -200,6 +229,13 @@ class PinnedBuffer(PatternBuffer):
         weakref.finalize(raw, gpu.runtime.freeHost, self.address)  # views keep it alive
         self._bytes = np.frombuffer(memoryview(raw).cast("B"), np.uint8)
         self._bytes.fill(0)
+
+    def part(self, offset: int, nbytes: int) -> Self:
+        """Return some of the bytes."""
+        found = copy.copy(self)
+        found._bytes = self._bytes[offset : offset + nbytes]
+        found.address, found.nbytes = self.address + offset, nbytes
+        return found
 
     def write(self, data: NDArray[Any]) -> None:
         """Put the bytes of an array of the buffer's size there."""
