@@ -61,6 +61,7 @@ class Binding:
         """Return the GPU of a rank, as far as the adapter asks it."""
         runtime = SimpleNamespace(
             is_hip=False,
+            runtimeGetVersion=lambda: 13000,
             streamSynchronize=lambda _stream: self.synchronize(rank),
         )
         return SimpleNamespace(

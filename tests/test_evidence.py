@@ -300,6 +300,18 @@ def test_nccl_channels_say_what_carries_them():
     assert {route for route, _ in nccl.routes(staged, False)} == {"staged"}
 
 
+def test_channels_of_other_pairs_of_the_job_say_nothing_of_a_row():
+    trace = nccl.parse_trace(
+        "NCCL INFO Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM\n"
+        "NCCL INFO Channel 00/0 : 1[1] -> 0[0] via P2P/CUMEM\n"
+        "NCCL INFO Channel 00 : 2[2] -> 3[3] via SHM/direct/direct\n"
+    )
+    assert {route for route, _ in nccl.routes(trace, None, (1, 0))} == {"direct"}
+    assert {route for route, _ in nccl.routes(trace, None, (2, 3))} == {"staged"}
+    assert nccl.routes(trace, None, (0, 3)) == ()
+    assert {route for route, _ in nccl.routes(trace, None)} == {"direct", "staged"}
+
+
 def test_a_card_without_gpudirect_that_no_channel_names_is_staged():
     trace = nccl.parse_trace(
         "x NCCL INFO GPU Direct RDMA Disabled for GPU 2 / HCA 0 (distance 6 > 4)"

@@ -1,11 +1,13 @@
 """Where ranks with a GPU run: how they are started, what they open when, and who shares what."""
 
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from simulated_cuda import simulate
@@ -27,7 +29,8 @@ from bench.plan.plan import make_plan
 from bench.plan.suite import load_suite
 from bench.rank.early_gpu import LOCAL_RANKS, check_number, find_local_rank, open_before_mpi
 from bench.rank.gpu_seats import find_seats, gpu_ranks, seat_params
-from bench.rank.memory import Locality
+from bench.rank.memory import Locality, gpu
+from bench.rank.memory.nccl import Nccl
 from bench.rank.timing.layers import open_copy_queue
 from bench.rank.world import SoloWorld
 
@@ -213,6 +216,59 @@ def test_a_real_job_opens_its_gpus_before_mpi_and_one_without_gpus_opens_none(tm
     params = parse_params(by_gpu.params)
     assert params["shared_gpus"] == "1"
     assert "shared a GPU" in (by_gpu.bound_source or "")
+
+
+class Cupy:
+    """A CuPy of HIP, or of a GPU whose address is too long for it."""
+
+    def __init__(self, hip: bool) -> None:
+        self.cuda = self.runtime = self
+        self.is_hip, self.flags = hip, []
+        self.CUDARuntimeError = RuntimeError
+        self.Stream = lambda **_: SimpleNamespace(ptr=7)
+        self.Device = lambda number: number
+        self.getDeviceCount = lambda: 1
+        self.setDevice = lambda *_: None
+        self.runtimeGetVersion = lambda: 12080
+        self.getDeviceProperties = lambda *_: {
+            "pciDomainID": 0x10001, "pciBusID": 0x3B, "pciDeviceID": 0,
+        }  # fmt: skip
+
+    def deviceGetPCIBusId(self, number: int) -> str:  # noqa: N802 - CuPy's name
+        raise RuntimeError("cudaErrorInvalidValue: invalid argument")
+
+
+class Library:
+    """The runtime's shared library, which keeps how a rank is to wait."""
+
+    def __init__(self) -> None:
+        self.flags: list[int] = []
+        plain = ctypes.CDLL(None)
+        for name in ("hip", "cuda"):
+            setattr(self, f"{name}MemcpyAsync", plain.memmove)
+            setattr(self, f"{name}StreamSynchronize", plain.abs)
+
+    def hipSetDeviceFlags(self, flags: int) -> int:  # noqa: N802 - HIP's name
+        self.flags.append(flags)
+        return 0
+
+
+@pytest.mark.parametrize("hip", [True, False])
+def test_a_gpu_far_out_on_the_bus_is_one_and_hip_waits_on_the_core(hip, monkeypatch):
+    library = Library()
+    monkeypatch.setitem(sys.modules, "cupy", Cupy(hip))
+    monkeypatch.setattr(gpu, "find_runtime", lambda *_: library)
+    assert gpu.Gpu(0).pci_address == "10001:3b:00.0"
+    assert library.flags == ([1] if hip else [])
+
+
+def test_nccl_is_asked_for_of_the_cuda_that_cupy_has(monkeypatch):
+    library = Library()
+    monkeypatch.setitem(sys.modules, "cupy", Cupy(hip=False))
+    monkeypatch.setattr(gpu, "find_runtime", lambda *_: library)
+    missing = SimpleNamespace(available=False)
+    nccl = Nccl(lambda: gpu.Gpu(0), SoloWorld(), lambda *_: None, lambda: missing)
+    assert "pip install nvidia-nccl-cu12" in nccl.lacks()
 
 
 # Where they run.

@@ -1,5 +1,6 @@
 """Products out of cold caches, in types that only devices have, and on a GPU."""
 
+import time
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from test_measure import make_case, spoil_products
 from bench.contracts import Context
 from bench.core.records import Axis, Case
 from bench.machine.cpu import last_cache_bytes
-from bench.measure import MEASUREMENTS
+from bench.measure import MEASUREMENTS, matmul
 from bench.measure.axes import DTYPES
 from bench.measure.product import DEVICE_DTYPES, MOST_SETS
 from bench.plan.suite import parse_suite
@@ -152,6 +153,35 @@ def test_bfloat16_is_the_nearest_of_eight_bits(number):
 def test_bfloat16_rounds_half_way_to_even():
     numbers = np.array([1 + 2.0**-8, 1 + 3 * 2.0**-8, 1 + 2.0**-7], np.float32)
     assert decode(encode(numbers, "bf16"), "bf16").tolist() == [1, 1 + 2.0**-6, 1 + 2.0**-7]
+
+
+def test_a_sustained_product_is_timed_after_others_that_are_not(monkeypatch):
+    machine = simulate(monkeypatch, gpus=1)
+    monkeypatch.setattr(matmul, "SUSTAINED_S", 0.05)
+    context = open_context(SoloWorld(), 1)
+    made = {}
+    for load in ("burst", "sustained"):
+        axes = {} if load == "burst" else {"load": load}
+        case = make_case("matmul", batch=16, k=16, n=16, memory="device", **axes)
+        operation = MEASUREMENTS["matmul"].prepare(case, context)
+        assert operation.verify(1).bytes_wrong == 0
+        before, begin_s = machine.products, time.perf_counter()
+        for _ in range(2):
+            operation.run(np.empty(1), 1)
+        made[load] = machine.products - before, time.perf_counter() - begin_s
+        assert operation.verify(2).bytes_wrong == 0
+    # Once, before the first sample.
+    assert made["burst"][0] == 2
+    assert made["sustained"][0] % matmul.QUEUED == 2
+    assert made["sustained"][0] > 2
+    assert made["sustained"][1] >= 0.05
+
+
+def test_a_sustained_product_is_of_a_gpu():
+    case = make_case("matmul", batch=16, k=16, n=16, load="sustained")
+    assert "needs memory device" in MEASUREMENTS["matmul"].unsupported(
+        case, open_context(SoloWorld(), 1)
+    )
 
 
 @pytest.mark.parametrize("cache", ["hot", "cold"])

@@ -14,11 +14,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import psutil
+import pynvml
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from left import left_running
 from meeting import Loops, Meeting, Rank
+from test_machine_gpu import Nvml
 from test_mpi import by_case, run
 from trees import Link, Tree, write_tree
 
@@ -176,7 +178,63 @@ def test_ethernet_gets_the_address_that_routers_pass_on(tmp_path):
     tree = device("rocep1", 0, layer="Ethernet")
     tree |= {f"{port}/gid_attrs/types/{i}": f"{kind}\n" for i, kind in kinds.items()}
     tree |= {f"{port}/gids/{i}": f"{six if i < 2 else four}\n" for i in kinds}
-    assert choose_port(write_tree(tmp_path, tree), 0) == Port("rocep1", 1, 3, True)
+    assert choose_port(write_tree(tmp_path, tree), 0) == Port("rocep1", 1, 3, True, ethernet=True)
+
+
+def test_a_gpu_s_port_is_the_nearest_then_the_fastest_then_infiniband(tmp_path):
+    """The GPU sits below a switch of the second host bridge of the rank's own NUMA node."""
+    switch = "sys/devices/pci0000:40/0000:40:01.0/0000:41:00.0"
+    devices = {
+        # By name the first one: near the rank, and at another host bridge than the GPU.
+        "mlx5_0": ("sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0", "400", "InfiniBand"),
+        "mlx5_1": (f"{switch}/0000:42:01.0/0000:43:00.0", "100", "Ethernet"),
+        "mlx5_2": (f"{switch}/0000:42:02.0/0000:44:00.0", "200", "Ethernet"),
+        "mlx5_3": (f"{switch}/0000:42:03.0/0000:45:00.0", "200", "InfiniBand"),
+    }
+    slots = {"gpu": f"{switch}/0000:42:00.0/0000:46:00.0"}
+    tree = {}
+    for name, (slot, rate, layer) in devices.items():
+        port = f"sys/class/infiniband/{name}/ports/1"
+        tree |= {
+            f"{port}/state": "4: ACTIVE\n",
+            f"{port}/phys_state": "5: LinkUp\n",
+            f"{port}/rate": f"{rate} Gb/sec (4X)\n",
+            f"{port}/link_layer": f"{layer}\n",
+            f"sys/class/infiniband/{name}/device": Link(slot),
+        }
+        slots[name] = slot
+    for slot in slots.values():
+        tree |= {f"{slot}/numa_node": "0\n", f"{slot}/vendor": "0x15b3\n"}
+        tree[f"sys/bus/pci/devices/{slot.rpartition('/')[2]}"] = Link(slot)
+    root = write_tree(tmp_path, tree)
+    gpu = "00000000:46:00.0"
+
+    def chosen(**more) -> tuple[str, str | None]:
+        port = choose_port(root, 0, gpu=gpu, **more)
+        return port.device, port.distance
+
+    assert chosen() == ("mlx5_3", "PIX")
+    for name, left in (("mlx5_3", ("mlx5_2", "PIX")), ("mlx5_2", ("mlx5_1", "PIX"))):
+        (root / f"sys/class/infiniband/{name}/ports/1/state").write_text("1: DOWN\n")
+        assert chosen() == left
+    (root / "sys/class/infiniband/mlx5_1/ports/1/state").write_text("1: DOWN\n")
+    assert chosen() == ("mlx5_0", "NODE")
+
+
+def test_a_gpu_that_one_process_may_open_is_a_reason(tmp_path, monkeypatch):
+    put_programs(tmp_path, options=OF_CUDA)
+    nvml = Nvml(
+        nvmlInit=None,
+        nvmlShutdown=None,
+        nvmlDeviceGetHandleByPciBusId=lambda address: address,
+        nvmlDeviceGetComputeMode=pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    ends = Ends(tmp_path)
+    memories = WithGpu(ends.context.memories["host"])
+    ends.context = msgspec.structs.replace(ends.context, memories=memories)
+    reasons = ends.refuse(case_of("write_bw", 4096, 'memory = "device"\n'))
+    assert "EXCLUSIVE_PROCESS" in (reasons[0] or "")
 
 
 def test_what_is_missing_is_named(tmp_path):

@@ -24,7 +24,7 @@ class VerbsTest(NamedTuple):
     """Such as `write_bw`."""
     nbytes: int
     nic: int = -1
-    """Number of the RDMA port; -1 for one near the rank."""
+    """Number of the RDMA port; -1 for one near the GPU, or else the rank."""
     gpu: str | None = None
     """PCI address of the GPU whose memory is used; None for the host's."""
 
@@ -37,6 +37,9 @@ class Verbs(Protocol):
 
     def device_name(self, asked: VerbsTest) -> str:
         """Return the device that is taken, and its port."""
+
+    def distance(self, asked: VerbsTest) -> str | None:
+        """Return how far it is from the GPU asked for; None where that is not known."""
 
     def serve(self, asked: VerbsTest, messages: int) -> VerbsServer:
         """Start the end that waits, and return once it can be connected to.

@@ -98,6 +98,25 @@ def find_nvidia_gpus(root: Path) -> tuple[GpuFacts, ...]:
             pynvml.nvmlShutdown()
 
 
+def is_exclusive(pci_address: str) -> bool:
+    """Return whether a GPU's compute mode lets one process alone open it."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return False
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId(pci_address)
+        mode = pynvml.nvmlDeviceGetComputeMode(handle)
+    except pynvml.NVMLError:
+        return False
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+    return bool(mode == pynvml.NVML_COMPUTEMODE_EXCLUSIVE_PROCESS)
+
+
 def read_nvidia_gpus(nvml: Any, root: Path) -> tuple[GpuFacts, ...]:
     """Return the facts that an initialised NVML has of every GPU."""
     ask = Asker(nvml)

@@ -153,6 +153,8 @@ def settle(axes: dict[str, Axis]) -> dict[str, Axis]:
         del kept["numa"]
     if kept.get("dst_memory") in ("same", kept.get("memory")):
         kept.pop("dst_memory", None)
+    if kept.get("load") == "burst":
+        del kept["load"]
     if kept.get("buffers") == "own" or kept.get("window") == 1:
         kept.pop("buffers", None)
     return kept

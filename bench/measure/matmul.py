@@ -1,6 +1,7 @@
 """One product C[m, n] = A[m, k] W[k, n], m being the batch: NumPy's BLAS, or a GPU's library."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -28,6 +29,11 @@ def _shape(name: str, default: int, advice: str) -> AxisSpec:
         name=name, kind=int, default=(default,), least=1, most=2**20, in_id=True, advice=advice
     )
 
+
+SUSTAINED_S = 10.0
+"""In it power control settles: half a second is measured at clocks that nothing holds down yet."""
+QUEUED = 64
+"""Products that are waited for at once meanwhile; the pause after them is no rest."""
 
 TIMES = Figure(
     name="matmul_time",
@@ -74,6 +80,13 @@ class Matmul:
             advice="the same matrices each time, or turns through twice the last cache",
         ),
         MEMORY,
+        AxisSpec(
+            name="load",
+            kind=str,
+            default=("burst",),
+            choices=("burst", "sustained"),
+            advice="samples from an idle GPU, or after 10 s of the same products",
+        ),
         EACH,
     )
     rank_agg = "max"
@@ -113,13 +126,17 @@ class Matmul:
             return f"no product is made in {memory} memory: it needs host or device memory"
         if dtype not in DTYPES:
             return f"NumPy multiplies no {dtype}: it needs memory device, or {' or '.join(DTYPES)}"
+        if _is_sustained(case):
+            return "load sustained heats a GPU: it needs memory device"
         return _too_small(case, context) if word(case, "cache") == "cold" else None
 
     def prepare(self, case: Case, context: Context) -> Operation:
         """Allocate the matrices and fill the factors with normal random numbers."""
         memory = context.memories[word(case, "memory")]
         return (
-            _OnDevice(case, memory) if isinstance(memory, Multiplies) else _Product(case, context)
+            _OnDevice(case, memory, context.alive)
+            if isinstance(memory, Multiplies)
+            else _Product(case, context)
         )
 
 
@@ -173,7 +190,7 @@ class _OnDevice:
     sleeps = True
     overhead_s = None
 
-    def __init__(self, case: Case, memory: Multiplies) -> None:
+    def __init__(self, case: Case, memory: Multiplies, alive: Callable[[], None]) -> None:
         dtype = word(case, "dtype")
         m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
         product = memory.open_product(m, n, k, dtype, word(case, "cache") == "cold")
@@ -184,16 +201,35 @@ class _OnDevice:
             "sets": product.sets,
             "gpu_cache_bytes": product.cache_bytes,
         }
+        self._alive = alive
+        self._sustained = _is_sustained(case)
+        self._is_cool = False
 
     def run(self, seconds: Seconds, loops: int) -> None:
+        if self._is_cool:
+            self._is_cool = False
+            self._heat()
         self._product.run(seconds, loops)
+
+    def _heat(self) -> None:
+        """Multiply until power control holds the clocks that it will hold for long."""
+        until_s = time.perf_counter() + SUSTAINED_S
+        while time.perf_counter() < until_s:
+            self._product.run(one_sample(), QUEUED)
+            self._alive()
 
     def verify(self, seed: int) -> Checked:
         self._product.poison()
         self.run(one_sample(), 1)
         checked = self._check.compare(self._product.fetch())
         self.params["check_s"] = four_digits(self._check.seconds)
+        # The GPU idled while the host compared.
+        self._is_cool = self._sustained
         return checked
+
+
+def _is_sustained(case: Case) -> bool:
+    return case.axes.get("load") == "sustained"
 
 
 def _set_bytes(case: Case) -> int:

@@ -76,7 +76,7 @@ class VerbsMessages:
             default=(-1,),
             least=-1,
             most=63,
-            advice="number of the active RDMA port at both ends; -1 for one near the rank",
+            advice="number of the active RDMA port at both ends; -1 for a near one",
         ),
         msgspec.structs.replace(MEMORY, choices=("host", "device")),
         PAIR,
@@ -157,6 +157,9 @@ class _Messages:
             "messages": self._messages,
             "device": verbs.device_name(self._ends.asked),
         }
+        distance = verbs.distance(self._ends.asked)
+        if distance is not None:
+            self.params["nic_distance"] = distance
 
     def run(self, seconds: Seconds, loops: int) -> None:
         """Fill `seconds` with one time per message for each start of the programs."""

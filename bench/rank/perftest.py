@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from bench.contracts import VerbsError, VerbsTest
+from bench.machine.gpu import is_exclusive
 from bench.machine.mpi import ask
 from bench.machine.nic import PEER_MODULES
 from bench.rank.perftest_table import last_words, parse_result
@@ -75,11 +76,16 @@ class Perftest:
         program = self._find(name)
         if program is None:
             return f"needs {name}, of the package perftest"
-        if self._choose(asked.nic) is None:
+        if self._choose(asked) is None:
             number = "" if asked.nic < 0 else f"; there is no number {asked.nic} of such"
             return f"needs an RDMA device with an active port (/sys/class/infiniband){number}"
         if asked.gpu is not None and _CUDA_OPTION not in self._options(program):
             return f"needs {name} built with CUDA (`{name} --help` names {_CUDA_OPTION})"
+        if asked.gpu is not None and is_exclusive(asked.gpu):
+            return (
+                f"needs a GPU that {name} may open beside the rank, and its compute mode is "
+                "EXCLUSIVE_PROCESS (`nvidia-smi -c DEFAULT` changes it)"
+            )
         return None
 
     def serve(self, asked: VerbsTest, messages: int) -> "Server":
@@ -112,14 +118,19 @@ class Perftest:
 
     def device_name(self, asked: VerbsTest) -> str:
         """Return the device and its port as a row names them."""
-        chosen = self._choose(asked.nic)
+        chosen = self._choose(asked)
         return "" if chosen is None else f"{chosen.device}:{chosen.port}"
+
+    def distance(self, asked: VerbsTest) -> str | None:
+        """Return how far the device is from the GPU, in the words of `nvidia-smi topo -m`."""
+        chosen = self._choose(asked)
+        return None if chosen is None else chosen.distance
 
     def _find(self, program: str) -> str | None:
         return shutil.which(program, path=self._environ.get("PATH"))
 
-    def _choose(self, nic: int) -> Port | None:
-        return choose_port(self._root, self._numa, nic)
+    def _choose(self, asked: VerbsTest) -> Port | None:
+        return choose_port(self._root, self._numa, asked.nic, asked.gpu)
 
     def _options(self, program: str) -> str:
         """Return the help of a program, asked once."""
@@ -131,7 +142,7 @@ class Perftest:
     def _tokens(
         self, asked: VerbsTest, messages: int, number: int, server: str | None
     ) -> tuple[str, ...]:
-        chosen, program = self._choose(asked.nic), self._find(PROGRAMS[asked.test])
+        chosen, program = self._choose(asked), self._find(PROGRAMS[asked.test])
         if chosen is None or program is None:
             raise VerbsError(self.lacks(asked) or "nothing to start")
         gid = () if chosen.gid is None else ("--gid-index", str(chosen.gid))

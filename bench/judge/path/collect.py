@@ -13,7 +13,7 @@ import msgspec
 
 from bench.core.errors import printable
 from bench.core.events import CaseEnded, Traffic
-from bench.core.hostnames import host_of
+from bench.core.hostnames import host_of, split_part
 from bench.core.records import Case, Evidence, Job, Row, Status, parse_params
 from bench.judge.path import nccl, ucx
 from bench.judge.path.verdict import DIFFERENT, Clues, judge
@@ -131,7 +131,7 @@ class _Reader:
         """Return what the traces of the row's job show of its size."""
         of_ucx, of_nccl = self._trace(row)
         if row.path == "nccl":
-            return nccl.routes(of_nccl, across)
+            return nccl.routes(of_nccl, across, _ends(row))
         return () if row.bytes is None else ucx.routes(of_ucx, row.bytes, across)
 
     def _trace(self, row: Row) -> tuple[ucx.UcxTrace, nccl.NcclTrace]:
@@ -162,6 +162,14 @@ class _Reader:
         links = [c.sent for c in traffic.counters if c.kind == "nvlink"]
         counted = sums[kind] / whole if ports and _leaves_node(row) else None
         return counted, f"{' '.join(named)} of {host}", max(links) / whole if links else None
+
+
+def _ends(row: Row) -> tuple[int, int] | None:
+    """Return the ranks that the row's messages go between, as its ends name them."""
+    names = [split_part(end or "")[1] for end in (row.src, row.dst)]
+    ranks = [name.removeprefix("rank") for name in names if name.startswith("rank")]
+    first, *others = [int(rank) for rank in ranks if rank.isdecimal()] or [0]
+    return (first, others[0]) if len(others) == 1 else None
 
 
 def _leaves_node(row: Row) -> bool | None:

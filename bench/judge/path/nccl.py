@@ -7,6 +7,7 @@ refused (nccl#1537). NCCL chooses channels once, so that they hold for messages 
 """
 
 import re
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -67,17 +68,21 @@ def parse_trace(text: str) -> NcclTrace:
     )
 
 
-def routes(trace: NcclTrace, across: bool | None) -> tuple[tuple[Route, str], ...]:
+def routes(
+    trace: NcclTrace, across: bool | None, ends: Collection[int] | None = None
+) -> tuple[tuple[Route, str], ...]:
     """Return the routes of the channels that were opened, with NCCL's words.
 
     Args:
-        trace: of the job.
+        trace: of the job, which opens channels between many pairs of its ranks.
         across: whether messages left the node; None where channels of both kinds count.
+        ends: the two ranks whose messages are asked about; None for all ranks.
     """
     found: list[tuple[Route, str]] = [
         (channel.route, f"NCCL, {channel.src} to {channel.dst}: {channel.via}")
         for channel in trace.channels
         if channel.route is not None and across in (None, channel.across)
+        if ends is None or {channel.src, channel.dst} == {*ends}
     ]
     refused = [whom for enabled, whom in trace.gpudirect if not enabled]
     if across is not False and refused and not any(on for on, _ in trace.gpudirect):

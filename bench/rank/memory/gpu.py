@@ -22,6 +22,10 @@ _TO_DEVICE, _TO_HOST = 1, 2
 """cudaMemcpyHostToDevice and cudaMemcpyDeviceToHost; HIP has the same numbers."""
 
 
+_SPIN = 1
+"""hipDeviceScheduleSpin."""
+
+
 class MissingMemoryError(Exception):
     """A kind of memory is not here; the message names what it needs."""
 
@@ -53,10 +57,23 @@ class Gpu:
             self.device: Any = cupy.cuda.Device(self.number)
             """Makes it the current one, in a `with` statement."""
             self.stream: Any = cupy.cuda.Stream(non_blocking=True)
-            self.pci_address = str(self.runtime.deviceGetPCIBusId(self.number))
+            self.pci_address = self._find_address()
         except self.runtime.CUDARuntimeError as error:
             raise MissingMemoryError(f"it needs a GPU that CuPy can drive ({error})") from error
         self.copies = self._find_copies()
+
+    def _find_address(self) -> str:
+        """Return where the GPU sits on the bus.
+
+        CuPy (14.2) leaves room for domains of four digits; behind VMD and in virtual machines they
+        have five and more.
+        """
+        try:
+            return str(self.runtime.deviceGetPCIBusId(self.number))
+        except self.runtime.CUDARuntimeError:
+            has = self.runtime.getDeviceProperties(self.number)
+            domain, bus, slot = (int(has[f"pci{part}ID"]) for part in ("Domain", "Bus", "Device"))
+            return f"{domain:04x}:{bus:02x}:{slot:02x}.0"
 
     def find_lost(self) -> str | None:
         """Return the error that the GPU answers everything with, or None where it still works.
@@ -76,6 +93,9 @@ class Gpu:
     def _find_copies(self) -> DeviceCopies:
         maker = "hip" if self.runtime.is_hip else "cuda"
         library = find_runtime(maker, self.runtime.runtimeGetVersion())
+        if self.runtime.is_hip:
+            # It waits by interrupts else, and a rank that sleeps looks like one that was preempted.
+            library.hipSetDeviceFlags(_SPIN)
         names = (f"{maker}MemcpyAsync", f"{maker}StreamSynchronize")
         copy, synchronize = (
             ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names

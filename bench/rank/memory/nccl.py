@@ -72,7 +72,8 @@ class Nccl:
         return (
             "no NCCL or RCCL here: it needs a GPU of its own for every rank, and ranks "
             f"{first} and {second} have the same one ({self._by_rank[first].gpu}); start at "
-            "most as many ranks on a node as it has GPUs"
+            "most as many ranks on a node as it has GPUs; slices (MIG) and partitions of one GPU "
+            "count as that one"
         )
 
     def open(self) -> FollowsSteps:
@@ -99,8 +100,7 @@ class Nccl:
         except Exception as error:  # noqa: BLE001 - of CuPy, its loader, or the driver
             return _Here(f"it needs CuPy's binding of it ({type(error).__name__})", "", False)
         if not binding.available:
-            why = "it needs its library, of CUDA 13: pip install nvidia-nccl-cu13"
-            return _Here(why, gpu.pci_address, False)
+            return _Here(_needs_library(gpu), gpu.pci_address, False)
         return _Here(None, gpu.pci_address, os.environ.get(SHARING_VARIABLE) == "1")
 
     def _join(self) -> FollowsSteps:
@@ -198,6 +198,13 @@ class NcclCalls:
     def check(self) -> None:
         """Raise the error that the library met since, if any."""
         self._communicator.check_async_error()
+
+
+def _needs_library(gpu: Gpu) -> str:
+    if gpu.runtime.is_hip:
+        return "it needs RCCL, which ROCm has"
+    cuda = int(gpu.runtime.runtimeGetVersion()) // 1000
+    return f"it needs its library, of CUDA {cuda}: pip install nvidia-nccl-cu{cuda}"
 
 
 def find_shared(gpus: Sequence[tuple[int, str]]) -> tuple[int, int] | None:
