@@ -54,7 +54,7 @@ class TimedCopies:
         transfers: Sequence[Transfer],
         engine: str,
     ) -> None:
-        queue = _by_kernel if engine == "kernel" else _by_engine
+        queue = queue_by_kernel if engine == "kernel" else _by_engine
         streams = [_open_stream(own if t.gpu is None else gpus(t.gpu)) for t in transfers]
         self._queues = [queue(*each) for each in zip(streams, transfers, strict=True)]
         # A host that waits for a copy cannot let the kernel go that the copy waits for.
@@ -89,7 +89,8 @@ def _by_engine(on: GpuStream, transfer: Transfer) -> Callable[[], None]:
     )
 
 
-def _by_kernel(on: GpuStream, transfer: Transfer) -> Callable[[], None]:
+def queue_by_kernel(on: GpuStream, transfer: Transfer) -> Callable[[], None]:
+    """Return what launches a copy by the kernel, called while the stream is the current one."""
     needed = -(-transfer.nbytes // (_THREADS * _WORD_BYTES))
     blocks = max(1, min(on.gpu.multiprocessors, needed))
     return partial(
