@@ -59,7 +59,7 @@ def steps(tmp_path: Path) -> dict[str, str]:
         "    raise ValueError('odd')\n",
         # What it runs does not end when it is asked to, as a run whose ranks hang.
         "inner": "import subprocess, sys\nfrom firstgpu import deadline, rows\n"
-        "deadline.CLOSING_S, rows._ENDING_S = 60.0, 0.5\n"
+        "deadline.CLOSING_S, rows._ENDING_S = 24.0, 0.5\n"
         "from firstgpu.answer import judge\n"
         "body = 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)'\n"
         "def ask(folder):\n"
@@ -244,10 +244,9 @@ def test_the_fixed_part_of_a_sample_is_found_again():
     assert found == pytest.approx(Line(3e-6, 20e-6), rel=1e-6)
     # Of a sample of a millisecond it is a share that falls with what an operation takes.
     for each_s in (1e-6, 1e-4, 1e-2):
-        shares = [Line(6e-6, each_s).share(6e-6, LEAST_SAMPLE)]
-        whole = 6e-6 / shares[0]
-        loops = (whole - 6e-6) / each_s
-        assert loops == pytest.approx(round(loops))
+        whole = 6e-6 / Line(6e-6, each_s).share(6e-6, LEAST_SAMPLE)
+        loops = round((whole - 6e-6) / each_s)
+        assert whole == pytest.approx(6e-6 + loops * each_s)
         # As many as last a millisecond, and no more than are queued behind one hold.
         assert loops >= MOST_QUEUED or whole >= LEAST_SAMPLE.seconds
         assert loops <= MOST_QUEUED

@@ -41,7 +41,7 @@ def keep_facts(folder: Path, commands: dict[str, list[str]]) -> list[str]:
         except FileNotFoundError:
             absent.append(command[0])
         except subprocess.TimeoutExpired:
-            absent.append(f"{' '.join(command[1:])} in {most_s:.0f} s")
+            absent.append(f"{file} in {most_s:.0f} s")
     return absent
 
 
