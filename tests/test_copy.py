@@ -6,14 +6,16 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from simulated_cuda import simulate
+from simulated_cuda import CACHE_BYTES, RATE, CudaError, simulate
 from test_measure import make_case
 from test_mpi import by_case, run
 
 from bench.contracts import Context
-from bench.core.records import Axis, Case, Status, Work
+from bench.core.events import Samples
+from bench.core.records import Axis, Case, Sampling, Status, Work
 from bench.measure import MEASUREMENTS
 from bench.measure.moves import PATTERN
+from bench.rank.case import execute_case
 from bench.rank.context import open_context
 from bench.rank.world import SoloWorld
 
@@ -175,6 +177,69 @@ def check_on_gpu(case: Case, context: Context, timing_layer: str = "device event
     seconds = np.zeros(5)
     operation.run(seconds, 300)
     assert (seconds > 0).all()
+
+
+@pytest.mark.parametrize("engine", ["copy-engine", "kernel"])
+@pytest.mark.parametrize("nbytes", [4096, 65536, 2**20])
+def test_events_and_engines_that_take_time_are_no_part_of_a_small_copy(nbytes, engine, monkeypatch):
+    simulate(monkeypatch, gpus=1)
+    context = open_context(SoloWorld(), 1)
+    case = copy_case(bytes=nbytes, memory="pinned", dst_memory="device", engine=engine)
+    *events, ended = execute_case(case, Sampling(cap_s=0.05), SoloWorld(), context)
+    (samples,) = (event for event in events if isinstance(event, Samples))
+    assert ended.status is Status.OK
+    assert min(samples.seconds) >= nbytes / RATE
+    assert max(samples.seconds) <= 1.005 * nbytes / RATE
+    assert ended.params.get("fixed_ns") in (2000, None if nbytes == 2**20 else 2000)
+
+
+def test_the_kernel_has_as_many_blocks_on_an_amd_gpu(monkeypatch):
+    blocks = []
+    for is_hip in (False, True):
+        machine = simulate(monkeypatch, gpus=1, is_hip=is_hip)
+        context = open_context(SoloWorld(), 1)
+        COPY.prepare(case_on_gpu(("pinned", "device"), engine="kernel"), context)
+        blocks.append(set(machine.blocks))
+    assert blocks == [{4}, {4}]  # one on each multiprocessor
+
+
+@pytest.mark.parametrize(("direction", "least"), [("uni", 2), ("bi", 4)])
+def test_copies_within_a_gpu_that_its_cache_holds_say_so(direction, least, monkeypatch):
+    simulate(monkeypatch, gpus=1)
+    context = open_context(SoloWorld(), 1)
+    fits = CACHE_BYTES // least
+    for nbytes, l2 in ((fits, "hot"), (fits + 16, None)):
+        axes: dict[str, Axis] = {"bytes": nbytes, "direction": direction}
+        inside = copy_case(memory="device", dst_memory="same", **axes)
+        assert COPY.prepare(inside, context).params.get("l2") == l2
+        outside = copy_case(memory="pinned", dst_memory="device", **axes)
+        assert "l2" not in COPY.prepare(outside, context).params
+
+
+def test_what_makes_the_host_wait_is_named(monkeypatch):
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    monkeypatch.delenv("CUDA_INJECTION64_PATH", raising=False)
+    simulate(monkeypatch, gpus=1)
+    context = open_context(SoloWorld(), 1)
+    with pytest.raises(RuntimeError, match="CUDA_LAUNCH_BLOCKING may be why: unset it"):
+        COPY.prepare(case_on_gpu(("pinned", "device")), context)
+
+
+def test_flags_that_the_runtime_has_no_memory_for_are_told_like_buffers(monkeypatch):
+    machine = simulate(monkeypatch, gpus=1)
+    context = open_context(SoloWorld(), 1)
+    COPY.prepare(case_on_gpu(("device", "same")), context)
+    machine.faults.raise_at("hostAlloc", CudaError(2, "out of memory"))
+    with pytest.raises(MemoryError, match="out of memory"):
+        COPY.prepare(case_on_gpu(("device", "same")), context)
+
+
+def test_an_array_that_does_not_fill_a_buffer_is_refused(monkeypatch):
+    simulate(monkeypatch, gpus=1)
+    buffer = open_context(SoloWorld(), 1).memories["device"].allocate(100)
+    for nbytes in (99, 101):
+        with pytest.raises(ValueError, match=f"{nbytes} bytes"):
+            buffer.write(np.zeros(nbytes, np.uint8))
 
 
 @pytest.mark.gpu

@@ -10,7 +10,7 @@ from bench.contracts import Checked
 from bench.core.events import CaseEnded, Event, Samples, decode, encode
 from bench.core.records import Axis, Status
 from bench.measure import MEASUREMENTS
-from bench.rank.outcome import Outcome, Pass, RankResult, report_case
+from bench.rank.outcome import Outcome, Pass, RankResult, overhead_params, report_case
 from bench.rank.timing.sampling import Sampled
 
 CASE = make_case("allreduce", ranks=3)
@@ -54,3 +54,19 @@ def test_a_wrong_answer_is_named_before_a_time_that_is_none():
 def test_a_fact_that_is_no_number_arrives_as_a_word():
     _, ended = report(*[outcome(1e-6, params={"a": math.nan, "b": -math.inf, "c": 2.5})] * 3)
     assert {name: ended.params[name] for name in "abc"} == {"a": "nan", "b": "-inf", "c": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("overhead_s", "expected"),
+    [
+        (None, {}),
+        (1e-6, {"overhead_ns": 1000}),
+        (3e-6, {"overhead_ns": 3000, "host_bound": 1}),
+    ],
+)
+def test_a_time_that_is_the_hosts_for_a_fifth_says_so(overhead_s, expected):
+    assert overhead_params(overhead_s, outcome(10e-6, 11e-6, 500e-6).result) == expected
+
+
+def test_a_rank_that_slept_tells_no_share():
+    assert overhead_params(1e-6, RankResult()) == {"overhead_ns": 1000}

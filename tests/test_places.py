@@ -31,7 +31,8 @@ from bench.plan.suite import Block, fill_nodes, override_ranks, parse_suite
 from bench.rank import places
 from bench.rank.case import execute_case
 from bench.rank.context import open_context
-from bench.rank.places import find_turns
+from bench.rank.outcome import Seat
+from bench.rank.places import count_beside, find_turns
 from bench.rank.world import SoloWorld
 from bench.run.place_rows import make_rows
 from bench.run.rows import Place
@@ -357,3 +358,14 @@ def test_a_kept_journal_of_before_places_gives_the_row_that_it_gave():
     samples = {0: (1.0,) * 5, 1: (3.0,) * 5}
     (row,) = make_rows(place, case, old, samples, facts((0, 1)), STARTED)
     assert (row.src, row.t_median_s, row.slowest_rank) == ("n0", 3.0, 1)
+
+
+def test_gpus_of_a_node_that_measure_meanwhile_are_counted():
+    seats = [
+        Seat(0, "a", "0000:01:00.0"),
+        Seat(0, "a", "0000:02:00.0"),
+        Seat(0, "a", "0000:03:00.0", Status.SKIPPED, "no"),
+        Seat(1, "b", "0000:01:00.0"),
+    ]
+    assert [count_beside(seats, seat.place) for seat in seats] == [1, 1, 0, 0]
+    assert count_beside([Seat(0, "a", None), Seat(0, "a", None)], (0, None)) == 0

@@ -17,6 +17,7 @@ from bench.rank.case import execute_case
 from bench.rank.context import open_context
 from bench.rank.job import execute_job
 from bench.rank.lease import AbandonedError
+from bench.rank.memory.stream_timer import WARMUPS
 from bench.rank.world import SoloWorld
 
 RULE = Sampling(cap_s=0.002, warmup_s=0.0, warmup_cap_s=0.001)
@@ -40,6 +41,12 @@ ERRORS = [
     (ImportError("libcublas.so.12: cannot open shared object file"), "LD_LIBRARY_PATH"),
     (RuntimeError("work could not be queued on the GPU while its stream was held"), "log"),
 ]
+
+
+VERIFIED = WARMUPS + 1
+"""Products that are queued to verify one."""
+PREPARED = 1 + 2 * VERIFIED
+"""To prepare: each set of matrices, a rehearsal, and a look at what a sample costs."""
 
 
 def product(batch: int, **axes: Axis) -> Case:
@@ -71,7 +78,7 @@ def execute(context: Context) -> list[CaseEnded]:
 @pytest.mark.parametrize(
     ("error", "step", "after"),
     # As it is prepared; as it is verified and sampled.
-    [*((*each, 0) for each in ERRORS), (*ERRORS[0], 1), (*ERRORS[0], 2)],
+    [*((*each, 0) for each in ERRORS), (*ERRORS[0], PREPARED), (*ERRORS[0], PREPARED + VERIFIED)],
 )
 def test_an_error_of_a_library_fails_its_row_and_the_next_case_is_measured(
     error, step, after, monkeypatch

@@ -20,9 +20,11 @@ from bench.contracts.gpu import (
 )
 from bench.contracts.launch import LaunchCommand, Launcher
 from bench.contracts.loops import (
+    HOST_SAMPLE,
     KERNELS,
     STREAM_SCALAR,
     FollowsSteps,
+    LeastSample,
     MemoryLoops,
     MessageLoops,
     Peer,
@@ -40,6 +42,7 @@ from bench.contracts.measurement import (
     Measurement,
     Operation,
     Sleeps,
+    StatesSample,
     UnpreparedError,
 )
 from bench.contracts.memory import Buffer, CopyQueue, Memories, Memory
@@ -47,6 +50,7 @@ from bench.contracts.profile import Figure, Headline, Part, Profile, Quantity
 from bench.contracts.verbs import Verbs, VerbsError, VerbsServer, VerbsTest
 
 __all__ = [
+    "HOST_SAMPLE",
     "KERNELS",
     "STREAM_SCALAR",
     "AxisSpec",
@@ -70,6 +74,7 @@ __all__ = [
     "KnowsSlot",
     "LaunchCommand",
     "Launcher",
+    "LeastSample",
     "Measurement",
     "Memories",
     "Memory",
@@ -85,6 +90,7 @@ __all__ = [
     "Quantity",
     "Seconds",
     "Sleeps",
+    "StatesSample",
     "TakesDevice",
     "TimedCopies",
     "Transfer",

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-from bench.contracts.loops import FollowsSteps, Seconds
+from bench.contracts.loops import FollowsSteps, LeastSample, Seconds
 from bench.contracts.memory import Memory
 from bench.core.records import Axis
 
@@ -39,6 +39,9 @@ class DeviceProduct(Protocol):
     """Of matrices that take turns."""
     cache_bytes: int
     """What the device holds outside its memory, in its last cache."""
+    least_sample: LeastSample
+    fixed_s: float | None
+    """Seconds of a sample that its operations do not explain; None where they cannot be seen."""
 
     def run(self, seconds: Seconds, loops: int) -> None:
         """Fill `seconds` with the time of one product, by the device's own clock."""
@@ -61,10 +64,20 @@ class Transfer(NamedTuple):
     nbytes: int
     gpu: int | None = None
     """The GPU whose stream it is queued on; None for the rank's own."""
+    through_host: bool = False
+    """Whether two GPUs are its ends that do not reach each other: the host waits for it."""
 
 
 class TimedCopies(Protocol):
     """Copies that a device makes at once, by its own clock."""
+
+    held: bool
+    """Whether all are queued before the first begins; else launches are inside the time."""
+    cache_bytes: int
+    """Of the L2 cache of the rank's GPU."""
+    least_sample: LeastSample
+    fixed_s: float | None
+    """Seconds of a sample that its copies do not explain; None where they cannot be seen."""
 
     def time(self, times: int) -> float:
         """Return the seconds of one copy of each, of so many one after another."""

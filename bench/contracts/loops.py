@@ -21,6 +21,18 @@ def one_sample() -> Seconds:
     return np.empty(1)
 
 
+class LeastSample(NamedTuple):
+    """How long a sample has to be, at least."""
+
+    seconds: float
+    operations: int
+    """So many are enough, where they take less."""
+
+
+HOST_SAMPLE = LeastSample(20e-6, 2**20)
+"""A thousand ticks of a nanosecond clock are 1 us; 20 us also bury the clock's own 20 to 40 ns."""
+
+
 class Peer(NamedTuple):
     """The other rank of a pair, and who sends first."""
 

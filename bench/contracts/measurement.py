@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 from bench.contracts.gpu import GpuLibrary, GpuSeat, TakesDevice
-from bench.contracts.loops import MemoryLoops, MessageLoops, Seconds
+from bench.contracts.loops import LeastSample, MemoryLoops, MessageLoops, Seconds
 from bench.contracts.memory import Memories
 from bench.contracts.profile import Profile
 from bench.contracts.verbs import Verbs
@@ -125,6 +125,13 @@ class Sleeps(Protocol):
 
     sleeps: bool
     """Whether time off the core is no sign that others disturbed."""
+
+
+@runtime_checkable
+class StatesSample(Protocol):
+    """An operation whose samples have to be longer than those of the host's clock."""
+
+    least_sample: LeastSample
 
 
 class AxisSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from bench.contracts import (
+    HOST_SAMPLE,
     AxisSpec,
     Checked,
     Context,
@@ -35,7 +36,15 @@ from bench.measure.axes import (
     with_default,
     word,
 )
-from bench.measure.moves import DIRECTION, ENGINE, PATTERN, Move, verify_moves
+from bench.measure.moves import (
+    DEVICE_EVENTS,
+    DIRECTION,
+    ENGINE,
+    PATTERN,
+    Move,
+    describe_timing,
+    verify_moves,
+)
 
 _OVERHEAD_SAMPLES = 101
 
@@ -128,10 +137,16 @@ class _Copies:
         if isinstance(device, CopiesAtOnce) and "host" not in _kinds(case):
             transfers = [move.transfer() for move in self._moves]
             self._timed = device.open_copies(transfers, word(case, "engine"))
-            self.timing_layer, self.overhead_s = "device events", None
+            self.timing_layer, self.overhead_s = DEVICE_EVENTS, None
+            self.least_sample = self._timed.least_sample
+            self.params |= describe_timing(self._timed)
+            buffers = {b.address: b.nbytes for m in self._moves for b in (m.source, m.target)}
+            if source is target and sum(buffers.values()) <= self._timed.cache_bytes:
+                self.params["l2"] = "hot"
         else:
             self.timing_layer = "ctypes"
             self.overhead_s = self._call_overhead_s()
+            self.least_sample = HOST_SAMPLE
         self.sleeps = self._timed is not None
 
     def run(self, seconds: Seconds, loops: int) -> None:
@@ -164,7 +179,7 @@ class _Copies:
 
     def _call_overhead_s(self) -> float:
         """Return the seconds of a copy of nothing."""
-        target, source, _ = self._moves[0]
+        target, source = self._moves[0][:2]
         samples = np.empty(_OVERHEAD_SAMPLES)
         for i in range(len(samples)):
             begin = time.perf_counter_ns()

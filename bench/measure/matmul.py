@@ -20,6 +20,7 @@ from bench.contracts import (
 )
 from bench.core.records import Axis, Case, Work
 from bench.measure.axes import DTYPES, EACH, MEMORY, THREADS, four_digits, whole, word
+from bench.measure.moves import DEVICE_EVENTS, describe_timing
 from bench.measure.product import DEVICE_DTYPES, call_overhead_s, count_sets, refuse_sets
 from bench.measure.product_check import ProductCheck
 
@@ -186,7 +187,7 @@ class _Product:
 
 class _OnDevice:
     idle = False
-    timing_layer = "device events"
+    timing_layer = DEVICE_EVENTS
     sleeps = True
     overhead_s = None
 
@@ -200,7 +201,9 @@ class _OnDevice:
         self.params: dict[str, Axis] = {
             "sets": product.sets,
             "gpu_cache_bytes": product.cache_bytes,
+            **describe_timing(product),
         }
+        self.least_sample = product.least_sample
         self._alive = alive
         self._sustained = _is_sustained(case)
         self._is_cool = False

@@ -3,7 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from bench.contracts import AxisSpec, Buffer, Checked, Transfer
+from bench.contracts import (
+    AxisSpec,
+    Buffer,
+    Checked,
+    DeviceProduct,
+    TimedCopies,
+    Transfer,
+)
+from bench.core.records import Axis
 
 DIRECTION = AxisSpec(
     name="direction",
@@ -30,6 +38,9 @@ PATTERN = AxisSpec(
     advice="two, or one and several others: buffers of copy, GPUs of peer_copy",
 )
 
+DEVICE_EVENTS, NOT_HELD = "device events", "device events, not held"
+"""Timing layers: without launches in the time, and with them."""
+
 
 class Move(NamedTuple):
     """One copy of all bytes of a source."""
@@ -38,10 +49,18 @@ class Move(NamedTuple):
     source: Buffer
     gpu: int | None = None
     """The GPU that makes it; None for the rank's own."""
+    through_host: bool = False
+    """Whether it passes the host, between GPUs that do not reach each other."""
 
     def transfer(self) -> Transfer:
         """Return it by its addresses."""
-        return Transfer(self.target.address, self.source.address, self.source.nbytes, self.gpu)
+        ends = self.target.address, self.source.address
+        return Transfer(*ends, self.source.nbytes, self.gpu, self.through_host)
+
+
+def describe_timing(timed: TimedCopies | DeviceProduct) -> dict[str, Axis]:
+    """Return what a row's `params` tell of a device's own times."""
+    return {} if timed.fixed_s is None else {"fixed_ns": round(timed.fixed_s * 1e9)}
 
 
 def verify_moves(moves: Sequence[Move], run: Callable[[], None], seed: int) -> Checked:

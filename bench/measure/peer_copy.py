@@ -24,7 +24,16 @@ from bench.contracts import (
 )
 from bench.core.records import Axis, Case, Work
 from bench.measure.axes import BYTES, EACH, MEMORY, whole, with_default, word
-from bench.measure.moves import DIRECTION, ENGINE, PATTERN, Move, verify_moves
+from bench.measure.moves import (
+    DEVICE_EVENTS,
+    DIRECTION,
+    ENGINE,
+    NOT_HELD,
+    PATTERN,
+    Move,
+    describe_timing,
+    verify_moves,
+)
 
 MOST_GPUS = 64
 
@@ -149,7 +158,6 @@ def _gpu_ends(axes: dict[str, Axis]) -> Iterator[dict[str, Axis]]:
 
 class _PeerCopies:
     idle = False
-    timing_layer = "device events"
     sleeps = True
     overhead_s = None
 
@@ -171,11 +179,17 @@ class _PeerCopies:
                 device.on_gpu(target).allocate(nbytes),
                 sources[source],
                 source if writes else target,
+                not reach,
             )
-            for source, target in ways
+            for (source, target), reach in zip(ways, reached, strict=True)
         ]
         self._timed = device.open_copies([m.transfer() for m in self._moves], word(case, "engine"))
-        self.params: dict[str, Axis] = {"peer_access": _access_text(reached)}
+        self.timing_layer = DEVICE_EVENTS if self._timed.held else NOT_HELD
+        self.least_sample = self._timed.least_sample
+        self.params: dict[str, Axis] = {
+            "peer_access": _access_text(reached),
+            **describe_timing(self._timed),
+        }
 
     def run(self, seconds: Seconds, loops: int) -> None:
         for sample in range(len(seconds)):
@@ -195,7 +209,7 @@ class _Asleep:
     """A rank beside the first one of its node."""
 
     idle = True
-    timing_layer = "device events"
+    timing_layer = DEVICE_EVENTS
     overhead_s = None
 
     def __init__(self) -> None:

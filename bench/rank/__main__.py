@@ -38,6 +38,7 @@ from bench.core.gpu_cases import job_opens_gpu
 from bench.core.records import Job
 from bench.machine.near_gpu import move_near
 from bench.rank.early_gpu import EarlyGpu, check_number, find_local_rank, open_before_mpi
+from bench.rank.gpu_queues import ask_for_queues
 from bench.rank.host_names import name_nodes, read_own_names
 from bench.rank.lease import FileLease
 from bench.rank.world import MpiWorld, SoloWorld, World
@@ -64,6 +65,7 @@ def main(arguments: list[str]) -> None:
     """Run the job; any exception on any rank is reported and ends them all."""
     events = _take_standard_output()
     _die_with_parent()
+    ask_for_queues(os.environ)
     solo = "--solo" in arguments
     opened = None
     if "--gpu" in arguments:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.contracts import (
+    HOST_SAMPLE,
     Checked,
     ComparesRanks,
     Context,
@@ -15,6 +16,7 @@ from bench.contracts import (
     Operation,
     Seconds,
     Sleeps,
+    StatesSample,
     UnpreparedError,
 )
 from bench.core.clusters import level_clusters
@@ -89,11 +91,9 @@ def measure_among(active: World, operation: Operation, task: Task, context: Cont
             meter = TrafficMeter(tried.run, context.host if reads else None, watch.gpus)
         run = meter.run if meter else tried.run
         clocks = _open_clocks(operation, context) if watch.clocks else []
-        busy = not (isinstance(operation, Sleeps) and operation.sleeps)
         with_signs = _with_sign_of_life(run, context)
         try:
-            sets = int(operation.params.get(PAGE_SETS, 1))
-            measured = _sample_undisturbed(with_signs, task, active, context, busy, sets)
+            measured = _sample_undisturbed(with_signs, operation, task, active, context)
         except TooLongError as error:
             too_long_s = error.operation_s
         except StoppedError:
@@ -148,13 +148,16 @@ def _on_one_level(reported: Reported, page_sets: int) -> Reported:
 
 
 def _sample_undisturbed(
-    run: Run, task: Task, active: World, context: Context, busy: bool, page_sets: int
+    run: Run, operation: Operation, task: Task, active: World, context: Context
 ) -> Pass:
     """Sample, and sample again while others run on our cores; keep the least disturbed pass.
 
     The scheduler shows which pass that is, not the times: choosing by those would flatter them.
     """
+    page_sets = int(operation.params.get(PAGE_SETS, 1))
     reported = _on_one_level(_reported_by(task, active, context), page_sets)
+    least = operation.least_sample if isinstance(operation, StatesSample) else HOST_SAMPLE
+    busy = not (isinstance(operation, Sleeps) and operation.sleeps)
     tolerance = task.measurement.tolerance
     best: Pass | None = None
     first_s = time.perf_counter()
@@ -162,7 +165,9 @@ def _sample_undisturbed(
         if best is not None:
             time.sleep(PAUSE_S)
         begin_s, begin_running_s = time.perf_counter(), time.thread_time()
-        sampled = sample(run, active.broadcast, task.rule, tolerance, context.clock, reported)
+        sampled = sample(
+            run, active.broadcast, task.rule, tolerance, context.clock, reported, least
+        )
         running_s = time.thread_time() - begin_running_s
         away = 1 - running_s / (time.perf_counter() - begin_s)
         preempted = max(active.gather(away if busy else 0.0))

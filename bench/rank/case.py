@@ -14,7 +14,7 @@ from bench.measure.payload import HOG, HOG_SHARED
 from bench.rank.active import Task, Watch, ask_case, measure_among, prepare_case
 from bench.rank.gpu_seats import gpu_ranks, seat_params
 from bench.rank.hog import HogPlacement, close_cores, hogging, place_hog
-from bench.rank.outcome import Outcome, RankResult, report_case, report_effort
+from bench.rank.outcome import Outcome, RankResult, overhead_params, report_case, report_effort
 from bench.rank.page_sets import turn_page_sets
 from bench.rank.places import execute_in_places
 from bench.rank.world import World
@@ -143,7 +143,5 @@ def _measure(
     world.sleep_until_all_arrive()
     if apart:
         active.free()
-    params: dict[str, Axis] = dict(operation.params)
-    if operation.overhead_s is not None:
-        params["overhead_ns"] = round(operation.overhead_s * 1e9)
+    params = {**operation.params, **overhead_params(operation.overhead_s, result)}
     return Outcome(index, result, operation.timing_layer, params)

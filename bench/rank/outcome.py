@@ -17,6 +17,8 @@ from bench.rank.traffic_meter import Metered
 
 MOST_PREEMPTED = 0.05
 """Share of the time off the core that is no reason to sample again; MPI and BLAS wait busily."""
+HOST_BOUND = 0.2
+"""Share of an operation from which on what the host does for it is measured rather than it."""
 MOST_NAMED = 8
 """Ranks with wrong bytes that a reason names."""
 
@@ -44,6 +46,17 @@ class RankResult(NamedTuple):
     """What one operation took, where there was no time for samples of it."""
     error: str | None = None
     """What its operation raised, on this rank."""
+
+
+def overhead_params(overhead_s: float | None, result: RankResult) -> dict[str, Axis]:
+    """Return what a row's `params` tell of the timing layer's own time in one operation."""
+    if overhead_s is None:
+        return {}
+    params: dict[str, Axis] = {"overhead_ns": round(overhead_s * 1e9)}
+    best = result.best
+    if best is not None and overhead_s > HOST_BOUND * float(np.median(best.sampled.seconds)):
+        params["host_bound"] = 1
+    return params
 
 
 class Outcome(NamedTuple):

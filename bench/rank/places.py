@@ -13,7 +13,14 @@ from bench.core.records import Axis, Case, Sampling, Status
 from bench.measure import MEASUREMENTS
 from bench.rank.active import Task, Watch, ask_case, measure_among, prepare_case
 from bench.rank.gpu_seats import seat_params
-from bench.rank.outcome import Outcome, RankResult, Seat, report_effort, report_places
+from bench.rank.outcome import (
+    Outcome,
+    RankResult,
+    Seat,
+    overhead_params,
+    report_effort,
+    report_places,
+)
 from bench.rank.world import World, number_as_they_appear
 
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
@@ -71,11 +78,19 @@ def execute_in_places(case: Case, rule: Sampling, world: World, context: Context
         count = turns[place[0]][1]
         ranks = [rank for rank, seat in enumerate(seats) if seat.place == place]
         shared[place] = {"turns": count} if count > 1 else {}
+        if beside := count_beside(seats, place):
+            shared[place]["gpus_beside"] = beside
         shared[place] |= seat_params(case, context.gpu_seats, ranks)
     return [
         report_effort(case, outcomes),
         *report_places(case, measurement, seats, outcomes, shared, context.own_cores),
     ]
+
+
+def count_beside(seats: Sequence[Seat], place: tuple[int, str | None]) -> int:
+    """Return how many other GPUs of a node measured meanwhile, in samples of their own."""
+    able = {seat.place for seat in seats if seat.status is Status.OK and seat.gpu is not None}
+    return sum(other[0] == place[0] for other in able - {place}) if place in able else 0
 
 
 def _uses_device(case: Case) -> bool:
@@ -121,7 +136,5 @@ def _take_turns(
         active.free()
     if operation is None:
         return Outcome(index, result, "", {})
-    params: dict[str, Axis] = dict(operation.params)
-    if operation.overhead_s is not None:
-        params["overhead_ns"] = round(operation.overhead_s * 1e9)
+    params = {**operation.params, **overhead_params(operation.overhead_s, result)}
     return Outcome(index, result, operation.timing_layer, params)

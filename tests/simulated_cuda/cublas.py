@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.rank.memory.product import decode, encode
 from simulated_cuda.costs import FLOP_RATE
+from simulated_cuda.errors import CublasError
 from simulated_cuda.streams import Operation
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ GEMM_TYPES = {
 class Cublas:
     """The one call of the library, which counts columns first."""
 
+    CUBLASError = CublasError
+
     def __init__(self, machine: "Simulated") -> None:
         self._machine = machine
 
@@ -40,6 +43,7 @@ class Cublas:
         assert (handle, ta, tb, how[1]) == (7, 0, 0, -1)
         assert a_type == b_type == c_type
         assert (lda, ldb, ldc) == (m, k, m)
+        self._machine.faults.meet("gemmEx")
         kind, scale = GEMM_TYPES[a_type, how[0]]
         assert self._read(alpha, (1,), scale) == 1
         assert self._read(beta, (1,), scale) == 0
@@ -56,7 +60,7 @@ class Cublas:
             machine.products += 1
             return at + 2 * m * n * k / FLOP_RATE
 
-        stream.queue.append(Operation(lambda: 0.0, run))
+        stream.add(Operation(lambda: 0.0, run, "kernel"))
 
     def _read(self, address: int, shape: tuple[int, ...], kind: type) -> Any:
         nbytes = int(np.prod(shape)) * np.dtype(kind).itemsize

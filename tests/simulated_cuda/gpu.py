@@ -24,9 +24,11 @@ class SimulatedGpu(Gpu):
         self.copies: Any = DeviceCopies(0, 0, self.stream.ptr)
 
 
-def simulate(monkeypatch: pytest.MonkeyPatch, gpus: int, peers: bool = True) -> Simulated:
+def simulate(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, peers: bool = True, is_hip: bool = False
+) -> Simulated:
     """Put a simulated machine in the place of GPUs, and return it."""
-    SimulatedGpu.machine = Simulated(gpus, peers)
+    SimulatedGpu.machine = Simulated(gpus, peers, is_hip)
     monkeypatch.setattr("bench.rank.memory.Gpu", SimulatedGpu)
     monkeypatch.setattr("bench.rank.memory.peer_gpus.Gpu", SimulatedGpu)
     return SimulatedGpu.machine

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulated_cuda.costs import LAUNCH_S
+from simulated_cuda.costs import GIVE_UP_S, LAUNCH_S
 from simulated_cuda.errors import CudaError
 from simulated_cuda.streams import Operation, SimulatedStream
 
@@ -23,11 +23,13 @@ class SimulatedKernel:
     def __call__(self, grid: tuple[int], block: tuple[int], args: tuple[int, ...]) -> None:
         machine, stream = self._machine, self._machine.current_stream[-1]
         assert stream.device == machine.current
+        machine.faults.meet(self._name)
         machine.load((id(self), self._name))
         if self._name == "hold":
             self._hold(stream, *args)
         else:
             assert grid[0] * block[0] >= 1
+            machine.blocks.append(grid[0])
             for address in args[:2]:
                 owner = machine.owner(address)
                 near = owner in (None, machine.current)
@@ -37,11 +39,17 @@ class SimulatedKernel:
 
     def _hold(self, stream: SimulatedStream, flags: int, ticks: int) -> None:
         assert ticks > 0
-        self._machine.holding += 1
+        machine = self._machine
+        machine.holding += 1
         flag = np.ctypeslib.as_array((ctypes.c_int * 2).from_address(flags))
+        waited = [LAUNCH_S]
 
         def run(at: float) -> float:
-            self._machine.holding -= 1
-            return at + LAUNCH_S
+            machine.holding -= 1
+            return at + waited[0]
 
-        stream.queue.append(Operation(lambda: 0.0 if flag[0] else None, run))
+        def give_up() -> None:
+            flag[:] = (flag[0], 1)
+            waited[0] = GIVE_UP_S
+
+        stream.add(Operation(lambda: 0.0 if flag[0] or flag[1] else None, run, "kernel", give_up))

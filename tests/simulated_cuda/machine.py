@@ -1,14 +1,18 @@
 """The machine: its GPUs, streams and memory, and the names of CuPy that the package calls."""
 
+import os
+import weakref
+from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from simulated_cuda.costs import CACHE_BYTES, CACHED, RATE
 from simulated_cuda.cublas import Cublas
-from simulated_cuda.errors import CudaError
+from simulated_cuda.errors import CompileError, CudaError, Faults
 from simulated_cuda.kernels import SimulatedKernel
 from simulated_cuda.runtime import Runtime
-from simulated_cuda.streams import SimulatedEvent, SimulatedStream
+from simulated_cuda.streams import HardwareQueue, SimulatedEvent, SimulatedStream
 
 
 class Simulated:
@@ -17,13 +21,20 @@ class Simulated:
     Args:
         gpus: how many it has.
         peers: whether they can reach each other's memory.
+        is_hip: whether they are AMD's.
     """
 
-    def __init__(self, gpus: int = 1, peers: bool = True) -> None:
+    def __init__(self, gpus: int = 1, peers: bool = True, is_hip: bool = False) -> None:
         self.gpus, self.peers = gpus, peers
         self.capability = (9, 0)
         self.current = 0
-        self.streams: list[Any] = []
+        self.faults = Faults()
+        self.streams: weakref.WeakValueDictionary[int, SimulatedStream]
+        self.streams = weakref.WeakValueDictionary()
+        variable, usual = ("GPU_MAX_HW_QUEUES", 4) if is_hip else ("CUDA_DEVICE_MAX_CONNECTIONS", 8)
+        count = int(os.environ.get(variable, usual))
+        self._hardware = [[HardwareQueue() for _ in range(count)] for _ in range(gpus)]
+        self.launches_block = os.environ.get("CUDA_LAUNCH_BLOCKING") == "1"
         self.current_stream: list[Any] = []
         self.memory: dict[int, tuple[int | None, Any]] = {}
         self.reach: set[tuple[int, int]] = set()
@@ -31,10 +42,15 @@ class Simulated:
         self.loaded: set[tuple[object, ...]] = set()
         self.products = 0
         self.copied: list[tuple[int, str]] = []
+        self.blocks: list[int] = []
+        """Of each copy by a kernel."""
+        self._cached: dict[int, int] = {}
+        """Bytes in the cache by their address, the latest ones last."""
         self.cupy = self
         self.cuda = self
-        self.runtime = Runtime(self)
+        self.runtime = Runtime(self, is_hip)
         self.cublas = Cublas(self)
+        self.compiler = SimpleNamespace(CompileException=CompileError)
         self.device = SimpleNamespace(get_cublas_handle=lambda: 7)
         machine = self
 
@@ -70,20 +86,56 @@ class Simulated:
                 return gpu
         raise CudaError(700, "illegal address")
 
+    def reaches(self, one: int | None, other: int | None) -> bool:
+        """Return whether a copy between two memories needs no host."""
+        return one is None or other is None or one == other or (one, other) in self.reach
+
+    def copy_s(self, target: int, source: int, nbytes: int) -> float:
+        """Return how long a copy takes; what it touches is in its GPU's cache then."""
+        ends = (target, source)
+        owners = {self.owner(end) for end in ends}
+        if owners == {None} or len(owners) > 1:
+            return nbytes / RATE
+        faster = CACHED if all(self._cached.get(end) == nbytes for end in ends) else 1
+        for end in ends:
+            self._cached.pop(end, None)
+            self._cached[end] = nbytes
+        while sum(self._cached.values()) > CACHE_BYTES:
+            del self._cached[next(iter(self._cached))]
+        return nbytes / RATE / faster
+
+    def choose_queue(self, stream: SimulatedStream) -> HardwareQueue:
+        """Return the hardware queue of a new stream: the one that fewest others have."""
+        own = self._hardware[stream.device]
+        taken = Counter(id(other.hardware) for other in self.streams.values())
+        return min(own, key=lambda queue: taken[id(queue)])
+
+    def queued(self, device: int | None = None) -> int:
+        """Return how many entries of a device have not run, or of all."""
+        devices = self._hardware if device is None else [self._hardware[device]]
+        return sum(len(queue.entries) for own in devices for queue in own)
+
     def load(self, code: tuple[object, ...]) -> None:
-        """Load code on the current device, which may wait for all that is queued."""
+        """Load code on the current device, which waits for all that is queued."""
         key = (self.current, *code)
-        if key not in self.loaded and self.holding:
-            raise CudaError(702, "code is loaded while a kernel holds a stream")
+        if key not in self.loaded:
+            self.wait_for_all()
         self.loaded.add(key)
 
+    def wait_for_all(self) -> None:
+        """Let the host wait until nothing is queued anywhere."""
+        self.work(lambda: not self.queued())
+
     def work(self, done: Callable[[], bool]) -> None:
-        """Run whatever is ready until something is done."""
+        """Run whatever is ready until something is done; what holds a stream may give up."""
         while not done():
-            ready = [s for s in self.streams if s.queue and s.queue[0].ready() is not None]
-            if not ready:
+            heads = [queue for own in self._hardware for queue in own if queue.entries]
+            ready = [queue for queue in heads if queue.entries[0][1].ready() is not None]
+            holds = [queue.entries[0][1].give_up for queue in heads]
+            if not ready and not any(holds):
                 raise CudaError(702, "nothing that is queued can run: a deadlock")
-            for stream in ready:
-                operation = stream.queue.pop(0)
-                at = operation.ready()
-                stream.at = operation.run(max(stream.at, at))
+            if not ready:
+                for give_up in filter(None, holds):
+                    give_up()
+            for queue in ready:
+                queue.run_first()

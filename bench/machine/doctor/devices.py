@@ -83,7 +83,7 @@ def check_gpu_links(facts: NodeFacts) -> list[Finding]:
                 level="note",
                 text=f"below the PCIe generation they can do: {named}; an idle GPU lowers it, so "
                 "this tells nothing yet",
-                advice="look again while the memcpy benchmark runs",
+                advice="look again while the copy benchmark runs",
                 about=_about(slow),
             )
         )

@@ -6,7 +6,7 @@ from functools import partial
 from bench.contracts import Transfer
 from bench.core.schedule import ANY_DIRECTION
 from bench.rank.memory.gpu import Gpu
-from bench.rank.memory.stream_timer import GpuStream, StreamTimer
+from bench.rank.memory.stream_timer import LEAST_SAMPLE, GpuStream, StreamTimer
 
 _THREADS = 512
 """Of a block, one block on each multiprocessor, as nvbandwidth has them."""
@@ -40,7 +40,12 @@ class TimedCopies:
     Args:
         gpus: by number.
         own: the GPU of the rank.
+
+    Raises:
+        MemoryError: where the runtime has none left for flags.
     """
+
+    least_sample = LEAST_SAMPLE
 
     def __init__(
         self,
@@ -52,7 +57,12 @@ class TimedCopies:
         queue = _by_kernel if engine == "kernel" else _by_engine
         streams = [_open_stream(own if t.gpu is None else gpus(t.gpu)) for t in transfers]
         self._queues = [queue(*each) for each in zip(streams, transfers, strict=True)]
-        self._timer = StreamTimer(streams)
+        # A host that waits for a copy cannot let the kernel go that the copy waits for.
+        self.held = not any(t.through_host for t in transfers)
+        self.cache_bytes = own.cache_bytes
+        self._timer = StreamTimer(streams, self.held)
+        self._timer.rehearse(self._queues)
+        self.fixed_s = self._timer.fixed_s(self._queues)
 
     def time(self, times: int) -> float:
         """Return the seconds of one copy of each, from the common beginning to the last end."""
@@ -76,17 +86,11 @@ def _by_engine(on: GpuStream, transfer: Transfer) -> Callable[[], None]:
 
 
 def _by_kernel(on: GpuStream, transfer: Transfer) -> Callable[[], None]:
-    """Return what launches the kernel; it has run once, so that its code is loaded."""
-    runtime = on.gpu.runtime
-    most = runtime.deviceGetAttribute(runtime.cudaDevAttrMultiProcessorCount, on.gpu.number)
-    blocks = max(1, min(most, -(-transfer.nbytes // (_THREADS * _WORD_BYTES))))
-    launch = partial(
+    needed = -(-transfer.nbytes // (_THREADS * _WORD_BYTES))
+    blocks = max(1, min(on.gpu.multiprocessors, needed))
+    return partial(
         on.gpu.cupy.RawKernel(_SOURCE, "copy_bytes"),
         (blocks,),
         (_THREADS,),
         (transfer.target, transfer.source, transfer.nbytes),
     )
-    with on.gpu.device, on.stream:
-        launch()
-        on.stream.synchronize()
-    return launch

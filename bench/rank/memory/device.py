@@ -44,11 +44,10 @@ class WorkingDevice(DeviceMemory):
         """Return why turns among such matrices cannot outgrow the L2 cache, or None."""
         return refuse_sets(self._count_sets(m, n, k, dtype))
 
-    @cached_property
+    @property
     def cache_bytes(self) -> int:
         """Bytes of the L2 cache."""
-        runtime = self.gpu.runtime
-        return int(runtime.deviceGetAttribute(runtime.cudaDevAttrL2CacheSize, self.gpu.number))
+        return self.gpu.cache_bytes
 
     def open_product(self, m: int, n: int, k: int, dtype: str, cold: bool) -> GpuProduct:
         """Return a product; a cold one takes turns among more than twice the L2 cache."""

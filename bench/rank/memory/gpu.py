@@ -8,6 +8,8 @@ the runtime's own functions, whose addresses are taken from its shared library.
 import copy
 import ctypes
 import weakref
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -61,6 +63,23 @@ class Gpu:
         except self.runtime.CUDARuntimeError as error:
             raise MissingMemoryError(f"it needs a GPU that CuPy can drive ({error})") from error
         self.copies = self._find_copies()
+
+    @cached_property
+    def multiprocessors(self) -> int:
+        """Multiprocessors, or compute units."""
+        return self._read_property("multiProcessorCount")
+
+    @cached_property
+    def cache_bytes(self) -> int:
+        """Bytes of the L2 cache."""
+        return self._read_property("l2CacheSize")
+
+    def _read_property(self, name: str) -> int:
+        """Return a field of cudaDeviceProp.
+
+        Not an attribute: CuPy for ROCm (13.6, 14.2) numbers those as an old HIP did.
+        """
+        return int(self.runtime.getDeviceProperties(self.number)[name])
 
     def _find_address(self) -> str:
         """Return where the GPU sits on the bus.
@@ -149,7 +168,7 @@ class DeviceBuffer(PatternBuffer):
         self._device, self._runtime = gpu.device, gpu.runtime
         self._whole: DeviceBuffer | None = None
         with self._device:
-            self.address = int(_allocate(gpu, gpu.runtime.malloc, nbytes))
+            self.address = allocate_or_tell(gpu, gpu.runtime.malloc, nbytes)
         self.nbytes = nbytes
         weakref.finalize(self, gpu.runtime.free, self.address)
         self.write(np.zeros(nbytes, np.uint8))
@@ -164,6 +183,8 @@ class DeviceBuffer(PatternBuffer):
     def write(self, data: NDArray[Any]) -> None:
         """Put the bytes of an array of the buffer's size there."""
         source = np.ascontiguousarray(data).view(np.uint8).reshape(-1)
+        if source.nbytes != self.nbytes:  # the runtime would read on past a shorter array
+            raise ValueError(f"{source.nbytes} bytes do not fill a buffer of {self.nbytes}")
         with self._device:
             self._runtime.memcpy(self.address, source.ctypes.data, self.nbytes, _TO_DEVICE)
             # It may return while the last bytes are on their way from a buffer of the driver.
@@ -202,7 +223,7 @@ class PinnedBuffer(PatternBuffer):
     """Bytes of host memory that the GPU reads and writes by itself."""
 
     def __init__(self, nbytes: int, gpu: Gpu) -> None:
-        self.address = int(_allocate(gpu, lambda n: gpu.runtime.hostAlloc(n, 0), nbytes))
+        self.address = allocate_or_tell(gpu, lambda n: gpu.runtime.hostAlloc(n, 0), nbytes)
         self.nbytes = nbytes
         raw = (ctypes.c_uint8 * nbytes).from_address(self.address)
         weakref.finalize(raw, gpu.runtime.freeHost, self.address)  # views keep it alive
@@ -250,7 +271,12 @@ class PinnedMemory:
         return run_on_cpus(self._cpus, lock)
 
 
-def _allocate(gpu: Gpu, allocate: Any, nbytes: int) -> int:
+def allocate_or_tell(gpu: Gpu, allocate: Callable[[int], Any], nbytes: int) -> int:
+    """Return the address of memory that a GPU's runtime gives out.
+
+    Raises:
+        MemoryError: where it gives none.
+    """
     try:
         return int(allocate(nbytes))
     except gpu.runtime.CUDARuntimeError as error:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bench.contracts import Buffer, Seconds
 from bench.rank.memory.gpu import DeviceMemory
-from bench.rank.memory.stream_timer import GpuStream, StreamTimer
+from bench.rank.memory.stream_timer import LEAST_SAMPLE, WARMUPS, GpuStream, StreamTimer
 
 
 class LibraryType(NamedTuple):
@@ -57,6 +57,8 @@ class GpuProduct:
         cache_bytes: of the L2 cache.
     """
 
+    least_sample = LEAST_SAMPLE
+
     def __init__(
         self,
         memory: DeviceMemory,
@@ -89,6 +91,8 @@ class GpuProduct:
             for _ in range(sets):
                 self._queue()
             on.stream.synchronize()
+        self._timer.rehearse([self._queue])
+        self.fixed_s = self._timer.fixed_s([self._queue])
 
     def run(self, seconds: Seconds, loops: int) -> None:
         """Fill `seconds` with the time of one product."""
@@ -96,8 +100,8 @@ class GpuProduct:
             seconds[sample] = self._timer.time([self._queue], loops)
 
     def poison(self) -> None:
-        """Fill the next product with NaN, which in these types is every bit set."""
-        target = self._sets[self._turn][2]
+        """Fill the next timed product with NaN, which in these types is every bit set."""
+        target = self._sets[(self._turn + WARMUPS) % len(self._sets)][2]
         target.write(np.full(target.nbytes, 0xFF, np.uint8))
 
     def factors(self) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -44,7 +44,7 @@ def follow(
     requests: Any,
     statuses: Any,
 ) -> int:
-    """Take every step so many times per sample; return 0, or the errors of all calls as one.
+    """Take every step so many times per sample; return 0 or the first error, a device's below 0.
 
     Args:
         seconds: filled with the time between `BEGIN` and `END`, per sample and pass.
@@ -72,17 +72,21 @@ def follow(
                 code, a, b, c = table[i, 0], table[i, 1], table[i, 2], table[i, 3]
                 d, count, peer = table[i, 4], np.int32(table[i, 2]), np.int32(table[i, 3])
                 if code == ISEND:
-                    error |= call(mpi.isend, (a, count, byte, peer, TAG, world, first + d * handle))
+                    error += (error == 0) * call(
+                        mpi.isend, (a, count, byte, peer, TAG, world, first + d * handle)
+                    )
                 elif code == IRECV:
-                    error |= call(mpi.irecv, (a, count, byte, peer, TAG, world, first + d * handle))
+                    error += (error == 0) * call(
+                        mpi.irecv, (a, count, byte, peer, TAG, world, first + d * handle)
+                    )
                 elif code == WAITALL:
-                    error |= call(mpi.waitall, (count, first + a * handle, at))
+                    error += (error == 0) * call(mpi.waitall, (count, first + a * handle, at))
                 elif code == SEND:
-                    error |= call(mpi.send, (a, count, byte, peer, TAG, world))
+                    error += (error == 0) * call(mpi.send, (a, count, byte, peer, TAG, world))
                 elif code == RECV:
-                    error |= call(mpi.recv, (a, count, byte, peer, TAG, world, at))
+                    error += (error == 0) * call(mpi.recv, (a, count, byte, peer, TAG, world, at))
                 elif code == TEST:
-                    error |= call(mpi.testall, (count, first + a * handle, flag, at))
+                    error += (error == 0) * call(mpi.testall, (count, first + a * handle, flag, at))
                 elif code == BEGIN:
                     begin = now_ns(mpi.clock, timespec)
                 elif code == END:
@@ -90,32 +94,44 @@ def follow(
                 elif code == STAMP:
                     stamps[sample, a] += (now_ns(mpi.clock, timespec) - begin) * 1e-9 / loops
                 elif code == COPY:
-                    error |= call(d, (a, b, c, _DIRECTION, table[i, 5]))
+                    error -= (error == 0) * call(d, (a, b, c, _DIRECTION, table[i, 5]))
                 elif code == SYNCHRONIZE:
-                    error |= call(a, (b,))
+                    error -= (error == 0) * call(a, (b,))
                 elif code == ADD:
-                    error |= call(mpi.reduce_local, (a, b, np.int32(c), kinds[d], total))
+                    error += (error == 0) * call(
+                        mpi.reduce_local, (a, b, np.int32(c), kinds[d], total)
+                    )
                 elif code == BARRIER:
-                    error |= call(mpi.barrier, (world,))
+                    error += (error == 0) * call(mpi.barrier, (world,))
                 elif code == ALLREDUCE:
-                    error |= call(mpi.allreduce, (a, b, np.int32(c), kinds[d], total, world))
+                    error += (error == 0) * call(
+                        mpi.allreduce, (a, b, np.int32(c), kinds[d], total, world)
+                    )
                 elif code == REDUCE_SCATTER:
-                    error |= call(
+                    error += (error == 0) * call(
                         mpi.reduce_scatter_block, (a, b, np.int32(c), kinds[d], total, world)
                     )
                 elif code == ALLGATHER:
                     each = np.int32(c)
-                    error |= call(mpi.allgather, (a, each, byte, b, each, byte, world))
+                    error += (error == 0) * call(
+                        mpi.allgather, (a, each, byte, b, each, byte, world)
+                    )
                 elif code == ALLTOALL:
                     each = np.int32(c)
-                    error |= call(mpi.alltoall, (a, each, byte, b, each, byte, world))
+                    error += (error == 0) * call(
+                        mpi.alltoall, (a, each, byte, b, each, byte, world)
+                    )
                 elif code == BROADCAST:
-                    error |= call(mpi.bcast, (a, count, byte, peer, world))
+                    error += (error == 0) * call(mpi.bcast, (a, count, byte, peer, world))
                 elif code == SCATTER:
                     each, root = np.int32(c), np.int32(d)
-                    error |= call(mpi.scatter, (a, each, byte, b, each, byte, root, world))
+                    error += (error == 0) * call(
+                        mpi.scatter, (a, each, byte, b, each, byte, root, world)
+                    )
                 else:
                     each, root = np.int32(c), np.int32(d)
-                    error |= call(mpi.gather, (a, each, byte, b, each, byte, root, world))
+                    error += (error == 0) * call(
+                        mpi.gather, (a, each, byte, b, each, byte, root, world)
+                    )
         seconds[sample] = passed * 1e-9 / loops
     return error

@@ -112,6 +112,13 @@ def room_for_statuses(count: int) -> NDArray[np.uint8]:
 
 
 def succeed(error: int) -> None:
-    """Raise where any call of a loop returned an error."""
+    """Raise where a call of a loop returned an error; that of a device's runtime is below 0.
+
+    Loops keep the first one: what fails later may follow from it.
+    """
+    if error < 0:
+        raise RuntimeError(
+            f"a call of a device's runtime inside a timing loop returned error {-error}"
+        )
     if error:
         raise RuntimeError(f"an MPI call inside a timing loop returned error {error}")

@@ -50,12 +50,16 @@ def _pingpong(
         begin = now_ns(mpi.clock, timespec)
         if leads:
             for _ in range(loops):
-                error |= call(mpi.send, (send, count, byte, other, TAG, world))
-                error |= call(mpi.recv, (receive, count, byte, other, TAG, world, at))
+                error += (error == 0) * call(mpi.send, (send, count, byte, other, TAG, world))
+                error += (error == 0) * call(
+                    mpi.recv, (receive, count, byte, other, TAG, world, at)
+                )
         else:
             for _ in range(loops):
-                error |= call(mpi.recv, (receive, count, byte, other, TAG, world, at))
-                error |= call(mpi.send, (send, count, byte, other, TAG, world))
+                error += (error == 0) * call(
+                    mpi.recv, (receive, count, byte, other, TAG, world, at)
+                )
+                error += (error == 0) * call(mpi.send, (send, count, byte, other, TAG, world))
         seconds[sample] = (now_ns(mpi.clock, timespec) - begin) * 1e-9 / loops / 2
     return error
 
@@ -88,14 +92,14 @@ def _window(
             for i in range(window):
                 slot = (buffer + i * stride, count, byte, other, TAG, world, first + i * handle)
                 if leads:
-                    error |= call(mpi.isend, slot)
+                    error += (error == 0) * call(mpi.isend, slot)
                 else:
-                    error |= call(mpi.irecv, slot)
-            error |= call(mpi.waitall, (length, first, at))
+                    error += (error == 0) * call(mpi.irecv, slot)
+            error += (error == 0) * call(mpi.waitall, (length, first, at))
             if leads:
-                error |= call(mpi.recv, (buffer, none, byte, other, TAG, world, at))
+                error += (error == 0) * call(mpi.recv, (buffer, none, byte, other, TAG, world, at))
             else:
-                error |= call(mpi.send, (buffer, none, byte, other, TAG, world))
+                error += (error == 0) * call(mpi.send, (buffer, none, byte, other, TAG, world))
         seconds[sample] = (now_ns(mpi.clock, timespec) - begin) * 1e-9 / loops / window
     return error
 
@@ -128,12 +132,16 @@ def _exchange_window(
             for i in range(window):
                 slot = receive + i * stride
                 request = first + i * handle
-                error |= call(mpi.irecv, (slot, count, byte, other, TAG, world, request))
+                error += (error == 0) * call(
+                    mpi.irecv, (slot, count, byte, other, TAG, world, request)
+                )
             for i in range(window):
                 slot = send + i * stride
                 request = first + (window + i) * handle
-                error |= call(mpi.isend, (slot, count, byte, other, TAG, world, request))
-            error |= call(mpi.waitall, (length, first, at))
+                error += (error == 0) * call(
+                    mpi.isend, (slot, count, byte, other, TAG, world, request)
+                )
+            error += (error == 0) * call(mpi.waitall, (length, first, at))
         seconds[sample] = (now_ns(mpi.clock, timespec) - begin) * 1e-9 / loops / window
     return error
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bench.contracts import Clock, Seconds
+from bench.contracts import HOST_SAMPLE, Clock, LeastSample, Seconds
 from bench.core.limits import LEAST_SAMPLES, LEAST_WARMUPS, MOST_SAMPLES
 from bench.core.orderstats import relative_half_width
 from bench.core.records import Sampling
@@ -20,14 +20,11 @@ from bench.core.records import Sampling
 CHECKPOINTS = (30, 60, 120, 240, MOST_SAMPLES)
 SLOW_SAMPLE_S = 1.0
 """Samples that last longer are taken one at a time: a runner waits for signs of life."""
-LEAST_SAMPLE_S = 20e-6
-"""A thousand ticks of a nanosecond clock are 1 us; 20 us also bury the clock's own 20 to 40 ns."""
+LEAST_SAMPLE_S, MOST_LOOPS = HOST_SAMPLE
 LEAST_WARMUPS_SHORT = 100
 """Operations under 20 us warm caches, branch predictors and connections over more calls."""
 SETTLED = 0.02
 """Warm-up is over when the medians of its halves differ by less."""
-MOST_LOOPS = 2**20
-
 Run = Callable[[Seconds, int], None]
 """Fills the array with one time per operation for each sample of so many loops."""
 Broadcast = Callable[[Any], Any]
@@ -68,6 +65,7 @@ def sample(
     tolerance: float,
     clock: Clock,
     reported: Reported = own_times,
+    least: LeastSample = HOST_SAMPLE,
 ) -> Sampled:
     """Warm up, choose the loops of a sample, and sample until the median is known well enough.
 
@@ -77,7 +75,7 @@ def sample(
     warmups, per_operation = _warm_up(run, broadcast, rule, clock)
     if rule.most_s is not None and LEAST_SAMPLES * per_operation > rule.most_s:
         raise TooLongError(per_operation)
-    loops = _choose_loops(per_operation)
+    loops = _choose_loops(per_operation, least)
     first = 1 if per_operation * loops >= SLOW_SAMPLE_S else LEAST_SAMPLES
     begin_s = clock()
     seconds, converged = _collect(run, broadcast, rule, tolerance, clock, loops, first, reported)
@@ -123,9 +121,13 @@ def _settled(times: list[float]) -> bool:
     return bool(abs(late - early) <= SETTLED * early)
 
 
-def _choose_loops(per_operation_s: float) -> int:
-    """Return the power of two that makes a sample last at least 20 us."""
-    ratio = LEAST_SAMPLE_S / max(per_operation_s, 1e-10)
+def _choose_loops(per_operation_s: float, least: LeastSample) -> int:
+    """Return the power of two that makes a sample last at least 20 us, and as long as asked."""
+    asked = min(_power_of_two(least.seconds / max(per_operation_s, 1e-10)), least.operations)
+    return max(_power_of_two(LEAST_SAMPLE_S / max(per_operation_s, 1e-10)), asked)
+
+
+def _power_of_two(ratio: float) -> int:
     return 1 if ratio <= 1 else min(MOST_LOOPS, 2 ** math.ceil(math.log2(ratio)))
 
 
