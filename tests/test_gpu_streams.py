@@ -141,6 +141,17 @@ def test_too_many_gpus_are_refused_with_what_is_seen(device: WorkingDevice) -> N
     assert device.lacks_gpus(5) == "it needs 5 GPUs in one process, and this one sees 4 GPUs"
 
 
+def test_copies_that_nobody_times_hold_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As under a sanitizer, which waits for every launch.
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    simulate(monkeypatch, 1)
+    device = WorkingDevice(SimulatedGpu(0))
+    source, target = device.allocate(SIZE), device.allocate(SIZE)
+    source.fill(1)
+    device.open_copies([Transfer(target.address, source.address, SIZE)], "kernel")
+    assert target.count_wrong(1) == 0
+
+
 def test_an_operation_that_cannot_be_queued_lets_the_streams_go(
     device: WorkingDevice, machine: Simulated
 ) -> None:

@@ -40,8 +40,13 @@ class DeviceProduct(Protocol):
     cache_bytes: int
     """What the device holds outside its memory, in its last cache."""
     least_sample: LeastSample
-    fixed_s: float | None
-    """Seconds of a sample that its operations do not explain; None where they cannot be seen."""
+
+    @property
+    def fixed_s(self) -> float | None:
+        """Seconds of a sample that its operations do not explain; None where they cannot be seen.
+
+        Measured when it is first asked for.
+        """
 
     def run(self, seconds: Seconds, loops: int) -> None:
         """Fill `seconds` with the time of one product, by the device's own clock."""
@@ -76,8 +81,10 @@ class TimedCopies(Protocol):
     cache_bytes: int
     """Of the L2 cache of the rank's GPU."""
     least_sample: LeastSample
-    fixed_s: float | None
-    """Seconds of a sample that its copies do not explain; None where they cannot be seen."""
+
+    @property
+    def fixed_s(self) -> float | None:
+        """The same as of a product."""
 
     def time(self, times: int) -> float:
         """Return the seconds of one copy of each, of so many one after another."""

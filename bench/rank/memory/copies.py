@@ -1,7 +1,7 @@
 """Copies by GPUs: by the driver's engines or a kernel of ours, as nvbandwidth's `ce` and `sm`."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 from bench.contracts import Transfer
 from bench.core.schedule import ANY_DIRECTION
@@ -62,7 +62,11 @@ class TimedCopies:
         self.cache_bytes = own.cache_bytes
         self._timer = StreamTimer(streams, self.held)
         self._timer.rehearse(self._queues)
-        self.fixed_s = self._timer.fixed_s(self._queues)
+
+    @cached_property
+    def fixed_s(self) -> float | None:
+        """Seconds of a sample that its copies do not explain; None where they cannot be seen."""
+        return self._timer.fixed_s(self._queues)
 
     def time(self, times: int) -> float:
         """Return the seconds of one copy of each, from the common beginning to the last end."""

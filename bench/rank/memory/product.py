@@ -1,5 +1,6 @@
 """Matrix products on a GPU by the vendor's library (cublasGemmEx), through CuPy's binding of it."""
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,7 +93,11 @@ class GpuProduct:
                 self._queue()
             on.stream.synchronize()
         self._timer.rehearse([self._queue])
-        self.fixed_s = self._timer.fixed_s([self._queue])
+
+    @cached_property
+    def fixed_s(self) -> float | None:
+        """Seconds of a sample that its products do not explain; None where they cannot be seen."""
+        return self._timer.fixed_s([self._queue])
 
     def run(self, seconds: Seconds, loops: int) -> None:
         """Fill `seconds` with the time of one product."""
