@@ -222,7 +222,7 @@ def test_what_makes_the_host_wait_is_named(monkeypatch):
     simulate(monkeypatch, gpus=1)
     context = open_context(SoloWorld(), 1)
     with pytest.raises(RuntimeError, match="CUDA_LAUNCH_BLOCKING may be why: unset it"):
-        COPY.prepare(case_on_gpu(("pinned", "device")), context)
+        COPY.prepare(case_on_gpu(("pinned", "device")), context).verify(1)
 
 
 def test_flags_that_the_runtime_has_no_memory_for_are_told_like_buffers(monkeypatch):

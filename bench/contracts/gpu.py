@@ -1,6 +1,6 @@
 """What GPUs do beside holding memory: copies, products, and calls of NCCL or RCCL."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
@@ -14,12 +14,15 @@ from bench.core.records import Axis
 class Multiplies(Protocol):
     """A kind of memory whose device multiplies matrices that lie in it."""
 
-    def open_product(self, m: int, n: int, k: int, dtype: str, cold: bool) -> "DeviceProduct":
+    def open_product(
+        self, m: int, n: int, k: int, dtype: str, cold: bool, alive: Callable[[], None]
+    ) -> "DeviceProduct":
         """Return one product C[m, n] = A[m, k] W[k, n] with random factors.
 
         Args:
             cold: take another set of matrices each time, and meanwhile the others of twice the
                 last-level cache.
+            alive: called after each product that is made to prepare.
 
         Raises:
             MemoryError: where there is not enough.

@@ -1,6 +1,6 @@
 """What the GPU of a rank does with what lies in its memory: products, and copies in streams."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from bench.contracts import Transfer
@@ -49,10 +49,18 @@ class WorkingDevice(DeviceMemory):
         """Bytes of the L2 cache."""
         return self.gpu.cache_bytes
 
-    def open_product(self, m: int, n: int, k: int, dtype: str, cold: bool) -> GpuProduct:
+    def open_product(
+        self,
+        m: int,
+        n: int,
+        k: int,
+        dtype: str,
+        cold: bool,
+        alive: Callable[[], None] = lambda: None,
+    ) -> GpuProduct:
         """Return a product; a cold one takes turns among more than twice the L2 cache."""
         sets = self._count_sets(m, n, k, dtype) if cold else 1
-        return GpuProduct(self, (m, n, k), dtype, sets, self.cache_bytes)
+        return GpuProduct(self, (m, n, k), dtype, sets, self.cache_bytes, alive)
 
     def _count_sets(self, m: int, n: int, k: int, dtype: str) -> int:
         return count_sets(set_bytes(m, n, k, dtype), self.cache_bytes)
