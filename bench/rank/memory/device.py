@@ -22,6 +22,10 @@ class WorkingDevice(DeviceMemory):
         """Return copies that begin together, by the copy engines or by a kernel."""
         return TimedCopies(self._peers.get, self.gpu, transfers, engine)
 
+    def find_lost(self) -> str | None:
+        """Return what a GPU that was opened here answers, if it is no longer of use."""
+        return self._peers.find_lost()
+
     def lacks_gpus(self, count: int) -> str | None:
         """Return why this process cannot drive the first so many GPUs, or None."""
         return self._peers.lacks(count)

@@ -102,7 +102,8 @@ class Gpu:
         # The first wait may tell of the error that is known already.
         for _ in range(2):
             try:
-                self.runtime.deviceSynchronize()
+                with self.device:
+                    self.runtime.deviceSynchronize()
             except self.runtime.CUDARuntimeError as error:
                 lost = str(error)
             else:
