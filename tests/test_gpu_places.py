@@ -151,6 +151,46 @@ def test_a_launcher_s_own_number_counts_before_that_of_the_batch_job_around_it()
     assert find_local_rank({"PMI_LOCAL_RANK": "-1"}) is None
 
 
+class Hip:
+    """The runtime of a machine with some AMD GPUs."""
+
+    def __init__(self, gpus: int, fails: str = "") -> None:
+        self.gpus, self.fails, self.asked = gpus, fails, []
+
+    def __getattr__(self, name: str):
+        def ask(*args) -> int:
+            self.asked.append(name)
+            if name == "hipGetDeviceCount":
+                args[0]._obj.value = self.gpus
+            if name == "hipDeviceGetPCIBusId":
+                args[0].value = f"0000:0{args[2].value}:00.0".encode()
+            return 100 if name == self.fails else 0
+
+        return ask
+
+
+def load_hip(library: Hip, there: str = "libamdhip64.so"):
+    """Return what opens that library alone, under the name it has there."""
+
+    def load(name: str) -> Hip:
+        if name != there:
+            raise OSError(name)
+        return library
+
+    return load
+
+
+@pytest.mark.parametrize("there", ["libamdhip64.so", "libamdhip64.so.6"])
+def test_an_amd_gpu_is_known_before_mpi_but_not_opened(there):
+    library = Hip(gpus=4)
+    found = open_before_mpi((6, "MPI_LOCALRANKID"), load_hip(library, there))
+    assert found is not None
+    assert (found.number, found.seen, found.pci_address) == (2, 4, "0000:02:00.0")
+    assert library.asked == ["hipGetDeviceCount", "hipDeviceGetPCIBusId"]
+    for gpus, fails in ((0, ""), (4, "hipGetDeviceCount"), (4, "hipDeviceGetPCIBusId")):
+        assert open_before_mpi((6, "x"), load_hip(Hip(gpus, fails))) is None
+
+
 DRIVER = r"""
 #include <stdio.h>
 #include <stdlib.h>
