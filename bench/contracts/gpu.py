@@ -81,8 +81,6 @@ class TimedCopies(Protocol):
 
     held: bool
     """Whether all are queued before the first begins; else launches are inside the time."""
-    cache_bytes: int
-    """Of the L2 cache of the rank's GPU."""
     least_sample: LeastSample
 
     @property
@@ -97,13 +95,23 @@ class TimedCopies(Protocol):
 class CopiesAtOnce(Protocol):
     """A kind of memory whose device copies in several streams at once, and times it."""
 
-    def open_copies(self, transfers: Sequence[Transfer], engine: str) -> TimedCopies:
+    def open_copies(
+        self,
+        transfers: Sequence[Transfer],
+        engine: str,
+        turns: Sequence[Sequence[Transfer]] = (),
+    ) -> TimedCopies:
         """Return copies that begin together, each on a stream of its own.
 
         Args:
             transfers: of memory that the GPU reaches by itself.
             engine: `copy-engine` or `kernel`.
+            turns: further sets of the same copies between other buffers, which take turns with it.
         """
+
+    @property
+    def last_cache_bytes(self) -> int | None:
+        """Bytes of the last cache before the memory; None where that is not known."""
 
 
 @runtime_checkable

@@ -48,9 +48,10 @@ class Runtime:
         assert number < self._machine.gpus
         major, minor = self._machine.capability
         # CuPy's is a string, which ends at the first zero byte; on HIP there is none.
-        uuid: dict[str, bytes] = {} if self.is_hip else {"uuid": b"GPU"}
+        name = self._machine.architecture.encode()
+        maker = {"gcnArchName": name} if self.is_hip else {"uuid": b"GPU"}
         return {
-            **uuid,
+            **maker,
             "major": major,
             "minor": minor,
             "multiProcessorCount": MULTIPROCESSORS,

@@ -18,9 +18,14 @@ class WorkingDevice(DeviceMemory):
     def _peers(self) -> PeerGpus:
         return PeerGpus(self.gpu)
 
-    def open_copies(self, transfers: Sequence[Transfer], engine: str) -> TimedCopies:
+    def open_copies(
+        self,
+        transfers: Sequence[Transfer],
+        engine: str,
+        turns: Sequence[Sequence[Transfer]] = (),
+    ) -> TimedCopies:
         """Return copies that begin together, by the copy engines or by a kernel."""
-        return TimedCopies(self._peers.get, self.gpu, transfers, engine)
+        return TimedCopies(self._peers.get, self.gpu, (transfers, *turns), engine)
 
     def find_lost(self) -> str | None:
         """Return what a GPU that was opened here answers, if it is no longer of use."""
@@ -52,6 +57,11 @@ class WorkingDevice(DeviceMemory):
     def cache_bytes(self) -> int:
         """Bytes of the L2 cache."""
         return self.gpu.cache_bytes
+
+    @property
+    def last_cache_bytes(self) -> int | None:
+        """Bytes of the last cache before the memory; None where that is not known."""
+        return self.gpu.last_cache_bytes
 
     def open_product(
         self,

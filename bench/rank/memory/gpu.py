@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.schedule import DeviceCopies
+from bench.rank.memory.gpu_cache import last_cache_bytes
 from bench.rank.memory.numa import run_on_cpus
 from bench.rank.memory.pattern import PatternBuffer
 
@@ -73,6 +74,13 @@ class Gpu:
     def cache_bytes(self) -> int:
         """Bytes of the L2 cache."""
         return self._read_property("l2CacheSize")
+
+    @cached_property
+    def last_cache_bytes(self) -> int | None:
+        """Bytes of the last cache before the memory; None where that is not known."""
+        name = self.runtime.getDeviceProperties(self.number).get("gcnArchName", b"")
+        architecture = bytes(name).partition(b"\0")[0].decode("ascii", "replace")
+        return last_cache_bytes(self.cache_bytes, bool(self.runtime.is_hip), architecture)
 
     def _read_property(self, name: str) -> int:
         """Return a field of cudaDeviceProp.
