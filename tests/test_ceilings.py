@@ -1,5 +1,6 @@
 """What hosts reach at most: loops against each other, and bounds from known ceilings by hand."""
 
+import math
 import mmap
 import os
 import threading
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import msgspec
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,8 @@ from bench.core.events import Ceilings
 from bench.core.units import format_rate
 from bench.judge.findings import BEATS_BOUND, BEATS_CEILING, row_findings
 from bench.judge.score import score
+from bench.judge.statistics import summarise
+from bench.judge.table import load
 from bench.machine.cpu import Design, read_cpu
 from bench.machine.facts import NodeFacts, gather_facts
 from bench.machine.host import HostFacts
@@ -29,7 +33,14 @@ from bench.predict.bounds.bound import CEILING, NONE, Seats
 from bench.predict.bounds.hardware import Hardware
 from bench.predict.bounds.rules import find_bound
 from bench.predict.model.datasheet.cores import flop_per_cycle, units_of
-from bench.rank.ceilings import FOOTPRINTS, CeilingProbe, Lines, find_passes, has_risen
+from bench.rank.ceilings import (
+    FOOTPRINTS,
+    CeilingProbe,
+    Lines,
+    _open_arrays,
+    find_passes,
+    has_risen,
+)
 from bench.rank.context import open_context
 from bench.rank.memory.host import HostMemory
 from bench.rank.timing.layers import open_ceiling_loops, open_memory_loops
@@ -159,6 +170,14 @@ def test_ranks_of_a_host_are_tried_at_once_and_hosts_keep_their_own():
     assert {*told[0].hosts} == {"a", "b"}
     assert {one.ranks for one in told[0].hosts["a"].passes} == {1, 2}
     assert {one.ranks for one in told[0].hosts["b"].passes} == {1}
+
+
+@pytest.mark.parametrize("ranks", [3, 5, 7, 72])
+def test_the_share_of_any_number_of_ranks_is_whole_numbers(ranks):
+    nbytes = FOOTPRINTS[-1] // ranks
+    for array in _open_arrays(nbytes):
+        assert array.nbytes >= nbytes // 2
+        assert array.nbytes % mmap.PAGESIZE == 0
 
 
 # The best of all moments.
@@ -385,6 +404,25 @@ def test_the_page_says_how_many_bounds_are_facts_or_ceilings_or_missing(tmp_path
     assert "Dotted grey lines are bounds of the hardware." in fact
     beaten = page(f"{CEILING}a cache line (44.0 ns each)", 1.0)
     assert "than the ceiling that was measured beside them" in beaten
+
+
+def test_over_launches_the_best_ceiling_stands_with_its_source(tmp_path):
+    run = write_run(tmp_path / "run", benchmarks=["latency"])
+    table = load(run)
+    first = table[table["case"] == table["case"].iloc[0]].head(1)
+    line, copy = f"{CEILING}a line ({{}} ns)", f"{CEILING}a copy ({{}} GB/s)"
+    # A slow moment's line takes longer, and a copy alone bounds less: neither is the bound.
+    found = [(math.nan, f"{NONE}not tried"), (5e-8, line.format(50)), (4e-8, line.format(40)),
+             (1e-9, copy.format(9))]  # fmt: skip
+    lines = [
+        first.assign(launch=launch, bound_s=seconds, bound_source=source)
+        for launch, (seconds, source) in enumerate(found)
+    ]
+    (point,) = summarise(pd.concat(lines, ignore_index=True)).to_dict("records")
+    assert (point["bound_s"], point["bound_source"]) == (4e-8, line.format(40))
+    (unknown,) = summarise(pd.concat(lines[:1] * 2, ignore_index=True)).to_dict("records")
+    assert math.isnan(unknown["bound_s"])
+    assert unknown["bound_source"] == f"{NONE}not tried"
 
 
 def test_what_was_reached_beside_a_case_is_no_prediction_of_it(tmp_path):

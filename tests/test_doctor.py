@@ -186,7 +186,7 @@ def test_what_is_at_its_limit_or_unknown_is_no_fault(facts: NodeFacts) -> None:
             gpus({"pcie": PcieLink(1, 16, 5, 16)}, {"pcie": PcieLink(1, 16, 5, 16)}),
             "note",
             "gpu-link-speed",
-            ["nvidia GPU 0, nvidia GPU 1", "idle", "memcpy"],
+            ["nvidia GPU 0, nvidia GPU 1", "idle", "the copy benchmark"],
         ),
         (
             gpus({}, {"nvlinks_active": 17}, {}),

@@ -13,6 +13,7 @@ from bench.contracts import LaunchCommand
 from bench.core.events import (
     MARKER,
     CaseEnded,
+    CaseMeasured,
     CaseStarted,
     CorruptEventError,
     Done,
@@ -360,21 +361,31 @@ def test_a_job_whose_every_case_ended_needs_no_last_word(spoil, tmp_path, monkey
     assert len(list(tmp_path.glob("attempt-*"))) == 1
 
 
-def test_cases_that_end_their_job_cost_none_of_the_others_their_row(tmp_path):
-    """Four side by side; each start of the job ends in the first of these that it meets."""
+@pytest.mark.parametrize("held", [False, True])
+def test_cases_that_end_their_job_cost_none_of_the_others_their_row(held, tmp_path):
+    """Four side by side; each start of the job ends in the first of these that it meets.
+
+    Where rows are held until the end of a round, those before it are lost, and yet were measured.
+    """
     suite = SUITE.replace("[8, 16, 32]", str([8 * 2**i for i in range(16)]))
     plan = make_plan(parse_suite(suite, "mine"))
     longest = max(plan.jobs, key=lambda job: len(job.cases))
     assert len(longest.cases) > 6
-    bad = {case.id for case in longest.cases[:4]}
+    bad = {case.id for case in longest.cases[2:6] if held} or {
+        case.id for case in longest.cases[:4]
+    }
 
     class Ending(Printer):
         def command(self, job: Job) -> LaunchCommand:
             lines: list[bytes] = []
             for case in job.cases:
-                lines += [encode(CaseStarted(case.id))] if case.id in bad else lines_of(case.id)
                 if case.id in bad:
+                    lines += [encode(CaseStarted(case.id))]
                     break
+                lines += [encode(CaseStarted(case.id)), encode(CaseMeasured(case.id, 1.0))]
+                lines += [] if held else lines_of(case.id)
+            else:
+                lines = [line for case in job.cases for line in lines_of(case.id)]
             self.attempts = (lines,)
             return super().command(job)
 

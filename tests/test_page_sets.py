@@ -9,11 +9,15 @@ from meeting import Meeting, World
 from bench.contracts import Checked, Seconds
 from bench.core.clusters import level_clusters
 from bench.core.records import PAGE_SETS, Sampling
-from bench.machine.memory import MemoryFacts
+from bench.machine.memory import read_free_memory
 from bench.rank.page_sets import LEAST_BYTES, MOST_SETS, PageSets, count_sets, turn_page_sets
 from bench.rank.timing.sampling import Sampled, sample
 
 GIB = 2**30
+
+
+def no_sign() -> None:
+    """Give no sign of life."""
 
 
 class OnPages:
@@ -39,7 +43,7 @@ class OnPages:
 
 @pytest.mark.parametrize("blocks", [(10,), (1,) * 10, (3, 1, 6)])
 def test_samples_turn_through_the_sets_however_they_are_asked_for(blocks):
-    sets = PageSets([OnPages(1.0), OnPages(2.0), OnPages(3.0)])
+    sets = PageSets([OnPages(1.0), OnPages(2.0), OnPages(3.0)], no_sign)
     taken = []
     for count in blocks:
         block = np.empty(count)
@@ -50,28 +54,40 @@ def test_samples_turn_through_the_sets_however_they_are_asked_for(blocks):
 
 def test_every_set_is_verified_and_one_wrong_byte_in_any_is_seen():
     ones = [OnPages(1.0), OnPages(1.0, wrong=1), OnPages(1.0)]
-    assert PageSets(ones).verify(7) == Checked(300, 1)
+    assert PageSets(ones, no_sign).verify(7) == Checked(300, 1)
     assert [one.verified for one in ones] == [[7]] * 3
 
 
 def test_the_row_says_how_many_sets_there_were_even_where_it_was_one():
-    assert PageSets([OnPages(1.0)]).params == {"of": "case", PAGE_SETS: 1}
+    assert PageSets([OnPages(1.0)], no_sign).params == {"of": "case", PAGE_SETS: 1}
 
 
 @pytest.mark.parametrize(
-    ("nbytes", "memory", "sets"),
+    ("nbytes", "free", "sets"),
     [
-        (GIB // 8, MemoryFacts(available=16 * GIB), MOST_SETS),
-        (GIB, MemoryFacts(available=16 * GIB), MOST_SETS),
-        (2 * GIB, MemoryFacts(available=16 * GIB), 3),
-        (5 * GIB, MemoryFacts(available=16 * GIB), 1),
-        (GIB, MemoryFacts(available=16 * GIB, limit=4 * GIB), 2),
-        (GIB, MemoryFacts(available=0), 1),
-        (GIB, MemoryFacts(), 1),
+        (GIB // 8, 16 * GIB, MOST_SETS),
+        (GIB, 16 * GIB, MOST_SETS),
+        (2 * GIB, 16 * GIB, 3),
+        (5 * GIB, 16 * GIB, 1),
+        (GIB, 4 * GIB, 2),
+        (GIB, 0, 1),
+        (GIB, None, 1),
     ],
 )
-def test_sets_beyond_the_first_take_a_quarter_of_the_free_memory_at_most(nbytes, memory, sets):
-    assert count_sets(nbytes, memory) == sets
+def test_sets_beyond_the_first_take_a_quarter_of_the_free_memory_at_most(nbytes, free, sets):
+    assert count_sets(nbytes, free) == sets
+
+
+def test_what_a_cgroup_has_taken_is_not_free(tmp_path):
+    group = tmp_path / "sys/fs/cgroup/job"
+    group.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/job\n")
+    (tmp_path / "proc/meminfo").write_text(f"MemAvailable: {16 * GIB // 1024} kB\n")
+    assert read_free_memory(tmp_path) == 16 * GIB
+    (group / "memory.max").write_text(f"{8 * GIB}\n")
+    (group / "memory.current").write_text(f"{5 * GIB}\n")
+    assert read_free_memory(tmp_path) == 3 * GIB
 
 
 class Turned(NamedTuple):
@@ -96,7 +112,7 @@ def turn(
             prepared += 1
             return OnPages(1.0)
 
-        return Turned(turn_page_sets(OnPages(1.0), nbytes, prepare, world), prepared)
+        return Turned(turn_page_sets(OnPages(1.0), nbytes, prepare, world, no_sign), prepared)
 
     return in_world(nodes, of_rank)
 
@@ -122,7 +138,7 @@ def test_all_ranks_have_as_many_sets_as_the_one_with_the_least_memory(most):
 
 
 def test_sampling_does_not_go_on_for_what_only_other_pages_would_show():
-    sets = PageSets([OnPages(1e-3 * factor) for factor in (1.0, 1.1, 1.3, 1.6)])
+    sets = PageSets([OnPages(1e-3 * factor) for factor in (1.0, 1.1, 1.3, 1.6)], no_sign)
     rule = Sampling(cap_s=1000.0, warmup_s=0.05, warmup_cap_s=2.0)
 
     def sampled(reported: Any) -> Sampled:

@@ -13,6 +13,7 @@ from bench.contracts import Seconds
 from bench.core.orderstats import median_interval
 from bench.judge.places import middle_places
 from bench.judge.table import measured
+from bench.predict.bounds.bound import bound_kind
 
 WITHIN = "within one launch"
 BETWEEN = "over launches"
@@ -20,7 +21,8 @@ BETWEEN = "over launches"
 SAME = ["run", "case", "arm", "part"]
 """Columns in which lines are equal that differ in their launch alone."""
 _RATES = ["gbytes_per_s", "busbw_gbytes_per_s", "tflops", "messages_per_s"]
-_MEDIANS = ["t_median_s", "predicted_s", "low_s", "high_s", "bound_s"]
+_MEDIANS = ["t_median_s", "predicted_s", "low_s", "high_s"]
+_BOUND = ["bound_s", "bound_source"]
 _Z95 = 1.959963984540054
 
 
@@ -31,7 +33,8 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     95 % order-statistics interval: over launches from six launches on, within the launch where
     there is one launch alone, else missing. `interval` names which. `launches` counts them.
     Of several nodes or GPUs the middle one of each launch stands for all.
-    Predictions and bounds are medians over launches; rates belong to `t_s`.
+    Predictions are medians over launches; rates belong to `t_s`. Of bounds of one kind the least
+    stands, since a ceiling may have been measured in a slow moment, of several kinds the largest.
     """
     return _summarise(middle_places(measured(table)).assign(part=None))
 
@@ -50,6 +53,8 @@ def _summarise(lines: pd.DataFrame) -> pd.DataFrame:
     medians = groups[_MEDIANS].median().to_numpy()
     points[_MEDIANS] = medians
     points["t_s"] = medians[:, 0]
+    if len(lines) > len(points):
+        points[_BOUND] = _choose_bounds(lines, points)
     for rate in _RATES:
         points[rate] = points[rate] * first_s / points["t_s"]
     points["launches"] = groups.size().to_numpy()
@@ -58,6 +63,17 @@ def _summarise(lines: pd.DataFrame) -> pd.DataFrame:
     intervals = [_interval(t, low, high) for t, (low, high) in zip(times, ends, strict=True)]
     columns = ["t_low_s", "t_high_s", "interval"]
     return points.join(pd.DataFrame(intervals, columns=columns, index=points.index))
+
+
+def _choose_bounds(lines: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
+    """Return bound and source of each point, from one line of it."""
+    known = lines[lines["bound_s"].notna()]
+    kinds = known["bound_source"].map(bound_kind)
+    least = known.loc[known.groupby([*SAME, kinds], dropna=False)["bound_s"].idxmin()]
+    chosen = least.loc[least.groupby(SAME, dropna=False)["bound_s"].idxmax()]
+    found = points[SAME].merge(chosen[[*SAME, *_BOUND]], how="left", on=SAME)
+    found.index = points.index
+    return found[_BOUND].where(found["bound_s"].notna(), points[_BOUND])
 
 
 def _interval(times: Seconds, low: float, high: float) -> tuple[float, float, str | None]:

@@ -76,6 +76,23 @@ def read_memory(root: Path) -> MemoryFacts:
     )
 
 
+def read_free_memory(root: Path) -> int | None:
+    """Return the bytes that this process can still take, as far as the kernel tells.
+
+    Rather too little is told: what a cgroup has taken holds pages of files, which it gives back.
+    """
+    free = [read_kib_lines(root / "proc/meminfo").get("MemAvailable")]
+    for controller, limit, used in (
+        ("", "memory.max", "memory.current"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        for folder in cgroup_folders(root, controller):
+            most = read_natural(folder / limit)
+            if most is not None:
+                free.append(max(0, most - (read_natural(folder / used) or 0)))
+    return min((size for size in free if size is not None), default=None)
+
+
 def _read_choice(path: Path) -> str | None:
     """Return the word in brackets, which is how the kernel shows which of several holds."""
     match = re.search(r"\[([\w+]{1,20})\]", read_word(path) or "", re.ASCII)

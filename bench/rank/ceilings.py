@@ -196,7 +196,9 @@ Arrays = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 def _open_arrays(nbytes: int) -> Arrays:
     memory = HostMemory()
-    a, b, c = (memory.allocate(max(nbytes // 2, mmap.PAGESIZE)).read() for _ in range(3))
+    # Whole pages: a share of the ranks of a host is no multiple of a number's size.
+    half = -(-nbytes // 2 // mmap.PAGESIZE) * mmap.PAGESIZE
+    a, b, c = (memory.allocate(max(half, mmap.PAGESIZE)).read() for _ in range(3))
     return a.view(np.float64), b.view(np.float64), c.view(np.float64)
 
 
@@ -276,8 +278,14 @@ def _make_page() -> str | None:
     folder = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
     try:
         handle, path = tempfile.mkstemp(prefix="clusterbench-", dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            file.truncate(mmap.PAGESIZE)
     except OSError:
+        return None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            # Written, not only made longer: where there is no room it is told here, and not by
+            # SIGBUS when a rank first stores there.
+            file.write(bytes(mmap.PAGESIZE))
+    except OSError:
+        Path(path).unlink()
         return None
     return path

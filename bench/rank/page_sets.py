@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.contracts import Checked, Operation, Seconds, UnpreparedError
 from bench.core.records import PAGE_SETS, Axis
-from bench.machine.memory import MemoryFacts, read_memory
+from bench.machine.memory import read_free_memory
 from bench.rank.memory.pattern import patterns_kept
 from bench.rank.world import World
 
@@ -29,10 +29,11 @@ class PageSets:
 
     Args:
         sets: operations that differ in their buffers alone, at least one.
+        alive: called after each set that was verified.
     """
 
-    def __init__(self, sets: Sequence[Operation]) -> None:
-        self._sets = sets
+    def __init__(self, sets: Sequence[Operation], alive: Callable[[], None]) -> None:
+        self._sets, self._alive = sets, alive
         self._next = 0
         self.idle = False
         self.timing_layer = sets[0].timing_layer
@@ -48,14 +49,21 @@ class PageSets:
     def verify(self, seed: int) -> Checked:
         """Verify the buffers of every set."""
         with patterns_kept():
-            checked = [each.verify(seed) for each in self._sets]
+            checked = []
+            for each in self._sets:
+                checked.append(each.verify(seed))
+                self._alive()
         return Checked(
             sum(each.bytes_checked for each in checked), sum(each.bytes_wrong for each in checked)
         )
 
 
 def turn_page_sets(
-    operation: Operation, nbytes: int, prepare: Callable[[], Operation], world: World
+    operation: Operation,
+    nbytes: int,
+    prepare: Callable[[], Operation],
+    world: World,
+    alive: Callable[[], None],
 ) -> Operation:
     """Return the operation on as many sets of buffers as all ranks have memory for.
 
@@ -66,11 +74,12 @@ def turn_page_sets(
         operation: on its first set.
         nbytes: pageable memory of that set on this rank.
         prepare: makes the operation on a set of its own.
+        alive: a sign of life, for sets may take seconds to fill and to compare.
     """
     needed = world.gather(0 if operation.idle else nbytes)
     if len(set(world.nodes)) > 1 or max(needed) < LEAST_BYTES:
         return operation
-    count = world.broadcast(count_sets(sum(needed), read_memory(Path("/"))))
+    count = world.broadcast(count_sets(sum(needed), read_free_memory(Path("/"))))
     sets = [operation]
     while len(sets) < count:
         try:
@@ -81,17 +90,17 @@ def turn_page_sets(
         if any(world.gather(lacks)):
             break
         sets.append(another)
-    return operation if operation.idle else PageSets(sets)
+        alive()
+    return operation if operation.idle else PageSets(sets, alive)
 
 
-def count_sets(nbytes: int, memory: MemoryFacts) -> int:
+def count_sets(nbytes: int, free: int | None) -> int:
     """Return how many sets a node holds at once.
 
     Args:
         nbytes: of one set, on all ranks of the node.
-        memory: of the node; what it does not tell allows one set alone.
+        free: bytes that may still be taken there; None, where nothing tells, allows one set alone.
     """
-    known = [size for size in (memory.available, memory.limit) if size is not None]
-    if not known:
+    if free is None:
         return 1
-    return 1 + min(MOST_SETS - 1, int(_MOST_SHARE * min(known) / nbytes))
+    return 1 + min(MOST_SETS - 1, int(_MOST_SHARE * free / nbytes))

@@ -1,13 +1,12 @@
 """What the hardware allows beside what was reached: a line per benchmark and kind of bound."""
 
-import re
 from collections.abc import Iterator
 
 import pandas as pd
 
 from bench.judge.score import format_percent
 from bench.judge.statistics import summarise
-from bench.predict.bounds.bound import NONE, is_ceiling
+from bench.predict.bounds.bound import DETAIL, NONE, bound_kind, is_ceiling
 from bench.report.data import RunData
 from bench.report.page import Block, Fold, Paragraph, Table
 
@@ -19,15 +18,13 @@ _CEILINGS = (
     "A measured ceiling is no fact of the hardware: it is the best that compiled loops reached in "
     "this run, on the same cores and beside the cases. Of it: ceiling over measured."
 )
-_DETAIL = re.compile(r" \(([^()]*)\)$")
-"""Of a ceiling: numbers that differ from case to case."""
 
 
 def bounds(run: RunData) -> Iterator[Block]:
     """Yield where bounds are from, how near a run came, and once why there is none."""
     points = summarise(run.table)
     lines = points[points["bound_source"].notna()]
-    kinds = lines["bound_source"].map(_kind)
+    kinds = lines["bound_source"].map(bound_kind)
     rows = [
         (str(benchmark), *_line(str(kind), group))
         for (benchmark, kind), group in lines.groupby([lines["benchmark"], kinds], sort=False)
@@ -52,15 +49,11 @@ def _title(cases: int, known: int, measured: int) -> str:
     return f"Bounds of {cases} cases: {told}"
 
 
-def _kind(source: str) -> str:
-    return _DETAIL.sub("", source) if is_ceiling(source) else source
-
-
 def _line(kind: str, group: pd.DataFrame) -> tuple[str, str, str, str]:
     reached = (group["bound_s"] / group["t_s"]).dropna()
     least, most = (format_percent(end) if len(reached) else "" for end in _ends(reached))
     text = f"No bound: {kind.removeprefix(NONE)}." if kind.startswith(NONE) else kind
-    details = sorted({found[1] for one in group["bound_source"] if (found := _DETAIL.search(one))})
+    details = sorted({found[1] for one in group["bound_source"] if (found := DETAIL.search(one))})
     if is_ceiling(kind) and details:
         more = f", and {len(details) - 1} more" if len(details) > 1 else ""
         text = f"{kind} ({details[0]}{more})"

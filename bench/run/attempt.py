@@ -222,6 +222,8 @@ class Attempt:
                 self._torn = False
                 self._listener.case_started(self)
             case CaseMeasured():
+                # Its row may wait for the end of its round, and be lost with that.
+                self.any_ended = True
                 self._listener.case_measured(event)
             case Samples() if self.current is not None and event.case == self.current.id:
                 self.samples[event.rank] = event.seconds

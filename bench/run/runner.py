@@ -44,7 +44,7 @@ from bench.machine.survey import Survey
 from bench.measure.device_addresses import hands_device
 from bench.plan.pace import why_left_out
 from bench.plan.plan import Plan
-from bench.predict.bounds import add_bounds, known_hardware
+from bench.predict.bounds import add_bounds, known_hardware, read_ceilings
 from bench.run.attempt import Attempt
 from bench.run.budget import Budget, Span
 from bench.run.fitness import name_suspects
@@ -52,7 +52,7 @@ from bench.run.place_rows import make_rows
 from bench.run.remaining import Remaining
 from bench.run.rows import Place, counter_readings
 from bench.run.silence import find_silent_hosts
-from bench.store.files import PREDICTIONS_FILE
+from bench.store.files import JOURNAL_FILE, PREDICTIONS_FILE
 from bench.store.recorder import Recorder
 from bench.store.tables import read_csv
 
@@ -125,9 +125,9 @@ class Runner:
             for i, case in enumerate(job.cases)
         }
         self.rows: list[Row] = list(rows)
-        self._ceilings: dict[str, HostCeilings] = {}
-        """The best of all jobs, by host."""
-        self._hardware = known_hardware(recorder.nodes, recorder.machine_text)
+        self._ceilings: dict[str, HostCeilings] = read_ceilings(recorder.folder / JOURNAL_FILE)
+        """The best of all jobs, by host, with those of a run that is resumed."""
+        self._hardware = known_hardware(recorder.nodes, recorder.machine_text, self._ceilings)
         self._survey = Survey()
         self._reference_s: dict[int, float] = {}
         self._died_in: dict[frozenset[tuple[str, str]], str] = {}

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.rank.memory.copies import queue_by_kernel
+from bench.rank.memory.copies import queue_kernels
 from bench.rank.memory.stream_timer import GpuStream
 from firstgpu.answer import Answer, NotHereError, Outcome
 from firstgpu.gpu import open_device, open_pair
@@ -27,7 +27,7 @@ def copy_all() -> None:
         pair = open_pair(("device", "device"), nbytes)
         pair.source.fill(1)
         pair.target.poison(1)
-        launch = queue_by_kernel(on, pair.transfer())
+        (launch,) = queue_kernels(on, [pair.transfer()])
         with gpu.device, gpu.stream:
             launch()
         gpu.stream.synchronize()

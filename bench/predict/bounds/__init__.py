@@ -28,7 +28,15 @@ from bench.store.journal import read_journal
 from bench.store.nodes import Nodes
 from bench.store.tables import csv_lines, header_line
 
-__all__ = ["Hardware", "add_bound", "add_bounds", "bound_again", "foresee", "known_hardware"]
+__all__ = [
+    "Hardware",
+    "add_bound",
+    "add_bounds",
+    "bound_again",
+    "foresee",
+    "known_hardware",
+    "read_ceilings",
+]
 
 
 def known_hardware(
@@ -169,7 +177,7 @@ class _BoundAgain(RunFolder):
 
     def rows(self) -> list[Row]:
         """Return the final rows with new bounds."""
-        ceilings = _journal_ceilings(self.path / JOURNAL_FILE)
+        ceilings = read_ceilings(self.path / JOURNAL_FILE)
         hardware = known_hardware(self.nodes, self.machine_text, ceilings)
         facts = _journal_facts(self.path / JOURNAL_FILE)
         cases = {case.id: case for job in self.plan for case in job.cases}
@@ -197,7 +205,7 @@ def _journal_facts(journal: Path) -> dict[tuple[str | None, int | None], Facts]:
     return found
 
 
-def _journal_ceilings(journal: Path) -> dict[str, HostCeilings]:
+def read_ceilings(journal: Path) -> dict[str, HostCeilings]:
     """Return the best that was reached on each host in all of a run."""
     best: dict[str, HostCeilings] = {}
     for entry in read_journal(journal, b'"type":"ceilings"'):

@@ -1,5 +1,6 @@
 """What a bound is found for: a case, where its ranks are, and what is known; and the bound."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -14,6 +15,10 @@ CEILING = "measured ceiling: "
 means, and no fact of the hardware."""
 
 
+DETAIL = re.compile(r" \(([^()]*)\)$")
+"""Of a ceiling: the numbers that it was made of."""
+
+
 def is_ceiling(source: object) -> bool:
     """Return whether a bound is what was reached, not what the hardware is known to allow.
 
@@ -21,6 +26,11 @@ def is_ceiling(source: object) -> bool:
         source: `bound_source` of a row, or what a table has where there is none.
     """
     return isinstance(source, str) and source.startswith(CEILING)
+
+
+def bound_kind(source: str) -> str:
+    """Return what a bound is, without the numbers of a ceiling, which differ from case to case."""
+    return DETAIL.sub("", source) if is_ceiling(source) else source
 
 
 class Bound(NamedTuple):

@@ -17,6 +17,7 @@ from bench.core.units import format_bytes, format_rate, format_seconds
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import shares_buffer, whole, word
 from bench.measure.pair import pair_ranks, window_size
+from bench.measure.stream import ARRAYS_MOVED
 from bench.measure.transfers import Transfers
 from bench.predict.bounds.bound import CEILING, Bound, Rule, Situation, memory_kind
 from bench.predict.bounds.hardware import NOT_TRIED, Unbounded
@@ -32,6 +33,8 @@ def _arithmetic(asked: Situation, ranks_on: Counter[str], flop: int, dtype: str)
         core, cores = asked.hardware.core_ceiling(host, dtype), count_cores(asked, host, ranks)
         rate += cores * core.value
         what = f"{cores} core{'s' if cores > 1 else ''} x {core.source}"
+    if len(ranks_on) > 1:
+        what += f" on each of {len(ranks_on)} hosts"
     return _bound(flop / rate, "FLOP of multiply-adds", what)
 
 
@@ -66,7 +69,7 @@ def _host_copy(asked: Situation) -> Bound:
 
 def _kernel(asked: Situation) -> Bound:
     moved = MEASUREMENTS[asked.case.benchmark].work(asked.case).bytes_per_rank or 0
-    return _crowded(asked, moved, reads=round(moved / whole(asked.case, "bytes")) - 1)
+    return _crowded(asked, moved, reads=ARRAYS_MOVED[word(asked.case, "kernel")] - 1)
 
 
 def _crowded(asked: Situation, each: int, reads: int) -> Bound:
@@ -146,7 +149,8 @@ def _only_host(asked: Situation, ranks: Iterable[int] | None = None) -> str:
     hosts = {*seats} if ranks is None else {seats[rank] for rank in ranks}
     if len(hosts) > 1:
         raise Unbounded("ceilings between hosts are not measured")
-    if memory_kind(asked.case) != "host":
+    ends = {memory_kind(asked.case), str(asked.case.axes.get("dst_memory", "host"))}
+    if ends != {"host"}:
         raise Unbounded("ceilings of this memory are not measured")
     return hosts.pop()
 

@@ -101,7 +101,7 @@ def _within(
     if memory == "device" and asked.case.axes.get("path") in STAGED_PATHS:
         slot = max(asked.hardware.slots(host), key=lambda slot: slot.value)
         return _through(HostNetwork(slot.value, slot.source), float(in_flight), window, "bytes")
-    if memory != "host":
+    if {memory, str(asked.case.axes.get("dst_memory", memory))} != {"host"}:
         raise Unbounded(f"no fact states the rate between ranks of a host in {memory} memory")
     return pass_memory(asked, host, 2 * ways * in_flight, messages)
 

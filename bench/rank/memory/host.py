@@ -21,7 +21,12 @@ class HostBuffer(PatternBuffer):
     def __init__(self, nbytes: int) -> None:
         # Touched by the kernel, from the first page to the last, in two thirds of the time.
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
-        self._bytes = np.frombuffer(mmap.mmap(-1, nbytes, flags=flags), np.uint8)
+        try:
+            pages = mmap.mmap(-1, nbytes, flags=flags)
+        except OSError as error:
+            # A limit of address space (ulimit -v) or of what the kernel promises was reached.
+            raise MemoryError(f"{nbytes} bytes: {error.strerror}") from error
+        self._bytes = np.frombuffer(pages, np.uint8)
         self.address = int(self._bytes.ctypes.data)
         self.nbytes = nbytes
 
