@@ -200,7 +200,7 @@ def requires(name: str) -> list[str]:
 def test_a_run_takes_nothing_that_only_the_report_needs(tmp_path):
     suite = tmp_path / "one.toml"
     suite.write_text(
-        '[suite]\nname = "one"\ncap_s = 0.05\n[[benchmark]]\nname = "matmul"\nbatch = 8\nn = 8\nk = 8\n'
+        '[suite]\nname = "one"\ncap_s = 0.05\n[[benchmark]]\nname = "matmul"\nn = [8]\n'
     )
     for name in REPORT:
         (tmp_path / f"{name}.py").write_text("raise ImportError('not here')\n")
