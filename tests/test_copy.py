@@ -208,12 +208,84 @@ def test_copies_within_a_gpu_that_its_cache_holds_say_so(direction, least, monke
     simulate(monkeypatch, gpus=1)
     context = open_context(SoloWorld(), 1)
     fits = CACHE_BYTES // least
-    for nbytes, l2 in ((fits, "hot"), (fits + 16, None)):
+    for nbytes, l2 in ((fits, "hot"), (fits + 16, "part"), (2 * fits + 16, None)):
         axes: dict[str, Axis] = {"bytes": nbytes, "direction": direction}
         inside = copy_case(memory="device", dst_memory="same", **axes)
         assert COPY.prepare(inside, context).params.get("l2") == l2
         outside = copy_case(memory="pinned", dst_memory="device", **axes)
         assert "l2" not in COPY.prepare(outside, context).params
+
+
+@pytest.mark.parametrize("engine", ["copy-engine", "kernel"])
+@pytest.mark.parametrize("direction", ["uni", "bi"])
+def test_cold_copies_within_a_gpu_are_right_and_pass_its_memory(direction, engine, monkeypatch):
+    simulate(monkeypatch, gpus=1)
+    context = open_context(SoloWorld(), 1)
+    nbytes = CACHE_BYTES // 8
+    seconds = {}
+    for cache in ("hot", "cold"):
+        axes = {"bytes": nbytes, "direction": direction, "engine": engine, "cache": cache}
+        case = copy_case(memory="device", dst_memory="same", **axes)
+        assert COPY.unsupported(case, context) is None
+        operation: Any = COPY.prepare(case, context)
+        assert operation.params.get("l2") == ("hot" if cache == "hot" else None)
+        sets = int(operation.params.get("sets", 1))
+        ways = 2 if direction == "bi" else 1
+        assert (sets - 1) * 2 * ways * nbytes >= (2 * CACHE_BYTES if cache == "cold" else 0)
+        for seed in (1, 2):
+            assert operation.verify(seed) == (sets * ways * nbytes, 0)
+        times = np.zeros(3)
+        operation.run(times, 100)
+        seconds[cache] = times.min()
+    # The simulated cache is four times as fast.
+    assert seconds["cold"] == pytest.approx(nbytes / RATE, rel=0.01)
+    assert seconds["hot"] == pytest.approx(nbytes / RATE / 4, rel=0.01)
+
+
+def test_one_wrong_byte_of_any_set_is_seen(monkeypatch):
+    simulate(monkeypatch, gpus=1)
+    axes = {"bytes": CACHE_BYTES // 8, "cache": "cold"}
+    case = copy_case(memory="device", dst_memory="same", **axes)
+    operation: Any = COPY.prepare(case, open_context(SoloWorld(), 1))
+    right = operation.run
+
+    def spoil(seconds: Any, loops: int) -> None:
+        right(seconds, loops)
+        ctypes.c_uint8.from_address(operation._moves[-1].target.address + 7).value ^= 1
+
+    operation.run = spoil
+    assert operation.verify(1).bytes_wrong == 1
+
+
+def test_cold_copies_that_cannot_be_say_why(monkeypatch):
+    simulate(monkeypatch, gpus=1)
+    monkeypatch.setattr("simulated_cuda.runtime.CACHE_BYTES", 2**26)
+    context = open_context(SoloWorld(), 1)
+    inside = {"memory": "device", "dst_memory": "same", "cache": "cold"}
+    assert "at most 4096" in (COPY.unsupported(copy_case(**inside), context) or "")
+    for memory, target in (("pinned", "device"), ("host", "device"), ("host", "standin")):
+        case = copy_case(memory=memory, dst_memory=target, cache="cold")
+        assert "within a GPU" in (COPY.unsupported(case, context) or "")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "l2", "cold"),
+    [
+        ("gfx90a:sramecc+:xnack-", None, None),
+        # Its cache of 256 MB lies behind the L2.
+        ("gfx942:sramecc+:xnack-", "hot", None),
+        ("gfx1100", "unknown", "not known"),
+        ("", "unknown", "not known"),
+    ],
+)
+def test_the_last_cache_of_an_amd_gpu_is_not_its_l2(architecture, l2, cold, monkeypatch):
+    machine = simulate(monkeypatch, gpus=1, is_hip=True)
+    machine.architecture = architecture
+    context = open_context(SoloWorld(), 1)
+    axes = {"bytes": 2 * CACHE_BYTES, "memory": "device", "dst_memory": "same"}
+    assert COPY.prepare(copy_case(**axes), context).params.get("l2") == l2
+    reason = COPY.unsupported(copy_case(cache="cold", **axes), context)
+    assert reason is None if cold is None else cold in (reason or "")
 
 
 def test_what_makes_the_host_wait_is_named(monkeypatch):
@@ -222,7 +294,7 @@ def test_what_makes_the_host_wait_is_named(monkeypatch):
     simulate(monkeypatch, gpus=1)
     context = open_context(SoloWorld(), 1)
     with pytest.raises(RuntimeError, match="CUDA_LAUNCH_BLOCKING may be why: unset it"):
-        COPY.prepare(case_on_gpu(("pinned", "device")), context)
+        COPY.prepare(case_on_gpu(("pinned", "device")), context).verify(1)
 
 
 def test_flags_that_the_runtime_has_no_memory_for_are_told_like_buffers(monkeypatch):

@@ -27,6 +27,7 @@ from bench.machine.near_gpu import move_near, near_cpus, numa_of_cpus, numa_of_d
 from bench.measure import MEASUREMENTS
 from bench.plan.plan import make_plan
 from bench.plan.suite import load_suite
+from bench.rank import gpu_uuid
 from bench.rank.early_gpu import LOCAL_RANKS, check_number, find_local_rank, open_before_mpi
 from bench.rank.gpu_seats import find_seats, gpu_ranks, seat_params
 from bench.rank.memory import Locality, gpu
@@ -148,6 +149,46 @@ def test_a_launcher_s_own_number_counts_before_that_of_the_batch_job_around_it()
     for name in LOCAL_RANKS[:-1]:
         assert find_local_rank({**within, name: "3"}) == (3, name)
     assert find_local_rank({"PMI_LOCAL_RANK": "-1"}) is None
+
+
+class Hip:
+    """The runtime of a machine with some AMD GPUs."""
+
+    def __init__(self, gpus: int, fails: str = "") -> None:
+        self.gpus, self.fails, self.asked = gpus, fails, []
+
+    def __getattr__(self, name: str):
+        def ask(*args) -> int:
+            self.asked.append(name)
+            if name == "hipGetDeviceCount":
+                args[0]._obj.value = self.gpus
+            if name == "hipDeviceGetPCIBusId":
+                args[0].value = f"0000:0{args[2].value}:00.0".encode()
+            return 100 if name == self.fails else 0
+
+        return ask
+
+
+def load_hip(library: Hip, there: str = "libamdhip64.so"):
+    """Return what opens that library alone, under the name it has there."""
+
+    def load(name: str) -> Hip:
+        if name != there:
+            raise OSError(name)
+        return library
+
+    return load
+
+
+@pytest.mark.parametrize("there", ["libamdhip64.so", "libamdhip64.so.6"])
+def test_an_amd_gpu_is_known_before_mpi_but_not_opened(there):
+    library = Hip(gpus=4)
+    found = open_before_mpi((6, "MPI_LOCALRANKID"), load_hip(library, there))
+    assert found is not None
+    assert (found.number, found.seen, found.pci_address) == (2, 4, "0000:02:00.0")
+    assert library.asked == ["hipGetDeviceCount", "hipDeviceGetPCIBusId"]
+    for gpus, fails in ((0, ""), (4, "hipGetDeviceCount"), (4, "hipDeviceGetPCIBusId")):
+        assert open_before_mpi((6, "x"), load_hip(Hip(gpus, fails))) is None
 
 
 DRIVER = r"""
@@ -328,9 +369,16 @@ class Told(SoloWorld):
         return self.told
 
 
-def seats(monkeypatch, gpus: int, nodes: tuple[int, ...], root: Path = Path("/none"), **each: str):
+def seats(
+    monkeypatch,
+    gpus: int,
+    nodes: tuple[int, ...],
+    root: Path = Path("/none"),
+    is_hip: bool = False,
+    **each: str,
+):
     """Return the seats of ranks on nodes that have some GPUs each; `each` are variables by rank."""
-    simulate(monkeypatch, gpus=gpus)
+    simulate(monkeypatch, gpus=gpus, is_hip=is_hip)
     told: list = []
     for rank, node in enumerate(nodes):
         local = nodes[:rank].count(node)
@@ -365,6 +413,36 @@ def test_slices_of_a_gpu_are_no_shared_gpu_but_are_told(monkeypatch):
     assert seat_params(DEVICE, found, [0, 1]) == {"gpu_slices": 1}
     found = seats(monkeypatch, 1, (0, 0), r0="MIG-a", r1="MIG-a,MIG-b")
     assert seat_params(DEVICE, found, [0, 1]) == {"shared_gpus": 1}
+
+
+class Numbers:
+    """A driver that numbers the GPU, or the slice, of each rank in turn."""
+
+    def __init__(self, *numbers: bytes) -> None:
+        self.left = [*numbers]
+
+    def __getattr__(self, name: str):
+        def ask(*args) -> int:
+            if name in ("cuDeviceGetUuid_v2", "hipDeviceGetUuid"):
+                args[0]._obj[:] = self.left.pop(0)
+            return 0
+
+        return ask
+
+
+@pytest.mark.parametrize("is_hip", [False, True])
+@pytest.mark.parametrize(
+    ("second", "told"), [(b"GPU\0", {"shared_gpus": 1}), (b"GPU\1", {"gpu_slices": 1})]
+)
+def test_slices_that_no_variable_names_are_told_apart_by_all_bytes_of_their_numbers(
+    is_hip, second, told, monkeypatch
+):
+    driver = Numbers(b"GPU\0".ljust(16), second.ljust(16))
+    asked = []
+    monkeypatch.setattr(gpu_uuid, "load_driver", lambda hip: asked.append(hip) or driver)
+    found = seats(monkeypatch, 1, (0, 0), is_hip=is_hip)
+    assert seat_params(DEVICE, found, [0, 1]) == told
+    assert asked == [is_hip] * 2
 
 
 def test_ranks_that_use_their_gpus_are_the_ends_that_lie_there():

@@ -174,9 +174,35 @@ def test_a_sustained_product_is_timed_after_others_that_are_not(monkeypatch):
     # Once, before the first sample.
     assert made["burst"][0] == 2 * (WARMUPS + 1)
     others = made["sustained"][0] - made["burst"][0]
-    assert others > 0
-    assert others % (WARMUPS + matmul.QUEUED) == 0
+    # One alone, to know what it takes.
+    assert others > WARMUPS + 1
+    assert (others - (WARMUPS + 1)) % (WARMUPS + matmul.QUEUED) == 0
     assert made["sustained"][1] >= 0.05
+
+
+def test_no_more_than_two_long_products_pass_without_a_sign_of_life(monkeypatch):
+    machine = simulate(monkeypatch, gpus=1)
+    monkeypatch.setattr(matmul, "SUSTAINED_S", 0.05)
+    # One takes 4 s of the simulated clock.
+    monkeypatch.setattr("simulated_cuda.cublas.FLOP_RATE", 2 * 16**3 / 4)
+    silences, last = [], [0]
+
+    def alive():
+        silences.append(machine.products - last[0])
+        last[0] = machine.products
+
+    context = open_context(SoloWorld(), 1, alive)
+    case = make_case("matmul", batch=16, k=16, n=16, memory="device", load="sustained")
+    operation = MEASUREMENTS["matmul"].prepare(case, context)
+    alive()
+    for seed in (1, 2):
+        assert operation.verify(seed).bytes_wrong == 0
+        alive()
+    operation.run(np.empty(1), 1)  # which heats first
+    alive()
+    assert machine.products > 5
+    assert max(silences) <= 2
+    assert "fixed_ns" not in operation.params
 
 
 def test_a_sustained_product_is_of_a_gpu():

@@ -18,6 +18,7 @@ from bench.rank.context import open_context
 from bench.rank.job import execute_job
 from bench.rank.lease import AbandonedError
 from bench.rank.memory.stream_timer import WARMUPS
+from bench.rank.trouble import DeviceLostError, explain_failure
 from bench.rank.world import SoloWorld
 
 RULE = Sampling(cap_s=0.002, warmup_s=0.0, warmup_cap_s=0.001)
@@ -45,8 +46,8 @@ ERRORS = [
 
 VERIFIED = WARMUPS + 1
 """Products that are queued to verify one."""
-PREPARED = 1 + 2 * VERIFIED
-"""To prepare: each set of matrices, a rehearsal, and a look at what a sample costs."""
+PREPARED = 2
+"""To prepare: each set of matrices, and a rehearsal."""
 
 
 def product(batch: int, **axes: Axis) -> Case:
@@ -84,7 +85,7 @@ def test_an_error_of_a_library_fails_its_row_and_the_next_case_is_measured(
     error, step, after, monkeypatch
 ):
     machine = simulate(monkeypatch, gpus=1)
-    monkeypatch.setattr("simulated_cuda.cublas.FLOP_RATE", 1e6)  # so that few are timed
+    monkeypatch.setattr("simulated_cuda.cublas.FLOP_RATE", 3e6)  # so that few are timed
     raise_in_products(monkeypatch, machine, error, after)
     ended = execute(open_context(SoloWorld(), 1))
     assert [each.status for each in ended] == [Status.OK, Status.FAILED, Status.OK]
@@ -130,6 +131,24 @@ def test_a_gpu_that_answers_nothing_any_more_ends_the_process(monkeypatch):
     monkeypatch.setattr(machine.cublas, "gemmEx", multiply)
     with pytest.raises(RuntimeError, match=r"after it the GPU answers .*IllegalAddress"):
         execute(context)
+
+
+def test_another_gpu_of_the_process_that_answers_nothing_is_found_too(monkeypatch):
+    machine = simulate(monkeypatch, gpus=3)
+    context = open_context(SoloWorld(), 1)
+    assert context.memories["device"].lacks_gpus(3) is None
+    assert context.memories.find_lost() is None
+    right = machine.runtime.deviceSynchronize
+
+    def synchronize() -> None:
+        if machine.current == 2:
+            raise CudaError(700, "cudaErrorIllegalAddress")
+        right()
+
+    monkeypatch.setattr(machine.runtime, "deviceSynchronize", synchronize)
+    with pytest.raises(DeviceLostError, match=r"answers cudaErrorIllegalAddress \(GPU 2\)"):
+        explain_failure(CudaError(700, "a copy failed"), context)
+    assert machine.current == 0
 
 
 class Raising:

@@ -1,6 +1,6 @@
 """What GPUs do beside holding memory: copies, products, and calls of NCCL or RCCL."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
@@ -14,12 +14,15 @@ from bench.core.records import Axis
 class Multiplies(Protocol):
     """A kind of memory whose device multiplies matrices that lie in it."""
 
-    def open_product(self, m: int, n: int, k: int, dtype: str, cold: bool) -> "DeviceProduct":
+    def open_product(
+        self, m: int, n: int, k: int, dtype: str, cold: bool, alive: Callable[[], None]
+    ) -> "DeviceProduct":
         """Return one product C[m, n] = A[m, k] W[k, n] with random factors.
 
         Args:
             cold: take another set of matrices each time, and meanwhile the others of twice the
                 last-level cache.
+            alive: called after each product that is made to prepare.
 
         Raises:
             MemoryError: where there is not enough.
@@ -78,8 +81,6 @@ class TimedCopies(Protocol):
 
     held: bool
     """Whether all are queued before the first begins; else launches are inside the time."""
-    cache_bytes: int
-    """Of the L2 cache of the rank's GPU."""
     least_sample: LeastSample
 
     @property
@@ -94,13 +95,23 @@ class TimedCopies(Protocol):
 class CopiesAtOnce(Protocol):
     """A kind of memory whose device copies in several streams at once, and times it."""
 
-    def open_copies(self, transfers: Sequence[Transfer], engine: str) -> TimedCopies:
+    def open_copies(
+        self,
+        transfers: Sequence[Transfer],
+        engine: str,
+        turns: Sequence[Sequence[Transfer]] = (),
+    ) -> TimedCopies:
         """Return copies that begin together, each on a stream of its own.
 
         Args:
             transfers: of memory that the GPU reaches by itself.
             engine: `copy-engine` or `kernel`.
+            turns: further sets of the same copies between other buffers, which take turns with it.
         """
+
+    @property
+    def last_cache_bytes(self) -> int | None:
+        """Bytes of the last cache before the memory; None where that is not known."""
 
 
 @runtime_checkable

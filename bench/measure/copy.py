@@ -16,6 +16,7 @@ from bench.contracts import (
     Context,
     CopiesAtOnce,
     Measurement,
+    Memory,
     Operation,
     Profile,
     Seconds,
@@ -45,6 +46,7 @@ from bench.measure.moves import (
     describe_timing,
     verify_moves,
 )
+from bench.measure.product import count_sets, refuse_sets
 
 _OVERHEAD_SAMPLES = 101
 
@@ -69,6 +71,13 @@ class Copy:
             least=1,
             most=64,
             advice="buffers beside the one, of patterns one_to_all and all_to_one",
+        ),
+        AxisSpec(
+            name="cache",
+            kind=str,
+            default=("hot",),
+            choices=("hot", "cold"),
+            advice="the same buffers each time, or within a GPU turns through twice its last cache",
         ),
         EACH,
     )
@@ -102,7 +111,7 @@ class Copy:
             return "copies between host memories are those of memcpy; it needs device memory"
         if len(devices) > 1:
             return "a GPU does not copy to and from its stand-in"
-        return _unsupported_device(case)
+        return _unsupported_device(case) or _too_small(case, context)
 
     def prepare(self, case: Case, context: Context) -> Operation:
         """Allocate sources and targets."""
@@ -120,29 +129,22 @@ class _Copies:
         self._copies: DeviceCopies = device.copies
         self._copy = COPY_FUNCTION(device.copies.copy)
         self._synchronize = SYNCHRONIZE_FUNCTION(device.copies.synchronize)
-        nbytes, others = whole(case, "bytes"), _others(case)
-        self._moves: list[Move] = []
-        ways = [(source, target), (target, source)]
-        for begin, end in ways[: 2 if word(case, "direction") == "bi" else 1]:
-            sources = [
-                begin.allocate(nbytes)
-                for _ in range(1 if word(case, "pattern") == "one_to_all" else others)
-            ]
-            # One target of several sources has a place of its own for each.
-            self._moves += [
-                Move(end.allocate(nbytes), sources[i % len(sources)]) for i in range(others)
-            ]
         self.params: dict[str, Axis] = {}
+        self._sets = 1
+        if _is_cold(case) and isinstance(device, CopiesAtOnce):
+            self._sets = count_sets(_set_bytes(case), device.last_cache_bytes or 0)
+            self.params["sets"] = self._sets
+        sets = [_allocate_moves(case, source, target) for _ in range(self._sets)]
+        self._moves = [move for each in sets for move in each]
         self._timed: TimedCopies | None = None
         if isinstance(device, CopiesAtOnce) and "host" not in _kinds(case):
-            transfers = [move.transfer() for move in self._moves]
-            self._timed = device.open_copies(transfers, word(case, "engine"))
+            first, *turns = [[move.transfer() for move in each] for each in sets]
+            self._timed = device.open_copies(first, word(case, "engine"), turns)
             self.timing_layer, self.overhead_s = DEVICE_EVENTS, None
             self.least_sample = self._timed.least_sample
             self.params |= describe_timing(self._timed)
-            buffers = {b.address: b.nbytes for m in self._moves for b in (m.source, m.target)}
-            if source is target and sum(buffers.values()) <= self._timed.cache_bytes:
-                self.params["l2"] = "hot"
+            if _within_device(case) and not _is_cold(case):
+                self.params |= _describe_cache(_set_bytes(case), device.last_cache_bytes)
         else:
             self.timing_layer = "ctypes"
             self.overhead_s = self._call_overhead_s()
@@ -161,7 +163,8 @@ class _Copies:
             seconds[sample] = (time.perf_counter_ns() - begin) * 1e-9 / loops
 
     def verify(self, seed: int) -> Checked:
-        return verify_moves(self._moves, lambda: self.run(one_sample(), 1), seed)
+        # So many that each set has its turn.
+        return verify_moves(self._moves, lambda: self.run(one_sample(), self._sets), seed)
 
     def _queue(self) -> None:
         for move in self._moves:
@@ -187,6 +190,57 @@ class _Copies:
             self._finish()
             samples[i] = (time.perf_counter_ns() - begin) * 1e-9
         return float(np.median(samples))
+
+
+def _allocate_moves(case: Case, source: Memory, target: Memory) -> list[Move]:
+    """Return the copies that are made at once, with buffers of their own."""
+    nbytes, others = whole(case, "bytes"), _others(case)
+    moves: list[Move] = []
+    ways = [(source, target), (target, source)]
+    for begin, end in ways[: 2 if word(case, "direction") == "bi" else 1]:
+        sources = [
+            begin.allocate(nbytes)
+            for _ in range(1 if word(case, "pattern") == "one_to_all" else others)
+        ]
+        # One target of several sources has a place of its own for each.
+        moves += [Move(end.allocate(nbytes), sources[i % len(sources)]) for i in range(others)]
+    return moves
+
+
+def _is_cold(case: Case) -> bool:
+    return case.axes.get("cache") == "cold"
+
+
+def _within_device(case: Case) -> bool:
+    return {*_kinds(case)} == {"device"}
+
+
+def _set_bytes(case: Case) -> int:
+    """Return the bytes of the buffers of copies within a GPU, which are of pattern pair."""
+    return whole(case, "bytes") * 2 * (2 if word(case, "direction") == "bi" else 1)
+
+
+def _describe_cache(used: int, cache: int | None) -> dict[str, Axis]:
+    """Return how much of what is copied again and again the last cache may hold."""
+    if cache is None:
+        return {"l2": "unknown"}
+    if used > 2 * cache:
+        return {}
+    return {"l2": "hot" if used <= cache else "part"}
+
+
+def _too_small(case: Case, context: Context) -> str | None:
+    """Return why turns among buffers cannot outgrow the cache, or None."""
+    if not _is_cold(case):
+        return None
+    if not _within_device(case):
+        return "cache cold is of copies within a GPU: it needs memory and dst_memory device"
+    device = context.memories["device"]
+    if not isinstance(device, CopiesAtOnce):
+        return "the memory of this device does not tell of a cache"
+    if device.last_cache_bytes is None:
+        return "the size of this GPU's last cache is not known"
+    return refuse_sets(count_sets(_set_bytes(case), device.last_cache_bytes), "buffers")
 
 
 def _unsupported_device(case: Case) -> str | None:

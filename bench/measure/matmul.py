@@ -34,7 +34,9 @@ def _shape(name: str, default: int, advice: str) -> AxisSpec:
 SUSTAINED_S = 10.0
 """In it power control settles: half a second is measured at clocks that nothing holds down yet."""
 QUEUED = 64
-"""Products that are waited for at once meanwhile; the pause after them is no rest."""
+"""Products that are waited for at once meanwhile, at most; the pause after them is no rest."""
+QUEUED_S = 1.0
+"""What those take at most, or else one: a runner waits for signs of life."""
 
 TIMES = Figure(
     name="matmul_time",
@@ -194,7 +196,7 @@ class _OnDevice:
     def __init__(self, case: Case, memory: Multiplies, alive: Callable[[], None]) -> None:
         dtype = word(case, "dtype")
         m, n, k = (whole(case, axis) for axis in ("batch", "n", "k"))
-        product = memory.open_product(m, n, k, dtype, word(case, "cache") == "cold")
+        product = memory.open_product(m, n, k, dtype, word(case, "cache") == "cold", alive)
         self._product = product
         self._check = ProductCheck(m, n, k, dtype)
         self._check.add(*product.factors())
@@ -217,9 +219,11 @@ class _OnDevice:
     def _heat(self) -> None:
         """Multiply until power control holds the clocks that it will hold for long."""
         until_s = time.perf_counter() + SUSTAINED_S
+        seconds, queued = one_sample(), 1
         while time.perf_counter() < until_s:
-            self._product.run(one_sample(), QUEUED)
+            self._product.run(seconds, queued)
             self._alive()
+            queued = max(1, min(QUEUED, int(QUEUED_S / max(seconds[0], 1e-9))))
 
     def verify(self, seed: int) -> Checked:
         self._product.poison()

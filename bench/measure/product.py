@@ -22,11 +22,11 @@ def count_sets(set_bytes: int, cache_bytes: int) -> int:
     return 1 + max(1, -(-2 * cache_bytes // set_bytes))
 
 
-def refuse_sets(sets: int) -> str | None:
-    """Return why so many sets of matrices are too many, or None."""
+def refuse_sets(sets: int, what: str = "matrices") -> str | None:
+    """Return why so many sets of matrices, or of something else, are too many, or None."""
     if sets <= MOST_SETS:
         return None
-    return f"{sets} sets of such small matrices outgrow the cache; at most {MOST_SETS} take turns"
+    return f"{sets} sets of such small {what} outgrow the cache; at most {MOST_SETS} take turns"
 
 
 def call_overhead_s() -> float:

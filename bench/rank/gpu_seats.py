@@ -1,11 +1,9 @@
 """Where the GPUs of a job's ranks are: which ranks share one, and whose memory is far from it."""
 
-import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.contracts import Communicator, GpuSeat
 from bench.core.gpu_cases import ENDS, FAR, GPU_MEMORIES, SHARED, opens_gpu
@@ -14,6 +12,7 @@ from bench.machine.near_gpu import move_near, numa_of_cpus, numa_of_device
 from bench.measure import MEASUREMENTS
 from bench.measure.device_addresses import hands_device
 from bench.measure.pair import end_memories, pair_ranks
+from bench.rank.gpu_uuid import read_uuid
 from bench.rank.memory.gpu import Gpu
 
 _SLICE = "MIG-"
@@ -58,15 +57,15 @@ def _look(node: int, open_gpu: Callable[[], Gpu], early: bool, root: Path) -> Gp
 def _identify(gpu: Gpu) -> str:
     """Return what two ranks of a node have in common only where they have the same GPU.
 
-    Slices of a GPU have its address: what they are called is in the variable that names them, and
-    in the number that the runtime knows of each.
+    Slices of a GPU have its address: the driver numbers each, and the variable that hands one to a
+    rank names it where the driver does not tell.
     """
-    uuid: Any = b""
-    with contextlib.suppress(Exception):  # this runtime does not tell
-        uuid = gpu.runtime.getDeviceProperties(gpu.number)["uuid"]
+    uuid = read_uuid(gpu.number, bool(gpu.runtime.is_hip))
+    if uuid is not None:
+        return f"{gpu.pci_address} {uuid.hex()}"
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     part = visible.partition(",")[0] if visible.startswith(_SLICE) else ""
-    return f"{gpu.pci_address} {bytes(uuid).hex()} {part}"
+    return f"{gpu.pci_address} {part}"
 
 
 def gpu_ranks(case: Case, ranks: int) -> list[int]:

@@ -27,6 +27,8 @@ class Simulated:
     def __init__(self, gpus: int = 1, peers: bool = True, is_hip: bool = False) -> None:
         self.gpus, self.peers = gpus, peers
         self.capability = (9, 0)
+        self.architecture = "gfx90a"
+        """Of an AMD GPU."""
         self.current = 0
         self.faults = Faults()
         self.streams: weakref.WeakValueDictionary[int, SimulatedStream]

@@ -44,10 +44,14 @@ class Runtime:
         told = {14: 1, 16: 0} if self.is_hip else {16: MULTIPROCESSORS, 38: CACHE_BYTES}
         return told[attribute]
 
-    def getDeviceProperties(self, number: int) -> dict[str, int]:
+    def getDeviceProperties(self, number: int) -> dict[str, int | bytes]:
         assert number < self._machine.gpus
         major, minor = self._machine.capability
+        # CuPy's is a string, which ends at the first zero byte; on HIP there is none.
+        name = self._machine.architecture.encode()
+        maker = {"gcnArchName": name} if self.is_hip else {"uuid": b"GPU"}
         return {
+            **maker,
             "major": major,
             "minor": minor,
             "multiProcessorCount": MULTIPROCESSORS,

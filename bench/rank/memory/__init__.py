@@ -100,7 +100,9 @@ class LazyMemories(Memories):
 
     def find_lost(self) -> str | None:
         """Return what a GPU answers that no work can be queued on any more; None where none is."""
-        return self._locality.find_lost()
+        devices = [one for one in self._opened.values() if isinstance(one, WorkingDevice)]
+        found = (ask() for ask in (self._locality.find_lost, *(one.find_lost for one in devices)))
+        return next((lost for lost in found if lost is not None), None)
 
     def host_bytes(self) -> int:
         """Return the bytes of pageable memory that were handed out so far, dropped ones too."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from itertools import cycle
 
 from bench.contracts import Transfer
 from bench.core.schedule import ANY_DIRECTION
@@ -40,6 +41,7 @@ class TimedCopies:
     Args:
         gpus: by number.
         own: the GPU of the rank.
+        sets: of copies at once that take turns, alike but for the buffers.
 
     Raises:
         MemoryError: where the runtime has none left for flags.
@@ -51,15 +53,18 @@ class TimedCopies:
         self,
         gpus: Callable[[int], Gpu],
         own: Gpu,
-        transfers: Sequence[Transfer],
+        sets: Sequence[Sequence[Transfer]],
         engine: str,
     ) -> None:
-        queue = _by_kernel if engine == "kernel" else _by_engine
+        transfers = sets[0]
         streams = [_open_stream(own if t.gpu is None else gpus(t.gpu)) for t in transfers]
-        self._queues = [queue(*each) for each in zip(streams, transfers, strict=True)]
+        each_turns = zip(*sets, strict=True)
+        self._queues = [
+            _take_turns(_queue_kernels(*each) if engine == "kernel" else _queue_copies(*each))
+            for each in zip(streams, each_turns, strict=True)
+        ]
         # A host that waits for a copy cannot let the kernel go that the copy waits for.
         self.held = not any(t.through_host for t in transfers)
-        self.cache_bytes = own.cache_bytes
         self._timer = StreamTimer(streams, self.held)
         self._timer.rehearse(self._queues)
 
@@ -78,23 +83,21 @@ def _open_stream(gpu: Gpu) -> GpuStream:
         return GpuStream(gpu, gpu.cupy.cuda.Stream(non_blocking=True))
 
 
-def _by_engine(on: GpuStream, transfer: Transfer) -> Callable[[], None]:
-    return partial(
-        on.gpu.runtime.memcpyAsync,
-        transfer.target,
-        transfer.source,
-        transfer.nbytes,
-        ANY_DIRECTION,
-        on.stream.ptr,
-    )
+def _take_turns(queues: Sequence[Callable[[], None]]) -> Callable[[], None]:
+    """Return what queues the next one each time."""
+    if len(queues) == 1:
+        return queues[0]
+    turns = cycle(queues)
+    return lambda: next(turns)()
 
 
-def _by_kernel(on: GpuStream, transfer: Transfer) -> Callable[[], None]:
-    needed = -(-transfer.nbytes // (_THREADS * _WORD_BYTES))
+def _queue_copies(on: GpuStream, turns: Sequence[Transfer]) -> list[Callable[[], None]]:
+    copy, stream = on.gpu.runtime.memcpyAsync, on.stream.ptr
+    return [partial(copy, t.target, t.source, t.nbytes, ANY_DIRECTION, stream) for t in turns]
+
+
+def _queue_kernels(on: GpuStream, turns: Sequence[Transfer]) -> list[Callable[[], None]]:
+    needed = -(-turns[0].nbytes // (_THREADS * _WORD_BYTES))
     blocks = max(1, min(on.gpu.multiprocessors, needed))
-    return partial(
-        on.gpu.cupy.RawKernel(_SOURCE, "copy_bytes"),
-        (blocks,),
-        (_THREADS,),
-        (transfer.target, transfer.source, transfer.nbytes),
-    )
+    kernel = on.gpu.cupy.RawKernel(_SOURCE, "copy_bytes")
+    return [partial(kernel, (blocks,), (_THREADS,), (t.target, t.source, t.nbytes)) for t in turns]

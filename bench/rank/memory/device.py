@@ -1,6 +1,6 @@
 """What the GPU of a rank does with what lies in its memory: products, and copies in streams."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from bench.contracts import Transfer
@@ -18,9 +18,18 @@ class WorkingDevice(DeviceMemory):
     def _peers(self) -> PeerGpus:
         return PeerGpus(self.gpu)
 
-    def open_copies(self, transfers: Sequence[Transfer], engine: str) -> TimedCopies:
+    def open_copies(
+        self,
+        transfers: Sequence[Transfer],
+        engine: str,
+        turns: Sequence[Sequence[Transfer]] = (),
+    ) -> TimedCopies:
         """Return copies that begin together, by the copy engines or by a kernel."""
-        return TimedCopies(self._peers.get, self.gpu, transfers, engine)
+        return TimedCopies(self._peers.get, self.gpu, (transfers, *turns), engine)
+
+    def find_lost(self) -> str | None:
+        """Return what a GPU that was opened here answers, if it is no longer of use."""
+        return self._peers.find_lost()
 
     def lacks_gpus(self, count: int) -> str | None:
         """Return why this process cannot drive the first so many GPUs, or None."""
@@ -49,10 +58,23 @@ class WorkingDevice(DeviceMemory):
         """Bytes of the L2 cache."""
         return self.gpu.cache_bytes
 
-    def open_product(self, m: int, n: int, k: int, dtype: str, cold: bool) -> GpuProduct:
+    @property
+    def last_cache_bytes(self) -> int | None:
+        """Bytes of the last cache before the memory; None where that is not known."""
+        return self.gpu.last_cache_bytes
+
+    def open_product(
+        self,
+        m: int,
+        n: int,
+        k: int,
+        dtype: str,
+        cold: bool,
+        alive: Callable[[], None] = lambda: None,
+    ) -> GpuProduct:
         """Return a product; a cold one takes turns among more than twice the L2 cache."""
         sets = self._count_sets(m, n, k, dtype) if cold else 1
-        return GpuProduct(self, (m, n, k), dtype, sets, self.cache_bytes)
+        return GpuProduct(self, (m, n, k), dtype, sets, self.cache_bytes, alive)
 
     def _count_sets(self, m: int, n: int, k: int, dtype: str) -> int:
         return count_sets(set_bytes(m, n, k, dtype), self.cache_bytes)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.schedule import DeviceCopies
+from bench.rank.memory.gpu_cache import last_cache_bytes
 from bench.rank.memory.numa import run_on_cpus
 from bench.rank.memory.pattern import PatternBuffer
 
@@ -74,6 +75,13 @@ class Gpu:
         """Bytes of the L2 cache."""
         return self._read_property("l2CacheSize")
 
+    @cached_property
+    def last_cache_bytes(self) -> int | None:
+        """Bytes of the last cache before the memory; None where that is not known."""
+        name = self.runtime.getDeviceProperties(self.number).get("gcnArchName", b"")
+        architecture = bytes(name).partition(b"\0")[0].decode("ascii", "replace")
+        return last_cache_bytes(self.cache_bytes, bool(self.runtime.is_hip), architecture)
+
     def _read_property(self, name: str) -> int:
         """Return a field of cudaDeviceProp.
 
@@ -102,7 +110,8 @@ class Gpu:
         # The first wait may tell of the error that is known already.
         for _ in range(2):
             try:
-                self.runtime.deviceSynchronize()
+                with self.device:
+                    self.runtime.deviceSynchronize()
             except self.runtime.CUDARuntimeError as error:
                 lost = str(error)
             else:

@@ -49,6 +49,13 @@ class PeerGpus:
                 self._own.runtime.setDevice(self._own.number)
         return self._opened[number]
 
+    def find_lost(self) -> str | None:
+        """Return what one that was opened answers, with its number, and no longer of use."""
+        for number, gpu in self._opened.items():
+            if (lost := gpu.find_lost()) is not None:
+                return f"{lost} (GPU {number})"
+        return None
+
     def let_reach(self, one: int, other: int) -> bool:
         """Return whether two GPUs reach each other's memory; access is opened both ways."""
         runtime = self._own.runtime

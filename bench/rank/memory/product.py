@@ -1,5 +1,6 @@
 """Matrix products on a GPU by the vendor's library (cublasGemmEx), through CuPy's binding of it."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.contracts import Buffer, Seconds
 from bench.rank.memory.gpu import DeviceMemory
-from bench.rank.memory.stream_timer import LEAST_SAMPLE, WARMUPS, GpuStream, StreamTimer
+from bench.rank.memory.stream_timer import LEAST_SAMPLE, GpuStream, StreamTimer
 
 
 class LibraryType(NamedTuple):
@@ -56,6 +57,7 @@ class GpuProduct:
     Args:
         sets: of matrices that take turns.
         cache_bytes: of the L2 cache.
+        alive: called after each product that is made to prepare, for one may take seconds.
     """
 
     least_sample = LEAST_SAMPLE
@@ -67,6 +69,7 @@ class GpuProduct:
         dtype: str,
         sets: int,
         cache_bytes: int,
+        alive: Callable[[], None],
     ) -> None:
         self.sets, self.cache_bytes = sets, cache_bytes
         self._m, self._n, self._k = m, n, k = shape
@@ -91,8 +94,10 @@ class GpuProduct:
         with on.gpu.device, on.stream:
             for _ in range(sets):
                 self._queue()
-            on.stream.synchronize()
-        self._timer.rehearse([self._queue])
+                on.stream.synchronize()
+                alive()
+        self._timer.rehearse([self._queue], ran=True)
+        alive()
 
     @cached_property
     def fixed_s(self) -> float | None:
@@ -106,7 +111,7 @@ class GpuProduct:
 
     def poison(self) -> None:
         """Fill the next timed product with NaN, which in these types is every bit set."""
-        target = self._sets[(self._turn + WARMUPS) % len(self._sets)][2]
+        target = self._sets[(self._turn + self._timer.warmups) % len(self._sets)][2]
         target.write(np.full(target.nbytes, 0xFF, np.uint8))
 
     def factors(self) -> tuple[NDArray[Any], NDArray[Any]]:
