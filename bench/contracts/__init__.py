@@ -11,6 +11,7 @@ from bench.contracts.gpu import (
     GpuLibrary,
     GpuSeat,
     KnowsSlot,
+    Meet,
     Multiplies,
     NamesGpus,
     OnGpu,
@@ -33,6 +34,7 @@ from bench.contracts.loops import (
 )
 from bench.contracts.measurement import (
     AxisSpec,
+    BeginsTogether,
     Checked,
     Clock,
     Communicator,
@@ -54,6 +56,7 @@ __all__ = [
     "KERNELS",
     "STREAM_SCALAR",
     "AxisSpec",
+    "BeginsTogether",
     "Buffer",
     "Checked",
     "Clock",
@@ -76,6 +79,7 @@ __all__ = [
     "Launcher",
     "LeastSample",
     "Measurement",
+    "Meet",
     "Memories",
     "Memory",
     "MemoryLoops",

@@ -76,19 +76,32 @@ class Transfer(NamedTuple):
     """Whether two GPUs are its ends that do not reach each other: the host waits for it."""
 
 
+Meet = Callable[[Exception | None], None]
+"""Called by several ranks at the same points, with what went wrong on each: raises on all of them
+where something did on any, and else returns when all have come."""
+
+
 class TimedCopies(Protocol):
     """Copies that a device makes at once, by its own clock."""
 
     held: bool
     """Whether all are queued before the first begins; else launches are inside the time."""
     least_sample: LeastSample
+    least_joint_sample: LeastSample
+    """Of samples that begin together with those of other ranks."""
+    warmups: int
+    """Untimed copies before those of each sample; with other ranks all have equally many."""
 
     @property
     def fixed_s(self) -> float | None:
         """The same as of a product."""
 
-    def time(self, times: int) -> float:
-        """Return the seconds of one copy of each, of so many one after another."""
+    def time(self, times: int, meet: Meet | None = None) -> float:
+        """Return the seconds of one copy of each, of so many one after another.
+
+        Args:
+            meet: other ranks, who copy as often: all begin when every one has queued its copies.
+        """
 
 
 @runtime_checkable

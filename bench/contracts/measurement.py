@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from bench.contracts.gpu import GpuLibrary, GpuSeat, TakesDevice
+from bench.contracts.gpu import GpuLibrary, GpuSeat, Meet, TakesDevice
 from bench.contracts.loops import LeastSample, MemoryLoops, MessageLoops, Seconds
 from bench.contracts.memory import Memories
 from bench.contracts.profile import Profile
@@ -132,6 +132,25 @@ class StatesSample(Protocol):
     """An operation whose samples have to be longer than those of the host's clock."""
 
     least_sample: LeastSample
+
+
+@runtime_checkable
+class BeginsTogether(Protocol):
+    """An operation whose samples can begin when those of other ranks begin."""
+
+    begins_together: bool
+
+    @property
+    def warmups(self) -> int:
+        """Untimed operations before those of each sample."""
+
+    def join(self, meet: Meet, warmups: int) -> None:
+        """From here on begin each sample with the ranks that meet; all run equally many.
+
+        Args:
+            meet: all of them.
+            warmups: of all of them, so that what is timed begins together too.
+        """
 
 
 class AxisSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from bench.contracts import (
     Context,
     CopiesAtOnce,
     Measurement,
+    Meet,
     Memory,
     Operation,
     Profile,
@@ -149,12 +150,22 @@ class _Copies:
             self.timing_layer = "ctypes"
             self.overhead_s = self._call_overhead_s()
             self.least_sample = HOST_SAMPLE
-        self.sleeps = self._timed is not None
+        self.sleeps = self.begins_together = self._timed is not None
+        self._meet: Meet | None = None
+
+    @property
+    def warmups(self) -> int:
+        return 0 if self._timed is None else self._timed.warmups
+
+    def join(self, meet: Meet, warmups: int) -> None:
+        if self._timed is not None:
+            self._meet, self.least_sample = meet, self._timed.least_joint_sample
+            self._timed.warmups = warmups
 
     def run(self, seconds: Seconds, loops: int) -> None:
         for sample in range(len(seconds)):
             if self._timed is not None:
-                seconds[sample] = self._timed.time(loops)
+                seconds[sample] = self._timed.time(loops, self._meet)
                 continue
             begin = time.perf_counter_ns()
             for _ in range(loops):
@@ -163,8 +174,14 @@ class _Copies:
             seconds[sample] = (time.perf_counter_ns() - begin) * 1e-9 / loops
 
     def verify(self, seed: int) -> Checked:
-        # So many that each set has its turn.
-        return verify_moves(self._moves, lambda: self.run(one_sample(), self._sets), seed)
+        return verify_moves(self._moves, self._run_alone, seed)
+
+    def _run_alone(self) -> None:
+        meet, self._meet = self._meet, None
+        try:
+            self.run(one_sample(), self._sets)  # so many that each set has its turn
+        finally:
+            self._meet = meet
 
     def _queue(self) -> None:
         for move in self._moves:

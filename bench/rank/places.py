@@ -1,17 +1,18 @@
 """A case of ranks that send each other nothing: every node, or every GPU, measures for itself.
 
-All places measure at once, but nodes that share a machine take turns: at once they would measure
-how they share it. Who waits sleeps.
+All places measure meanwhile, and those of a node begin every sample together where they can. Nodes
+that share a machine take turns: at once they would measure how they share it. Who waits sleeps.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.contracts import Context, KnowsSlot, Operation
+from bench.contracts import BeginsTogether, Context, KnowsSlot, Operation
 from bench.core.events import Event
 from bench.core.records import Axis, Case, Sampling, Status
 from bench.measure import MEASUREMENTS
 from bench.rank.active import Task, Watch, ask_case, measure_among, prepare_case
+from bench.rank.at_once import can_join, count_places, fail_with_others, group_places, join
 from bench.rank.gpu_seats import seat_params
 from bench.rank.outcome import (
     Outcome,
@@ -89,7 +90,7 @@ def execute_in_places(case: Case, rule: Sampling, world: World, context: Context
 
 
 def count_beside(seats: Sequence[Seat], place: tuple[int, str | None]) -> int:
-    """Return how many other GPUs of a node measured meanwhile, in samples of their own."""
+    """Return how many other GPUs of a node measured meanwhile."""
     awake = (seat for seat in seats if seat.status is Status.OK and not seat.idle)
     able = {seat.place for seat in awake if seat.gpu is not None}
     return sum(other[0] == place[0] for other in able - {place}) if place in able else 0
@@ -130,7 +131,9 @@ def _take_turns(
     operation: Operation | None, index: int, task: Task, world: World, context: Context
 ) -> Outcome:
     """Measure when it is this node's turn, and sleep until all are done."""
-    colors = world.gather(index)
+    indices, able = world.gather(index), world.gather(can_join(operation))
+    colors = group_places(indices, able, world.nodes)
+    at_once = index < world.size and count_places(indices, colors, world.rank) > 1
     apart = len(set(colors)) > 1
     active = world.split(colors) if apart else world
     turns = context.turns or ((0, 1),) * (max(world.nodes) + 1)
@@ -138,7 +141,11 @@ def _take_turns(
     result = RankResult()
     for turn in range(max(count for _, count in turns)):
         if turn == own_turn and operation is not None and index < world.size:
+            if at_once and isinstance(operation, BeginsTogether):
+                join(active, world.rank, operation)
             result = measure_among(active, operation, task, context)
+            if at_once:
+                result = fail_with_others(active, world.rank, result)
         world.sleep_until_all_arrive()
         context.alive()
     if apart:
@@ -146,4 +153,6 @@ def _take_turns(
     if operation is None:
         return Outcome(index, result, "", {})
     params = {**operation.params, **overhead_params(operation.overhead_s, result)}
+    if at_once:
+        params["at_once"] = 1
     return Outcome(index, result, operation.timing_layer, params)

@@ -46,7 +46,7 @@ class SimulatedKernel:
 
         def run(at: float) -> float:
             machine.holding -= 1
-            return at + waited[0]
+            return max(at + waited[0], machine.host_s)
 
         def give_up() -> None:
             flag[:] = (flag[0], 1)

@@ -41,6 +41,8 @@ class Simulated:
         self.memory: dict[int, tuple[int | None, Any]] = {}
         self.reach: set[tuple[int, int]] = set()
         self.holding = 0
+        self.host_s = 0.0
+        """When the host last let a stream go, where several machines have one clock."""
         self.loaded: set[tuple[object, ...]] = set()
         self.products = 0
         self.copied: list[tuple[int, str]] = []

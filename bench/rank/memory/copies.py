@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from itertools import cycle
 
-from bench.contracts import Transfer
+from bench.contracts import Meet, Transfer
 from bench.core.schedule import ANY_DIRECTION
 from bench.rank.memory.gpu import Gpu
-from bench.rank.memory.stream_timer import LEAST_SAMPLE, GpuStream, StreamTimer
+from bench.rank.memory.stream_timer import LEAST_JOINT_SAMPLE, LEAST_SAMPLE, GpuStream, StreamTimer
 
 _THREADS = 512
 """Of a block, one block on each multiprocessor, as nvbandwidth has them."""
@@ -48,6 +48,7 @@ class TimedCopies:
     """
 
     least_sample = LEAST_SAMPLE
+    least_joint_sample = LEAST_JOINT_SAMPLE
 
     def __init__(
         self,
@@ -73,9 +74,18 @@ class TimedCopies:
         """Seconds of a sample that its copies do not explain; None where they cannot be seen."""
         return self._timer.fixed_s(self._queues)
 
-    def time(self, times: int) -> float:
+    @property
+    def warmups(self) -> int:
+        """Untimed copies of each stream before those of a sample."""
+        return self._timer.warmups
+
+    @warmups.setter
+    def warmups(self, count: int) -> None:
+        self._timer.warmups = count
+
+    def time(self, times: int, meet: Meet | None = None) -> float:
         """Return the seconds of one copy of each, from the common beginning to the last end."""
-        return self._timer.time(self._queues, times)
+        return self._timer.time(self._queues, times, meet)
 
 
 def _open_stream(gpu: Gpu) -> GpuStream:

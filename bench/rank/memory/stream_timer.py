@@ -16,10 +16,11 @@ import ctypes
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
-from bench.contracts import LeastSample
+from bench.contracts import LeastSample, Meet
 from bench.rank.memory.gpu import Gpu, allocate_or_tell
 
 MOST_QUEUED = 256
@@ -31,6 +32,8 @@ WARMED_MOST_S = 10e-3
 """Operations that take longer have none."""
 LEAST_SAMPLE = LeastSample(1e-3, MOST_QUEUED)
 """What surrounds a sample takes some microseconds, and events count in half microseconds."""
+LEAST_JOINT_SAMPLE = LeastSample(5e-3, MOST_QUEUED)
+"""Long beside the microseconds by which ranks leave a call of MPI one after another."""
 HOLD_TICKS = 20_000_000_000
 """Ticks of the multiprocessor's clock, 10 s at 2 GHz, until the kernel gives up."""
 _FIXED_REPEATS = 5
@@ -115,16 +118,17 @@ class StreamTimer:
         self._end.synchronize()
         return self._elapsed_s()
 
-    def time(self, queues: Queues, times: int) -> float:
+    def time(self, queues: Queues, times: int, meet: Meet | None = None) -> float:
         """Return the seconds from the beginning to the last end, of one of so many operations.
 
         Args:
             queues: that were rehearsed.
             times: operations of each stream, one after another.
+            meet: other ranks, once all is queued and once it has ended.
         """
         seconds = 0.0
         for first in range(0, times, MOST_QUEUED):
-            seconds += self._time_queued(queues, min(MOST_QUEUED, times - first))
+            seconds += self._time_queued(queues, min(MOST_QUEUED, times - first), meet)
         return seconds / times
 
     def fixed_s(self, queues: Queues) -> float | None:
@@ -143,19 +147,22 @@ class StreamTimer:
             all_of_many.append(self.time(queues, many) * many)
         return (many * median(ones) - median(all_of_many)) / (many - 1)
 
-    def _time_queued(self, queues: Queues, times: int) -> float:
+    def _time_queued(self, queues: Queues, times: int, meet: Meet | None) -> float:
         self._flags[0] = self._flags[1] = 0
         try:
-            self._queue_all(queues, times)
+            _do_and_meet(partial(self._queue_all, queues, times), meet)
         finally:
             self._flags[0] = 1
+        _do_and_meet(self._finish, meet)
+        return self._elapsed_s()
+
+    def _finish(self) -> None:
         self._end.synchronize()
         if self._flags[1]:
             raise RuntimeError(
                 "work could not be queued on the GPU while its stream was held: the driver waits "
                 f"for an operation that was to be queued{name_suspects(os.environ)}"
             )
-        return self._elapsed_s()
 
     def _elapsed_s(self) -> float:
         return float(self._cuda.get_elapsed_time(self._begin, self._end)) * 1e-3
@@ -202,6 +209,19 @@ class StreamTimer:
         with self._first.gpu.device:
             for end in self._ends:
                 self._first.stream.wait_event(end)
+
+
+def _do_and_meet(work: Callable[[], None], meet: Meet | None) -> None:
+    """Do this rank's part, and tell those it meets how it went: none waits for one that raised."""
+    if meet is None:
+        work()
+        return
+    error: Exception | None = None
+    try:
+        work()
+    except Exception as raised:  # noqa: BLE001 - `meet` raises it
+        error = raised
+    meet(error)
 
 
 def name_suspects(environment: Mapping[str, str]) -> str:
