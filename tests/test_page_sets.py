@@ -98,7 +98,10 @@ class Turned(NamedTuple):
 
 
 def turn(
-    nbytes: int, nodes: tuple[int, ...] = (0, 0), most: tuple[int, ...] = (9, 9)
+    nbytes: int,
+    nodes: tuple[int, ...] = (0, 0),
+    most: tuple[int, ...] = (9, 9),
+    cache_bytes: int | None = None,
 ) -> list[Turned]:
     """Return what each rank of a job turns through, where it can hold so many sets more."""
 
@@ -112,7 +115,8 @@ def turn(
             prepared += 1
             return OnPages(1.0)
 
-        return Turned(turn_page_sets(OnPages(1.0), nbytes, prepare, world, no_sign), prepared)
+        found = turn_page_sets(OnPages(1.0), nbytes, prepare, world, no_sign, cache_bytes)
+        return Turned(found, prepared)
 
     return in_world(nodes, of_rank)
 
@@ -124,6 +128,14 @@ def in_world(nodes: tuple[int, ...], work: Any) -> list[Any]:
 
 def test_large_messages_of_two_ranks_of_a_host_have_several_sets():
     assert [one.operation.params[PAGE_SETS] for one in turn(LEAST_BYTES)] == [MOST_SETS] * 2
+
+
+def test_what_the_last_cache_holds_is_not_driven_out_of_it():
+    # A ping-pong of 4 MiB between two ranks: 16 MiB in a cache of 32.
+    for turned in turn(LEAST_BYTES, cache_bytes=2 * LEAST_BYTES + 1):
+        assert turned.prepared == 0
+    for turned in turn(LEAST_BYTES, cache_bytes=2 * LEAST_BYTES):
+        assert turned.prepared == MOST_SETS - 1
 
 
 def test_small_messages_and_those_between_hosts_keep_the_set_they_have():

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from meeting import Meeting, World
 from simulated_cuda import FIXED_MOST_S, RATE, simulate
 from test_measure import make_case
 
 from bench.contracts import Context
+from bench.core.events import CaseEnded
 from bench.core.records import Axis, Case, Sampling, Status, Work
 from bench.measure import MEASUREMENTS
 from bench.measure.peer_copy import routes
@@ -165,6 +167,30 @@ def test_ranks_beside_the_first_one_sleep(monkeypatch):
     assert PEER_COPY.unsupported(case, beside) is None
     assert PEER_COPY.prepare(case, beside).idle
     assert not PEER_COPY.prepare(case, context).idle
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_rank_that_sleeps_is_no_place_and_copied_nothing_meanwhile(opened, monkeypatch):
+    """Whether or not an earlier case had opened its GPU."""
+    simulate(monkeypatch, 2)
+    meeting, case = Meeting(2), peer_case(gpus=2, ranks=2)
+
+    def work(rank: int) -> CaseEnded:
+        world = World(meeting, rank, (0, 0))
+        context = open_context(world, 1)
+        for turn in (1, 0):  # the GPU of the first rank is the current one in the end
+            if opened and turn == rank:
+                assert context.memories.lacks("device") is None
+            world.sleep_until_all_arrive()
+        *_, ended = execute_case(case, Sampling(cap_s=0.02), world, context)
+        assert isinstance(ended, CaseEnded)
+        return ended
+
+    ended, *_ = meeting.all_do(work)
+    (place,) = ended.places
+    assert (place.gpu, place.ranks, place.status) == ("0000:00:00.0", (0,), Status.OK)
+    assert "gpus_beside" not in place.params
+    assert ended.sampled_ranks == 1
 
 
 def test_streams_share_hardware_queues_unless_there_are_enough(monkeypatch):

@@ -366,6 +366,7 @@ def test_gpus_of_a_node_that_measure_meanwhile_are_counted():
         Seat(0, "a", "0000:02:00.0"),
         Seat(0, "a", "0000:03:00.0", Status.SKIPPED, "no"),
         Seat(1, "b", "0000:01:00.0"),
+        Seat(0, "a", "0000:04:00.0", idle=True),
     ]
-    assert [count_beside(seats, seat.place) for seat in seats] == [1, 1, 0, 0]
+    assert [count_beside(seats, seat.place) for seat in seats] == [1, 1, 0, 0, 0]
     assert count_beside([Seat(0, "a", None), Seat(0, "a", None)], (0, None)) == 0

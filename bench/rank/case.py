@@ -56,7 +56,9 @@ def execute_at_once(
     if measurement.profile.turns_pages:
         prepare = partial(measurement.prepare, cases[own], context)
         nbytes = context.memories.host_bytes() - before
-        operation = turn_page_sets(operation, nbytes, prepare, world, context.alive)
+        operation = turn_page_sets(
+            operation, nbytes, prepare, world, context.alive, context.last_cache_bytes
+        )
     index = len(cases) if operation.idle else own
     task = Task(cases[own], measurement, rule, _what_to_watch(cases, world))
     placement, crowded = _place_hog(cases[0], world)

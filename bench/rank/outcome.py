@@ -91,6 +91,8 @@ class Seat(NamedTuple):
     """PCI address of the GPU that its place is; None for a whole node."""
     status: Status = Status.OK
     reason: str | None = None
+    idle: bool = False
+    """Whether this rank takes no part and sleeps: it is of no place then, whatever GPU it has."""
 
     @property
     def place(self) -> tuple[int, str | None]:
@@ -133,13 +135,14 @@ def report_places(
     """Return what each place of a case measured, and how the case ended in all of them.
 
     Args:
-        seats: of all ranks; those of one place agree on its status.
+        seats: of all ranks; those of one place agree on its status, and idle ones are of none.
         outcomes: of all ranks; those that slept have none of their place's.
         shared: by place, what its row has in `params`.
     """
     members: dict[tuple[int, str | None], list[int]] = {}
     for rank, seat in enumerate(seats):
-        members.setdefault(seat.place, []).append(rank)
+        if not seat.idle:
+            members.setdefault(seat.place, []).append(rank)
     samples: dict[int, Seconds] = {}
     places, judged = [], []
     for index, ranks in enumerate(members.values()):

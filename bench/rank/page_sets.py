@@ -64,20 +64,24 @@ def turn_page_sets(
     prepare: Callable[[], Operation],
     world: World,
     alive: Callable[[], None],
+    cache_bytes: int | None = None,
 ) -> Operation:
     """Return the operation on as many sets of buffers as all ranks have memory for.
 
-    All ranks ask together. Small messages stay in caches, and those between nodes are not copied
-    by the kernel from page to page: they keep the one set they have.
+    All ranks ask together. What fits into the last cache stays there, and turns would drive it out;
+    messages between nodes are not copied by the kernel from page to page. Both keep the one set
+    they have.
 
     Args:
         operation: on its first set.
         nbytes: pageable memory of that set on this rank.
         prepare: makes the operation on a set of its own.
         alive: a sign of life, for sets may take seconds to fill and to compare.
+        cache_bytes: of the last cache; None where that is not known.
     """
     needed = world.gather(0 if operation.idle else nbytes)
-    if len(set(world.nodes)) > 1 or max(needed) < LEAST_BYTES:
+    cached = max(needed) < LEAST_BYTES or sum(needed) < world.broadcast(cache_bytes or 0)
+    if len(set(world.nodes)) > 1 or cached:
         return operation
     count = world.broadcast(count_sets(sum(needed), read_free_memory(Path("/"))))
     sets = [operation]

@@ -60,23 +60,24 @@ def execute_in_places(case: Case, rule: Sampling, world: World, context: Context
         operation, reason = prepare_case(measurement, case, context)
         context.alive()
     node = world.nodes[world.rank]
-    own = Seat(node, context.host, _own_gpu(case, context), status, reason)
+    idle = operation is not None and operation.idle
+    own = Seat(node, context.host, _own_gpu(case, context), status, reason, idle)
     seats = _agree(world.gather(own))
-    numbers = number_as_they_appear(seat.place for seat in seats)
+    numbers = _number_places(seats)
     on_device = _uses_device(case)
     # Several places of a node would each read counters of all its bytes.
-    counters = on_device and len({*numbers}) == len({*world.nodes})
+    counters = on_device and len({*numbers.values()}) == len({*world.nodes})
     watch = Watch(counters=counters, gpus=on_device, clocks=on_device)
     task = Task(case, measurement, rule, watch)
-    able = seats[world.rank].status is Status.OK and operation is not None and not operation.idle
+    able = seats[world.rank].status is Status.OK and operation is not None and not idle
     index = numbers[world.rank] if able else len(seats)
     outcome = _take_turns(operation, index, task, world, context)
     outcomes = world.gather(outcome)
     turns = context.turns or ((0, 1),) * (max(world.nodes) + 1)
     shared: dict[tuple[int, str | None], dict[str, Axis]] = {}
-    for place in {seat.place for seat in seats}:
+    for place in {seats[rank].place for rank in numbers}:
         count = turns[place[0]][1]
-        ranks = [rank for rank, seat in enumerate(seats) if seat.place == place]
+        ranks = [rank for rank in numbers if seats[rank].place == place]
         shared[place] = {"turns": count} if count > 1 else {}
         if beside := count_beside(seats, place):
             shared[place]["gpus_beside"] = beside
@@ -89,7 +90,8 @@ def execute_in_places(case: Case, rule: Sampling, world: World, context: Context
 
 def count_beside(seats: Sequence[Seat], place: tuple[int, str | None]) -> int:
     """Return how many other GPUs of a node measured meanwhile, in samples of their own."""
-    able = {seat.place for seat in seats if seat.status is Status.OK and seat.gpu is not None}
+    awake = (seat for seat in seats if seat.status is Status.OK and not seat.idle)
+    able = {seat.place for seat in awake if seat.gpu is not None}
     return sum(other[0] == place[0] for other in able - {place}) if place in able else 0
 
 
@@ -115,6 +117,13 @@ def _agree(seats: Sequence[Seat]) -> list[Seat]:
         status, reason = (Status.OK, None) if first is None else (first.status, first.reason)
         agreed.append(seat._replace(status=status, reason=reason))
     return agreed
+
+
+def _number_places(seats: Sequence[Seat]) -> dict[int, int]:
+    """Return the place of each rank that takes part, numbered as they appear."""
+    ranks = [rank for rank, seat in enumerate(seats) if not seat.idle]
+    places = number_as_they_appear(seats[rank].place for rank in ranks)
+    return dict(zip(ranks, places, strict=True))
 
 
 def _take_turns(

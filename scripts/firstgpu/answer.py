@@ -13,6 +13,8 @@ class Outcome(StrEnum):
 
     RIGHT = "right"
     WRONG = "wrong"
+    CUT = "not finished"
+    """Nothing was wrong until it was cut off."""
     OPEN = "not asked"
     """What the question needs is not here."""
 
@@ -26,10 +28,14 @@ class Answer:
     means: str
     table: list[list[str]] = field(default_factory=list)
     """Figures; the first row names the columns."""
+    finished: bool = True
+    """False of what a step has found so far."""
 
     def write(self, folder: Path) -> None:
-        """Keep the answer."""
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        """Keep the answer; whoever is killed meanwhile leaves the one before."""
+        unfinished = folder / f".{FILE}.part"
+        unfinished.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        unfinished.replace(folder / FILE)
 
 
 class NotHereError(Exception):
@@ -50,3 +56,10 @@ def judge(wrong: list[str], right: str, means: str, table: list[list[str]]) -> A
     if wrong:
         return Answer(Outcome.WRONG, "; ".join(wrong), means, table)
     return Answer(Outcome.RIGHT, right, means, table)
+
+
+def keep_so_far(folder: Path, wrong: list[str], means: str, table: list[list[str]]) -> None:
+    """Keep what a step has found until now, for when it is cut off."""
+    found = "; ".join([f"{max(0, len(table) - 1)} figures so far", *wrong])
+    outcome = Outcome.WRONG if wrong else Outcome.CUT
+    Answer(outcome, found, means, table, finished=False).write(folder)

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from firstgpu.answer import Answer, judge
+from bench.contracts import LeastSample
+from bench.rank.timing.sampling import choose_loops
+from firstgpu.answer import Answer, judge, keep_so_far
 from firstgpu.gpu import ROUTES, open_device, open_pair
 
 SIZES = (2**12, 2**16, 2**20, 2**24, 2**28)
@@ -14,10 +16,12 @@ TIMES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 REPEATS = 5
 MOST_S = 0.05
 """Of one sample here."""
-SAMPLE_S = 1e-3
-"""Least sample of a case that device events time."""
 MOST_OFF = 0.02
 """Of a sample; less is beside what copies differ by anyhow."""
+MEANS = (
+    "the fixed part is start-up and events; what of it is in a sample makes small copies look "
+    f"slower than they are, by at most {MOST_OFF:.0%} where this is right, and rows tell it so"
+)
 
 
 class Line(NamedTuple):
@@ -26,11 +30,10 @@ class Line(NamedTuple):
     fixed_s: float
     each_s: float
 
-    def off(self) -> float:
-        """Return the share of the fixed part in a sample as the harness takes it."""
-        times = min(64.0, max(1.0, SAMPLE_S / self.each_s)) if self.each_s > 0 else 1.0
-        whole = self.fixed_s + times * self.each_s
-        return self.fixed_s / whole if whole > 0 else 0.0
+    def share(self, part_s: float, least: LeastSample) -> float:
+        """Return what a part is of a sample as the harness takes it."""
+        whole = self.fixed_s + choose_loops(self.each_s, least) * self.each_s
+        return part_s / whole if whole > 0 else 0.0
 
 
 def fit_line(times: Sequence[int], seconds: Sequence[float]) -> Line:
@@ -56,8 +59,9 @@ def sample(time: Callable[[int], float]) -> Line:
 def ask(folder: Path) -> Answer:
     """Fit every route, engine, direction and size; keep the table as a file too."""
     device = open_device()
-    table = [["route", "engine", "ways", "bytes", "fixed us", "each us", "share of a sample"]]
-    wrong = []
+    table = [["route", "engine", "ways", "bytes", "fixed us", "told us", "each us",
+              "share of a sample"]]  # fmt: skip
+    wrong: list[str] = []
     for route in ROUTES:
         for engine in ("copy-engine", "kernel"):
             for ways in (1, 2):
@@ -66,21 +70,27 @@ def ask(folder: Path) -> Answer:
                     pairs = [open_pair(each, nbytes) for each in routes]
                     copies = device.open_copies([pair.transfer() for pair in pairs], engine)
                     line = sample(copies.time)
+                    told_s, off = copies.fixed_s, line.share(line.fixed_s, copies.least_sample)
                     name = f"{' to '.join(route)} {nbytes} bytes by {engine}, {ways} way"
                     table.append([
-                        " to ".join(route), engine, str(ways), str(nbytes),
-                        f"{line.fixed_s * 1e6:.2f}", f"{line.each_s * 1e6:.2f}",
-                        f"{line.off():.1%}",
+                        " to ".join(route), engine, str(ways), str(nbytes), _us(line.fixed_s),
+                        _us(told_s), _us(line.each_s), f"{off:.1%}",
                     ])  # fmt: skip
-                    if line.off() > MOST_OFF:
-                        wrong.append(f"{name}: {line.off():.1%} of a sample is none of its copies")
+                    if abs(off) > MOST_OFF:
+                        wrong.append(f"{name}: {off:.1%} of a sample is none of its copies")
+                    if told_s is not None:
+                        missed = line.share(told_s - line.fixed_s, copies.least_sample)
+                        if abs(missed) > MOST_OFF:
+                            wrong.append(f"{name}: rows tell {missed:+.1%} of a sample too much")
+                    keep_so_far(folder, _few(wrong), MEANS, table)
     lines = [",".join(row) for row in table]
     (folder / "fixed-cost.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    means = (
-        "the fixed part is start-up and events; what of it is in a sample makes small copies look "
-        f"slower than they are, by at most {MOST_OFF:.0%} where this is right"
-    )
-    return judge(_few(wrong), f"at most {MOST_OFF:.0%} of any sample", means, table)
+    right = f"at most {MOST_OFF:.0%} of any sample, and rows tell the same within that"
+    return judge(_few(wrong), right, MEANS, table)
+
+
+def _us(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1e6:.2f}"
 
 
 def _few(wrong: list[str]) -> list[str]:

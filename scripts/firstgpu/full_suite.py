@@ -5,18 +5,15 @@ from pathlib import Path
 from bench.machine.mpi import find_mpi
 from firstgpu.answer import Answer, judge
 from firstgpu.gpu import open_device
-from firstgpu.rows import count_rows, name_failed, run_suite, tabulate
-
-LIMIT_S = 570.0
+from firstgpu.rows import count_rows, name_failed, run_suite, tabulate, tell_missing
 
 
 def ask(folder: Path) -> Answer:
     """No row fails."""
     open_device()
     launcher = () if find_mpi() else ("--launcher", "local")  # messages are skipped then
-    run = run_suite("gpu", folder, *launcher, limit_s=LIMIT_S)
+    run = run_suite("gpu", folder, *launcher)
     rows = run.rows()
-    missing = len(run.missing())
-    wrong = name_failed(rows) + ([f"{missing} cases were not reached"] if missing else [])
+    wrong = name_failed(rows) + tell_missing(run)
     means = "the run is in the archive, to be kept for reference"
     return judge(wrong, count_rows(rows), means, tabulate(rows))

@@ -16,7 +16,12 @@ td.number { text-align: right }
 .whole, td.number { white-space: nowrap }
 .right { color: #00694b } .wrong { color: #b00020; font-weight: 600 } .open { color: #6b5900 }
 """
-_CLASSES = {Outcome.RIGHT: "right", Outcome.WRONG: "wrong", Outcome.OPEN: "open"}
+_CLASSES = {
+    Outcome.RIGHT: "right",
+    Outcome.WRONG: "wrong",
+    Outcome.CUT: "wrong",
+    Outcome.OPEN: "open",
+}
 
 
 def make_page(about: Sequence[str], asked: Sequence[Asked]) -> str:
@@ -27,8 +32,11 @@ def make_page(about: Sequence[str], asked: Sequence[Asked]) -> str:
         asked: the steps in their order.
     """
     wrong = sum(one.answer.outcome is Outcome.WRONG for one in asked)
+    cut = sum(one.answer.outcome is Outcome.CUT for one in asked)
     left = sum(one.answer.outcome is Outcome.OPEN for one in asked)
-    head = f"{len(asked)} questions, {wrong} with a wrong answer, {left} not asked"
+    head = (
+        f"{len(asked)} questions, {wrong} with a wrong answer, {cut} not finished, {left} not asked"
+    )
     rows = "".join(map(_row, asked))
     tables = "".join(_figures(one) for one in asked if one.answer.table)
     return (

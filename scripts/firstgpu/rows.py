@@ -1,5 +1,6 @@
 """Runs clusterbench as its users do, and looks at the rows."""
 
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -7,25 +8,43 @@ from pathlib import Path
 
 from bench.core.records import Row, Status
 from bench.store.folder import RunFolder, open_run
+from firstgpu.deadline import inner_s
+
+_ENDING_S = 20.0
+"""A run that is asked to end ends its ranks and writes what it has."""
 
 
-def run_suite(suite: str | Path, folder: Path, *flags: str, limit_s: float) -> RunFolder:
-    """Run a suite and return its folder; a run that was cut off keeps what it has.
+def run_suite(suite: str | Path, folder: Path, *flags: str) -> RunFolder:
+    """Run a suite for as long as its step may; a run that was cut off keeps what it has.
 
     Raises:
         RuntimeError: where it left no run.
     """
     command = [sys.executable, "-m", "bench", "run", str(suite), "-o", str(folder / "runs")]
-    process = subprocess.Popen([*command, *flags])
-    try:
-        process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        process.wait(20)
+    command += ["--no-report"]  # which can be made elsewhere, and takes Matplotlib
+    end_in_time(subprocess.Popen([*command, *flags]))
     found = sorted((folder / "runs").glob("*/run.json"))
     if not found:
-        raise RuntimeError(f"clusterbench ended with status {process.returncode} and left no run")
+        raise RuntimeError("clusterbench left no run; its log tells why")
     return open_run(found[-1].parent)
+
+
+def end_in_time(process: subprocess.Popen[bytes], ask: int = signal.SIGTERM) -> None:
+    """Wait for a process; when the step's time is nearly up, ask it to end, then kill it.
+
+    Args:
+        process: that was started by the step.
+        ask: the signal at which it writes what it has.
+    """
+    try:
+        process.wait(inner_s())
+    except subprocess.TimeoutExpired:
+        process.send_signal(ask)
+        try:
+            process.wait(_ENDING_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def count_rows(rows: list[Row]) -> str:
@@ -38,6 +57,12 @@ def name_failed(rows: list[Row]) -> list[str]:
     """Return the first failed rows with their reasons."""
     failed = [f"{row.case}: {row.reason}" for row in rows if row.status is Status.FAILED]
     return failed[:3] + ([f"and {len(failed) - 3} more"] if len(failed) > 3 else [])
+
+
+def tell_missing(run: RunFolder) -> list[str]:
+    """Return how many cases were not reached, if any."""
+    missing = len(run.missing())
+    return [f"{missing} cases were not reached"] if missing else []
 
 
 def tabulate(rows: list[Row]) -> list[list[str]]:

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from firstgpu.answer import Answer, Outcome, read_answer
+from firstgpu.deadline import LEFT
 from firstgpu.steps import Step
 
 LOG_FILE = "log.txt"
@@ -36,6 +38,7 @@ def ask_step(step: Step, folder: Path, limit_s: float, python: str, env: dict[st
     """
     folder.mkdir(parents=True)
     command = [python, "-m", "firstgpu.take_step", step.name, str(folder)]
+    env = {**env, LEFT: f"{limit_s:.1f}"}
     begin = time.monotonic()
     with (folder / LOG_FILE).open("wb") as log:
         # A session of its own, so that what it has started is ended with it.
@@ -52,13 +55,15 @@ def ask_step(step: Step, folder: Path, limit_s: float, python: str, env: dict[st
                 os.killpg(process.pid, signal.SIGKILL)
         status = process.wait()
     took_s = time.monotonic() - begin
+    over = took_s >= limit_s
+    end = f"not over after {limit_s:.0f} s" if over else f"ended with status {status}"
     answer = read_answer(folder)
     if answer is None:
-        over = took_s >= limit_s
-        came = f"not over after {limit_s:.0f} s" if over else f"ended with status {status}"
-        answer = Answer(
-            Outcome.WRONG, f"{came}: {last_words(folder / LOG_FILE)}", "look at its log"
-        )
+        came = f"{end}: {last_words(folder / LOG_FILE)}"
+        answer = Answer(Outcome.WRONG, came, "look at its log")
+    elif not answer.finished:
+        outcome = answer.outcome if over else Outcome.WRONG
+        answer = replace(answer, outcome=outcome, came=f"{end}; {answer.came}")
     return Asked(step, answer, took_s)
 
 

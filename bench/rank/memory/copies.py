@@ -60,7 +60,7 @@ class TimedCopies:
         streams = [_open_stream(own if t.gpu is None else gpus(t.gpu)) for t in transfers]
         each_turns = zip(*sets, strict=True)
         self._queues = [
-            _take_turns(_queue_kernels(*each) if engine == "kernel" else _queue_copies(*each))
+            _take_turns(queue_kernels(*each) if engine == "kernel" else _queue_copies(*each))
             for each in zip(streams, each_turns, strict=True)
         ]
         # A host that waits for a copy cannot let the kernel go that the copy waits for.
@@ -96,7 +96,8 @@ def _queue_copies(on: GpuStream, turns: Sequence[Transfer]) -> list[Callable[[],
     return [partial(copy, t.target, t.source, t.nbytes, ANY_DIRECTION, stream) for t in turns]
 
 
-def _queue_kernels(on: GpuStream, turns: Sequence[Transfer]) -> list[Callable[[], None]]:
+def queue_kernels(on: GpuStream, turns: Sequence[Transfer]) -> list[Callable[[], None]]:
+    """Return what launches each copy by the kernel, called while the stream is the current one."""
     needed = -(-turns[0].nbytes // (_THREADS * _WORD_BYTES))
     blocks = max(1, min(on.gpu.multiprocessors, needed))
     kernel = on.gpu.cupy.RawKernel(_SOURCE, "copy_bytes")

@@ -75,7 +75,7 @@ def sample(
     warmups, per_operation = _warm_up(run, broadcast, rule, clock)
     if rule.most_s is not None and LEAST_SAMPLES * per_operation > rule.most_s:
         raise TooLongError(per_operation)
-    loops = _choose_loops(per_operation, least)
+    loops = choose_loops(per_operation, least)
     first = 1 if per_operation * loops >= SLOW_SAMPLE_S else LEAST_SAMPLES
     begin_s = clock()
     seconds, converged = _collect(run, broadcast, rule, tolerance, clock, loops, first, reported)
@@ -121,7 +121,7 @@ def _settled(times: list[float]) -> bool:
     return bool(abs(late - early) <= SETTLED * early)
 
 
-def _choose_loops(per_operation_s: float, least: LeastSample) -> int:
+def choose_loops(per_operation_s: float, least: LeastSample) -> int:
     """Return the power of two that makes a sample last at least 20 us, and as long as asked."""
     asked = min(_power_of_two(least.seconds / max(per_operation_s, 1e-10)), least.operations)
     return max(_power_of_two(LEAST_SAMPLE_S / max(per_operation_s, 1e-10)), asked)
