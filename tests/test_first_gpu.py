@@ -59,7 +59,7 @@ def steps(tmp_path: Path) -> dict[str, str]:
         "    raise ValueError('odd')\n",
         # What it runs does not end when it is asked to, as a run whose ranks hang.
         "inner": "import subprocess, sys\nfrom firstgpu import deadline, rows\n"
-        "deadline.CLOSING_S, rows._ENDING_S = 24.0, 0.5\n"
+        "deadline.CLOSING_S, rows._ENDING_S = 26.5, 0.5\n"
         "from firstgpu.answer import judge\n"
         "body = 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)'\n"
         "def ask(folder):\n"
@@ -141,6 +141,7 @@ def test_without_a_gpu_there_are_a_page_and_an_archive_all_the_same(tmp_path):
         kept = archive.getnames()
     assert {"out/first-gpu.html", "out/facts/cpu.txt", "out/faults/answer.json"} <= {*kept}
     assert {p.name for p in tmp_path.iterdir()} == {"out", "out.tar.gz"}
+    assert not (tmp_path / "out" / "site").exists()
     assert not any(".part" in name or "site" in name for name in kept)
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ from joined import Binding, Communicator, ThreadWorld, context_of, prepare
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.contracts import Checked, Context, Operation, Seconds, UnpreparedError
+from bench.contracts import Checked, Context, Operation, Seconds, SharesTime, UnpreparedError
 from bench.core.records import Axis, Case, Sampling, Status, parse_params
 from bench.core.schedule import Schedule, Steps
 from bench.measure import MEASUREMENTS
@@ -31,6 +32,7 @@ from bench.rank.case import execute_case
 from bench.rank.context import open_context
 from bench.rank.memory.gpu import MissingMemoryError
 from bench.rank.memory.nccl import SHARING_VARIABLE, Nccl, NcclCalls, find_shared, version_text
+from bench.rank.outcome import HOST_BOUND
 from bench.rank.timing.gpu_library_loops import GpuLibraryLoops
 from bench.rank.world import SoloWorld
 
@@ -263,6 +265,48 @@ def test_a_time_is_that_of_one_call_and_not_of_the_barrier(context: Context) -> 
     assert operations[0].overhead_s > 0
     # Two loops of three samples, each of so many calls and one wait.
     assert words(binding.calls[0]) == " ".join(6 * [*["allGather"] * CALLS, "synchronize"])
+
+
+@pytest.mark.parametrize("name", ["bandwidth", "multi_pair", "alltoall"])
+@pytest.mark.parametrize("by_host", [True, False])
+def test_the_share_of_the_host_is_that_of_all_calls_which_it_queues(
+    name: str, by_host: bool, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call takes long; a window of them, or a message to each rank, does."""
+    ranks = 8 if name == "alltoall" else 2
+    case = {
+        "bandwidth": pair_case("bandwidth", window=16),
+        "multi_pair": make_case(
+            name, ranks=2, pairs=1, memory="device", library="nccl", bytes=500, window=16
+        ),
+        "alltoall": coll_case("alltoall", ranks),
+    }[name]
+    binding = Binding(ranks)
+    send, wait = Communicator.send, Binding.synchronize
+
+    def send_slowly(self: Communicator, *args: Any) -> None:
+        time.sleep(0.5e-3)
+        send(self, *args)
+
+    def wait_long(self: Binding, rank: int) -> None:
+        time.sleep(0.05)
+        wait(self, rank)
+
+    if by_host:
+        monkeypatch.setattr(Communicator, "send", send_slowly)
+    else:
+        monkeypatch.setattr(Binding, "synchronize", wait_long)
+    operations = prepare(binding, MEASUREMENTS[name], case, context)
+    for count in (1, 2):
+        binding.meeting.all_do(lambda rank, n=count: operations[rank].run(np.empty(n), 1))
+    operation = operations[0]
+    assert isinstance(operation, SharesTime)
+    assert operation.host_share is not None
+    assert 0 < operation.host_share < 1
+    assert (operation.host_share > HOST_BOUND) is by_host
+    # Of one call it cannot be seen.
+    assert operation.overhead_s is not None
+    assert operation.overhead_s < 0.5e-3
 
 
 def test_the_row_tells_the_version_and_the_timing_layer(context: Context) -> None:

@@ -68,5 +68,11 @@ def test_a_time_that_is_the_hosts_for_a_fifth_says_so(overhead_s, expected):
     assert overhead_params(overhead_s, outcome(10e-6, 11e-6, 500e-6).result) == expected
 
 
+@pytest.mark.parametrize(("share", "bound"), [(0.1, {}), (0.45, {"host_bound": 1})])
+def test_what_queueing_takes_counts_and_not_one_call_alone(share, bound):
+    known = {"overhead_ns": 100, "queueing_percent": round(100 * share), **bound}
+    assert overhead_params(1e-7, outcome(10e-6, 11e-6).result, share) == known
+
+
 def test_a_rank_that_slept_tells_no_share():
     assert overhead_params(1e-6, RankResult()) == {"overhead_ns": 1000}

@@ -151,6 +151,15 @@ class KnowsSlot(Protocol):
 
 
 @runtime_checkable
+class SharesTime(Protocol):
+    """What measures calls that are queued on a GPU, and knows the host's part of the time."""
+
+    @property
+    def host_share(self) -> float | None:
+        """Of the time of one operation, that in which the host queued; None where not known."""
+
+
+@runtime_checkable
 class NamesGpus(Protocol):
     """An operation that names the GPUs it uses; of others it is the rank's own."""
 

@@ -28,7 +28,14 @@ from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import BYTES, DTYPES, MEMBERS, MEMORY, four_digits, whole, word
 from bench.measure.blocks import KINDS, MOST_SUMMED_RANKS, Array, Blocks, CollectiveKind
-from bench.measure.library import LIBRARY, by_nccl, library_facts, open_library, refuse_nccl
+from bench.measure.library import (
+    LIBRARY,
+    by_nccl,
+    library_facts,
+    open_library,
+    refuse_nccl,
+    share_of_host,
+)
 
 CALLS = 16
 """Calls between two looks at the clock of `coll_throughput`; in turns of all roots where they
@@ -189,6 +196,11 @@ class _Calls:
             self.params["calls"] = self._calls
         if kind.moves:
             self.params["busbw_factor"] = round(kind.bus_factor(world.size), 4)
+
+    @property
+    def host_share(self) -> float | None:
+        """Of the time of one operation, that in which the host queued calls of a GPU's library."""
+        return share_of_host(self._loops)
 
     def run(self, seconds: Seconds, loops: int) -> None:
         """Fill `seconds` with one time per call."""

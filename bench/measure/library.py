@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from bench.contracts import AxisSpec, Context, FollowsSteps
+from bench.contracts import AxisSpec, Context, FollowsSteps, SharesTime
 from bench.core.records import Axis, Case
 
 LIBRARY = AxisSpec(
@@ -40,6 +40,11 @@ def open_library(case: Case, context: Context) -> FollowsSteps:
         UnpreparedError: where NCCL could not join the ranks.
     """
     return context.gpu_library.open() if by_nccl(case) else context.need_message_loops()
+
+
+def share_of_host(loops: FollowsSteps) -> float | None:
+    """Return the share of the time in which the host queued calls; None where it does not queue."""
+    return loops.host_share if isinstance(loops, SharesTime) else None
 
 
 def library_facts(case: Case, context: Context) -> dict[str, Axis]:

@@ -12,7 +12,7 @@ from bench.contracts import (
 from bench.core.records import Axis, Case
 from bench.core.schedule import Schedule, Steps
 from bench.measure.axes import DEVICE_KINDS, memory_key, shares_buffer, whole, word
-from bench.measure.library import by_nccl, library_facts, open_library, refuse_nccl
+from bench.measure.library import by_nccl, library_facts, open_library, refuse_nccl, share_of_host
 from bench.measure.staging import (
     MOST_PIECES,
     Lane,
@@ -108,6 +108,11 @@ class PairOperation:
         self.gpus = () if slot is None else (slot,)
         key = None if self.idle else staging_key(case, kind)
         self._host = context.memories[key] if key else None
+
+    @property
+    def host_share(self) -> float | None:
+        """Of the time of one operation, that in which the host queued calls of a GPU's library."""
+        return share_of_host(self._follows)
 
     def lane(self, count: int = 1) -> Lane:
         """Return room for messages of one direction, small on ranks that take no part."""

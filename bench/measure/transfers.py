@@ -12,7 +12,7 @@ from bench.contracts import AxisSpec, Checked, Context, Operation, Seconds, one_
 from bench.core.records import Axis, Case, Work
 from bench.core.schedule import Schedule
 from bench.measure.axes import BYTES, MEMORY, WINDOWS, shares_buffer, whole, with_default, word
-from bench.measure.library import by_nccl, library_facts, open_library, refuse_nccl
+from bench.measure.library import by_nccl, library_facts, open_library, refuse_nccl, share_of_host
 from bench.measure.pair import MOST_IN_FLIGHT
 
 AXES = (with_default(BYTES, 2**20), MEMORY, *WINDOWS)
@@ -141,6 +141,11 @@ class _Windows:
         if not self.idle:
             self._write(schedule, members, acknowledged)
         self._steps = schedule.cut()
+
+    @property
+    def host_share(self) -> float | None:
+        """Of the time of one operation, that in which the host queued calls of a GPU's library."""
+        return share_of_host(self._loops)
 
     def _write(self, schedule: Schedule, members: Sequence[int], acknowledged: bool) -> None:
         """Write down: all start together, receive and send at once, acknowledge, end."""

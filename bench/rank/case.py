@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from bench.contracts import Context, Operation
+from bench.contracts import Context, Operation, SharesTime
 from bench.core.events import CaseEnded, Event
 from bench.core.records import CONTROL, Axis, Case, Sampling, Status
 from bench.machine.cpu import read_cpuset, share_cores, usable_cores
@@ -145,5 +145,6 @@ def _measure(
     world.sleep_until_all_arrive()
     if apart:
         active.free()
-    params = {**operation.params, **overhead_params(operation.overhead_s, result)}
+    share = operation.host_share if isinstance(operation, SharesTime) else None
+    params = {**operation.params, **overhead_params(operation.overhead_s, result, share)}
     return Outcome(index, result, operation.timing_layer, params)

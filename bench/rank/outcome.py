@@ -48,13 +48,26 @@ class RankResult(NamedTuple):
     """What its operation raised, on this rank."""
 
 
-def overhead_params(overhead_s: float | None, result: RankResult) -> dict[str, Axis]:
-    """Return what a row's `params` tell of the timing layer's own time in one operation."""
+def overhead_params(
+    overhead_s: float | None, result: RankResult, host_share: float | None = None
+) -> dict[str, Axis]:
+    """Return what a row's `params` tell of the timing layer's own time in one operation.
+
+    Args:
+        overhead_s: of one call, and of the operation where that is one.
+        host_share: of an operation that is made of calls which are queued, all that queueing takes.
+    """
     if overhead_s is None:
         return {}
     params: dict[str, Axis] = {"overhead_ns": round(overhead_s * 1e9)}
     best = result.best
-    if best is not None and overhead_s > HOST_BOUND * float(np.median(best.sampled.seconds)):
+    if best is None:
+        return params
+    bound = overhead_s > HOST_BOUND * float(np.median(best.sampled.seconds))
+    if host_share is not None:
+        params["queueing_percent"] = round(100 * host_share)
+        bound = bound or host_share > HOST_BOUND
+    if bound:
         params["host_bound"] = 1
     return params
 

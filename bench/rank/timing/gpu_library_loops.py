@@ -27,7 +27,7 @@ _BLOCKING = (Code.SEND, Code.RECV)
 _CLOCK = (Code.BEGIN, Code.END)
 
 Action = tuple[Code | None, Callable[[], object]]
-"""What is called in turn; of the clock, its code."""
+"""What is called in turn; with a code, the clock and the wait for the stream."""
 
 
 class GpuLibraryLoops:
@@ -50,27 +50,53 @@ class GpuLibraryLoops:
         self._rank = rank
         self._ranks = ranks
         self._overhead_s = self._measure_overhead()
+        self._looked_at: tuple[Steps, int] | None = None
+        """Whose queueing is known, and of how many passes."""
+        self.host_share: float | None = None
+        """Of the time of the steps that were followed last, that in which this rank queued calls.
+
+        The GPU has nothing of them to do meanwhile, or works at what was queued before.
+        """
 
     @property
     def overhead_s(self) -> float:
-        """What Python and the binding add to one call of the library."""
+        """What Python and the binding add to one call of the library, which does nothing."""
         return self._overhead_s
 
     def follow(self, seconds: Seconds, loops: int, steps: Steps) -> None:
         """Time the steps of this rank between their `begin` and `end`."""
         actions = _Actions(self._calls, self._messages, self._rank, self._ranks).of(steps)
+        clock = time.perf_counter_ns
+        # Of warm-ups alone: in samples the look at the clock would be part of the time.
+        looks = len(seconds) == 1
+        queued = since = passed = 0
         for sample in range(len(seconds)):
             passed = begin = 0
             for _ in range(loops):
                 for code, act in actions:
-                    if code is Code.BEGIN:
-                        begin = time.perf_counter_ns()
+                    if code is None:
+                        act()
+                    elif code is Code.BEGIN:
+                        begin = since = clock()
                     elif code is Code.END:
-                        passed += time.perf_counter_ns() - begin
+                        passed += clock() - begin
+                        since = 0
+                    elif looks and since:
+                        queued += clock() - since
+                        act()
+                        since = clock()
                     else:
                         act()
             seconds[sample] = passed * 1e-9 / loops
         self._calls.check()
+        if looks and passed:
+            self._keep_share(steps, loops, queued / passed)
+
+    def _keep_share(self, steps: Steps, loops: int, share: float) -> None:
+        """Keep what most passes show: the first ones open connections."""
+        known = self._looked_at
+        if known is None or known[0] is not steps or loops >= known[1]:
+            self._looked_at, self.host_share = (steps, loops), share
 
     def _measure_overhead(self) -> float:
         """Return half the seconds of an empty group: two calls that do next to nothing."""
@@ -204,7 +230,7 @@ class _Actions:
         self._close_group()
         if self._queued:
             self._hand_to_mpi()
-            self._do(self._calls.synchronize)
+            self._found.append((Code.WAITALL, self._calls.synchronize))
         self._queued = False
 
     def _close_group(self) -> None:
