@@ -196,7 +196,7 @@ def test_a_job_file_that_cannot_be_removed_is_no_reason_not_to_cancel(programs, 
 
 def copies(count: int) -> Job:
     cases = tuple(
-        Case(f"memcpy/bytes={64 + i}", "memcpy", {"bytes": 64 + i, "memory": "host"})
+        Case(f"memcpy/bytes={64 + i}", "memcpy", {"bytes": 64 + i, "memory": "host", "ranks": 1})
         for i in range(count)
     )
     return Job("000-target-0", Stage.TARGET, 0, 1, 1, cases, Sampling(0.3, 0.05, 0.1))

@@ -448,7 +448,7 @@ def run(seconds, loops):
 
 task = Of(measurement=Of(rank_agg="rank0", tolerance=0.0), rule=Sampling(0.2, 0.01, 0.02))
 context = Of(clock=time.perf_counter, own_cores=True)
-best = active._sample_undisturbed(run, task, SoloWorld(), context, True)
+best = active._sample_undisturbed(run, Of(params={}), task, SoloWorld(), context)
 print(best.passes, max(best.sampled.seconds) * best.sampled.loops)
 """
 """Samples for about a fifth of a second, and as often as it takes."""

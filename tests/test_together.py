@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def sample_undisturbed(run: Run, rule: Sampling, world: World, context: Context)
     case = make_case("allreduce", ranks=world.size)
     watch = active.Watch(counters=False, gpus=False, clocks=False)
     task = active.Task(case, MEASUREMENTS["allreduce"], rule, watch)
-    return active._sample_undisturbed(run, task, world, context, busy=True)
+    return active._sample_undisturbed(run, SimpleNamespace(params={}), task, world, context)
 
 
 @pytest.mark.parametrize("wide", [0, 1])
