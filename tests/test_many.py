@@ -16,7 +16,7 @@ from meeting import Loops, Meeting, World
 from test_measure import OPEN, make_case
 from test_mpi import by_case, run
 
-from bench.contracts import Context, Peer, Seconds
+from bench.contracts import Context, Peer, Seconds, Slots
 from bench.core.events import CaseEnded, Event, Samples
 from bench.core.records import Axis, Case, Sampling, Status, Work, parse_params
 from bench.core.schedule import Code, Schedule
@@ -278,20 +278,11 @@ class PairLoops(Loops):
             steps.send(send, nbytes, peer.rank)
         self.follow(seconds, loops, steps.cut())
 
-    def window(
-        self,
-        seconds: Seconds,
-        loops: int,
-        buffer: int,
-        nbytes: int,
-        stride: int,
-        window: int,
-        peer: Peer,
-    ) -> None:
+    def window(self, seconds: Seconds, loops: int, slots: Slots, peer: Peer) -> None:
         steps = Schedule()
         start = steps.start_send if peer.leads else steps.start_receive
-        for slot in range(window):
-            start(buffer + slot * stride, nbytes, peer.rank)
+        for slot in range(slots.window):
+            start(slots.at(slot), slots.nbytes, peer.rank)
         steps.wait()
         self.follow(seconds, loops, steps.cut())
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench.contracts import KERNELS, Checked, Context, MemoryLoops, Operation, Peer, Seconds
+from bench.contracts import KERNELS, Checked, Context, MemoryLoops, Operation, Peer, Seconds, Slots
 from bench.core.records import COLUMNS, Axis, Case, Work
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import DTYPES
@@ -429,44 +429,27 @@ class WireLoops:
                 self._send(send, nbytes)
         seconds[:] = 1e-6
 
-    def window(
-        self,
-        seconds: Seconds,
-        loops: int,
-        buffer: int,
-        nbytes: int,
-        stride: int,
-        window: int,
-        peer: Peer,
-    ) -> None:
+    def window(self, seconds: Seconds, loops: int, slots: Slots, peer: Peer) -> None:
         for _ in range(len(seconds) * loops):
-            for slot in range(window):
+            for slot in range(slots.window):
                 if peer.leads:
-                    self._send(buffer + slot * stride, nbytes)
+                    self._send(slots.at(slot), slots.nbytes)
                 else:
-                    self._receive(buffer + slot * stride)
+                    self._receive(slots.at(slot))
             if peer.leads:
-                self._receive(buffer)
+                self._receive(slots.address)
             else:
-                self._send(buffer, 0)
+                self._send(slots.address, 0)
         seconds[:] = 1e-6
 
     def exchange_window(
-        self,
-        seconds: Seconds,
-        loops: int,
-        send: int,
-        receive: int,
-        nbytes: int,
-        stride: int,
-        window: int,
-        peer: Peer,
+        self, seconds: Seconds, loops: int, send: Slots, receive: Slots, peer: Peer
     ) -> None:
         for _ in range(len(seconds) * loops):
-            for slot in range(window):
-                self._send(send + slot * stride, nbytes)
-            for slot in range(window):
-                self._receive(receive + slot * stride)
+            for slot in range(send.window):
+                self._send(send.at(slot), send.nbytes)
+            for slot in range(receive.window):
+                self._receive(receive.at(slot))
         seconds[:] = 1e-6
 
 

@@ -15,7 +15,7 @@ from meeting import Loops, Meeting, Rank
 from test_measure import make_case
 from test_mpi import by_case, run
 
-from bench.contracts import Checked, Context, Operation
+from bench.contracts import Checked, Context, Operation, Slots
 from bench.core.records import Axis, Case, Row, Status, parse_params
 from bench.core.schedule import Code, Steps
 from bench.judge.headline import headlines
@@ -126,7 +126,7 @@ def test_mpi_may_get_the_devices_own_address(context: Context) -> None:
 def test_pieces_are_the_messages_and_nothing_twice(
     nbytes: int, count: int, chunk: int | None
 ) -> None:
-    pieces = cut(nbytes, count, chunk, nbytes)
+    pieces = cut(Slots(0, nbytes, nbytes, count), chunk)
     assert pieces[0].offset == 0
     assert sum(piece.nbytes for piece in pieces) == nbytes * count
     assert all(a.offset + a.nbytes == b.offset for a, b in itertools.pairwise(pieces))

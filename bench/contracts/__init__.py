@@ -31,6 +31,7 @@ from bench.contracts.loops import (
     MessageLoops,
     Peer,
     Seconds,
+    Slots,
     one_sample,
 )
 from bench.contracts.measurement import (
@@ -96,6 +97,7 @@ __all__ = [
     "Seconds",
     "SharesTime",
     "Sleeps",
+    "Slots",
     "StatesSample",
     "TakesDevice",
     "TimedCopies",

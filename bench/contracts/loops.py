@@ -40,6 +40,23 @@ class Peer(NamedTuple):
     leads: bool
 
 
+class Slots(NamedTuple):
+    """Where the messages of a window lie."""
+
+    address: int
+    """Of the first one."""
+    nbytes: int
+    """Of one message."""
+    stride: int
+    """Bytes from one message to the next: those of a message, or 0 where all share one buffer."""
+    window: int
+    """Messages in flight."""
+
+    def at(self, number: int) -> int:
+        """Return the address of a message."""
+        return self.address + number * self.stride
+
+
 class FollowsSteps(Protocol):
     """A timing layer that follows schedules."""
 
@@ -63,9 +80,8 @@ class FollowsSteps(Protocol):
 class MessageLoops(FollowsSteps, Protocol):
     """Loops over MPI calls; each fills `seconds` with the time of one operation per sample.
 
-    Addresses are of buffers of at least `nbytes`, so that host and device memory look alike. The
-    messages of a window begin `stride` bytes apart: `nbytes`, or 0 where they share one buffer.
-    Both ranks of a pair call the same loop with the same counts.
+    Addresses are of buffers of at least `nbytes`, so that host and device memory look alike. Both
+    ranks of a pair call the same loop with the same counts.
     """
 
     def pingpong(
@@ -73,30 +89,13 @@ class MessageLoops(FollowsSteps, Protocol):
     ) -> None:
         """Time half a round trip of one message."""
 
-    def window(
-        self,
-        seconds: Seconds,
-        loops: int,
-        buffer: int,
-        nbytes: int,
-        stride: int,
-        window: int,
-        peer: Peer,
-    ) -> None:
-        """Time `window` messages from the leader, all in flight, and one reply; per message."""
+    def window(self, seconds: Seconds, loops: int, slots: Slots, peer: Peer) -> None:
+        """Time messages from the leader, all in flight, and one reply; per message."""
 
     def exchange_window(
-        self,
-        seconds: Seconds,
-        loops: int,
-        send: int,
-        receive: int,
-        nbytes: int,
-        stride: int,
-        window: int,
-        peer: Peer,
+        self, seconds: Seconds, loops: int, send: Slots, receive: Slots, peer: Peer
     ) -> None:
-        """Time `window` messages each way at once; per pair of messages."""
+        """Time messages each way at once, as many as each side has slots; per pair of messages."""
 
     def requests(self, count: int) -> NDArray[Any]:
         """Return room for the handles of `count` open requests, which outlives one call."""

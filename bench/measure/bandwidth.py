@@ -86,8 +86,7 @@ class _Window(PairOperation):
 
     def run(self, seconds: Seconds, loops: int) -> None:
         if self.direct:
-            slots, stride = self._slots.buffer.address, self._slots.stride
-            self.loops.window(seconds, loops, slots, self.nbytes, stride, self._window, self.peer)
+            self.loops.window(seconds, loops, self._slots.slots, self.peer)
             return
         self.follow(seconds, loops, self._steps)
         seconds /= self._window

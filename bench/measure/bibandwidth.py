@@ -70,17 +70,8 @@ class _ExchangeWindow(PairOperation):
 
     def run(self, seconds: Seconds, loops: int) -> None:
         if self.direct:
-            send, receive = self._send.buffer.address, self._receive.buffer.address
-            self.loops.exchange_window(
-                seconds,
-                loops,
-                send,
-                receive,
-                self.nbytes,
-                self._send.stride,
-                self._window,
-                self.peer,
-            )
+            send, receive = self._send.slots, self._receive.slots
+            self.loops.exchange_window(seconds, loops, send, receive, self.peer)
             return
         self.follow(seconds, loops, self._steps)
         seconds /= self._window

@@ -6,7 +6,7 @@ chunk is on its way the next one is copied, through two host buffers that take t
 
 from typing import NamedTuple
 
-from bench.contracts import Buffer, Memory
+from bench.contracts import Buffer, Memory, Slots
 from bench.core.schedule import DeviceCopies, Schedule
 
 MOST_PIECES = 2**14
@@ -41,11 +41,10 @@ class Lane:
         chunk: int | None = None,
         shared: bool = False,
     ) -> None:
-        self.stride = 0 if shared else nbytes
-        """Bytes from the beginning of one message to that of the next."""
         room = nbytes if shared else nbytes * count
         self.buffer = memory.allocate(room)
-        self.pieces = cut(nbytes, count, chunk, self.stride)
+        self.slots = Slots(self.buffer.address, nbytes, 0 if shared else nbytes, count)
+        self.pieces = cut(self.slots, chunk)
         self._copies: DeviceCopies | None = None
         self._turn = None if chunk is None else min(chunk, nbytes)
         self._bounce: Buffer | None = None
@@ -81,13 +80,13 @@ class Lane:
         return self.buffer.address + self.pieces[number].offset
 
 
-def cut(nbytes: int, count: int, chunk: int | None, stride: int) -> list[Piece]:
-    """Return the pieces of messages that begin `stride` apart; no piece holds parts of two."""
-    size = nbytes if chunk is None else chunk
+def cut(slots: Slots, chunk: int | None) -> list[Piece]:
+    """Return the pieces of a window's messages; no piece holds parts of two."""
+    size = slots.nbytes if chunk is None else chunk
     return [
-        Piece(message * stride + offset, min(size, nbytes - offset))
-        for message in range(count)
-        for offset in range(0, nbytes, size)
+        Piece(message * slots.stride + offset, min(size, slots.nbytes - offset))
+        for message in range(slots.window)
+        for offset in range(0, slots.nbytes, size)
     ]
 
 

@@ -14,6 +14,7 @@ from bench.core.schedule import Schedule
 from bench.measure.axes import BYTES, MEMORY, WINDOWS, shares_buffer, whole, with_default, word
 from bench.measure.library import by_nccl, library_facts, open_library, refuse_nccl, share_of_host
 from bench.measure.pair import MOST_IN_FLIGHT
+from bench.measure.staging import Lane
 
 AXES = (with_default(BYTES, 2**20), MEMORY, *WINDOWS)
 MOST_RANKS = 4096
@@ -129,14 +130,16 @@ class _Windows:
         self.overhead_s = self._loops.overhead_s
         self.params: dict[str, Axis] = {**library_facts(case, context)}
         self._rank = context.communicator.rank
-        self._window, self._nbytes = window, whole(case, "bytes")
+        self._window = window
         members = sorted({rank for route in routes for rank in route})
         self.idle = self._rank not in members
         memory = context.memories[word(case, "memory")]
-        self._stride = 0 if shares_buffer(case) else self._nbytes
-        room = self._nbytes + (window - 1) * self._stride
-        self._out = {r.target: memory.allocate(room) for r in routes if r.source == self._rank}
-        self._in = {r.source: memory.allocate(room) for r in routes if r.target == self._rank}
+
+        def lane() -> Lane:
+            return Lane(memory, None, whole(case, "bytes"), window, shared=shares_buffer(case))
+
+        self._out = {r.target: lane() for r in routes if r.source == self._rank}
+        self._in = {r.source: lane() for r in routes if r.target == self._rank}
         schedule = Schedule()
         if not self.idle:
             self._write(schedule, members, acknowledged)
@@ -151,12 +154,12 @@ class _Windows:
         """Write down: all start together, receive and send at once, acknowledge, end."""
         schedule.meet_among(members, self._rank)
         schedule.begin()
-        for source, buffer in self._in.items():
-            for slot in range(self._window):
-                schedule.start_receive(buffer.address + slot * self._stride, self._nbytes, source)
-        for target, buffer in self._out.items():
-            for slot in range(self._window):
-                schedule.start_send(buffer.address + slot * self._stride, self._nbytes, target)
+        for source, lane in self._in.items():
+            for number, piece in enumerate(lane.pieces):
+                schedule.start_receive(lane.at(number), piece.nbytes, source)
+        for target, lane in self._out.items():
+            for number, piece in enumerate(lane.pieces):
+                schedule.start_send(lane.at(number), piece.nbytes, target)
         if acknowledged:
             for target in self._out:
                 schedule.start_receive(0, 0, target)
@@ -177,16 +180,16 @@ class _Windows:
 
     def verify(self, seed: int) -> Checked:
         """Send another pattern on every route, so that a message on the wrong one is seen."""
-        for target, buffer in self._out.items():
-            buffer.fill(_pattern_of(seed, Route(self._rank, target)))
-        for source, buffer in self._in.items():
-            buffer.poison(_pattern_of(seed, Route(source, self._rank)))
+        for target, lane in self._out.items():
+            lane.buffer.fill(_pattern_of(seed, Route(self._rank, target)))
+        for source, lane in self._in.items():
+            lane.buffer.poison(_pattern_of(seed, Route(source, self._rank)))
         self.run(one_sample(), 1)
         wrong = sum(
-            buffer.count_wrong(_pattern_of(seed, Route(source, self._rank)))
-            for source, buffer in self._in.items()
+            lane.buffer.count_wrong(_pattern_of(seed, Route(source, self._rank)))
+            for source, lane in self._in.items()
         )
-        return Checked(sum(buffer.nbytes for buffer in self._in.values()), wrong)
+        return Checked(sum(lane.buffer.nbytes for lane in self._in.values()), wrong)
 
 
 def _pattern_of(seed: int, route: Route) -> int:

@@ -6,6 +6,7 @@ from functools import partial
 
 from bench.contracts import Context, Operation, SharesTime
 from bench.core.events import CaseEnded, Event
+from bench.core.gpu_cases import memory_kinds
 from bench.core.records import CONTROL, Axis, Case, Sampling, Status
 from bench.machine.cpu import read_cpuset, share_cores, usable_cores
 from bench.measure import MEASUREMENTS
@@ -97,7 +98,7 @@ def _what_to_watch(cases: Sequence[Case], world: World) -> Watch:
     device = cases[0].axes.get("memory", "host") != "host"
     leaves = device or len(set(world.nodes)) > 1
     # Of cases at once no counter of a host shows whose bytes it counted.
-    clocks = "device" in {cases[0].axes.get(end) for end in ("memory", "dst_memory")}
+    clocks = "device" in memory_kinds(cases[0])
     return Watch(counters=leaves and len(cases) == 1, gpus=device, clocks=clocks)
 
 

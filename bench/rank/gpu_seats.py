@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bench.contracts import Communicator, GpuSeat
-from bench.core.gpu_cases import ENDS, FAR, GPU_MEMORIES, SHARED, opens_gpu
+from bench.core.gpu_cases import FAR, GPU_MEMORIES, SHARED, memory_kinds, opens_gpu
 from bench.core.records import Axis, Case
 from bench.machine.near_gpu import move_near, numa_of_cpus, numa_of_device
 from bench.measure import MEASUREMENTS
@@ -112,7 +112,7 @@ def seat_params(
 
 def _passes_host(case: Case) -> bool:
     """Return whether memory or CPUs of the host have a part in it: all but work inside GPUs."""
-    inside = {case.axes[end] for end in ENDS if end in case.axes} == {"device"}
+    inside = memory_kinds(case) == {"device"}
     return not inside or MEASUREMENTS[case.benchmark].profile.rows == "job"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.contracts import BeginsTogether, Context, KnowsSlot, Operation
 from bench.core.events import Event
+from bench.core.gpu_cases import memory_kinds
 from bench.core.records import Axis, Case, Sampling, Status
 from bench.measure import MEASUREMENTS
 from bench.rank.active import Task, Watch, ask_case, measure_among, prepare_case
@@ -97,7 +98,7 @@ def count_beside(seats: Sequence[Seat], place: tuple[int, str | None]) -> int:
 
 
 def _uses_device(case: Case) -> bool:
-    return "device" in {case.axes.get(end) for end in ("memory", "dst_memory")}
+    return "device" in memory_kinds(case)
 
 
 def _own_gpu(case: Case, context: Context) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from bench.contracts.profile import BoundRule
 from bench.core.ceilings import pass_rate
+from bench.core.gpu_cases import memory_kinds
 from bench.core.records import Case
 from bench.core.units import format_bytes, format_rate, format_seconds
 from bench.measure import MEASUREMENTS
@@ -149,8 +150,7 @@ def _only_host(asked: Situation, ranks: Iterable[int] | None = None) -> str:
     hosts = {*seats} if ranks is None else {seats[rank] for rank in ranks}
     if len(hosts) > 1:
         raise Unbounded("ceilings between hosts are not measured")
-    ends = {memory_kind(asked.case), str(asked.case.axes.get("dst_memory", "host"))}
-    if ends != {"host"}:
+    if memory_kinds(asked.case) != {"host"}:
         raise Unbounded("ceilings of this memory are not measured")
     return hosts.pop()
 

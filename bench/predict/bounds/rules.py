@@ -8,6 +8,7 @@ wrong fact, a cache that was overlooked or work that was not done.
 from collections import Counter
 
 from bench.contracts.profile import BoundRule
+from bench.core.gpu_cases import memory_kinds
 from bench.core.records import Case
 from bench.measure import MEASUREMENTS
 from bench.measure.axes import STAGED_PATHS, shares_buffer, whole, word
@@ -101,7 +102,7 @@ def _within(
     if memory == "device" and asked.case.axes.get("path") in STAGED_PATHS:
         slot = max(asked.hardware.slots(host), key=lambda slot: slot.value)
         return _through(HostNetwork(slot.value, slot.source), float(in_flight), window, "bytes")
-    if {memory, str(asked.case.axes.get("dst_memory", memory))} != {"host"}:
+    if memory_kinds(asked.case) != {"host"}:
         raise Unbounded(f"no fact states the rate between ranks of a host in {memory} memory")
     return pass_memory(asked, host, 2 * ways * in_flight, messages)
 

@@ -18,6 +18,7 @@ from bench.rank.timing.mpi_calls import address_of, now_ns
 _CYCLES_A_TURN = 2
 _TURNS = 1 << 15
 """20 us of a core of 3 GHz: long beside the clock that is read around it."""
+_NUMBERS: dict[str, np.floating[Any]] = {"fp64": np.float64(1), "fp32": np.float32(1)}
 _ROUNDS = 2000
 _MOST_SPINS = 1 << 24
 """Of all rounds together, some 50 ms: who waits longer waits for a core, and for no cache line."""
@@ -47,35 +48,35 @@ def _widest() -> _Vector | None:
 VECTOR = _widest()
 
 
-def _multiply_adds(name: str, element: Any) -> Any:
-    """Return an intrinsic: turns of one multiply-add in each chain; their sum is its value."""
+@intrinsic
+def _multiply_adds(_typing: Any, turns: Any, like: Any) -> Any:
+    """Return the sum of independent chains after turns of one multiply-add in each.
+
+    Args:
+        turns: how many.
+        like: a number of the type that is added.
+    """
     bits, chains = VECTOR or _Vector(128, 1)
-    lanes = bits // (64 if name == "f64" else 32)
+    lanes = bits // like.bitwidth
+    element = ir.DoubleType() if like.bitwidth == 64 else ir.FloatType()
 
-    @intrinsic
-    def turns_of(_typing: Any, turns: Any) -> Any:
-        def emit(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-            vector = ir.VectorType(element, lanes)
-            kind = ir.FunctionType(vector, [vector] * 3)
-            fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{lanes}{name}")
-            # They converge to 2: no number that is tiny or without end slows a unit down.
-            half, one = (ir.Constant(vector, [value] * lanes) for value in (0.5, 1.0))
-            sums = [cgutils.alloca_once_value(builder, one) for _ in range(chains)]
-            with cgutils.for_range(builder, values[0]):
-                for held in sums:
-                    builder.store(builder.call(fma, [builder.load(held), half, one]), held)
-            total = builder.load(sums[0])
-            for held in sums[1:]:
-                total = builder.fadd(total, builder.load(held))
-            return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+    def emit(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        vector = ir.VectorType(element, lanes)
+        kind = ir.FunctionType(vector, [vector] * 3)
+        name = f"llvm.fma.v{lanes}f{like.bitwidth}"
+        fma = cgutils.get_or_insert_function(builder.module, kind, name)
+        # They converge to 2: no number that is tiny or without end slows a unit down.
+        half, one = (ir.Constant(vector, [value] * lanes) for value in (0.5, 1.0))
+        sums = [cgutils.alloca_once_value(builder, one) for _ in range(chains)]
+        with cgutils.for_range(builder, values[0]):
+            for held in sums:
+                builder.store(builder.call(fma, [builder.load(held), half, one]), held)
+        total = builder.load(sums[0])
+        for held in sums[1:]:
+            total = builder.fadd(total, builder.load(held))
+        return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
 
-        return (types.float64 if name == "f64" else types.float32)(turns), emit
-
-    return turns_of
-
-
-_fp64_turns = _multiply_adds("f64", ir.DoubleType())
-_fp32_turns = _multiply_adds("f32", ir.FloatType())
+    return like(turns, like), emit
 
 
 @njit(cache=True, nogil=True)
@@ -96,23 +97,12 @@ def _time_chain(seconds: Any, clock: int, first: int, second: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _time_fp64(seconds: Any, clock: int, turns: int) -> float:
+def _time_multiply_adds(seconds: Any, clock: int, turns: int, like: Any) -> float:
     timespec = np.zeros(2, np.int64)
     total = 0.0
     for sample in range(len(seconds)):
         begin = now_ns(clock, timespec)
-        total += _fp64_turns(turns)
-        seconds[sample] = (now_ns(clock, timespec) - begin) * 1e-9
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _time_fp32(seconds: Any, clock: int, turns: int) -> float:
-    timespec = np.zeros(2, np.int64)
-    total = 0.0
-    for sample in range(len(seconds)):
-        begin = now_ns(clock, timespec)
-        total += _fp32_turns(turns)
+        total += _multiply_adds(turns, like)
         seconds[sample] = (now_ns(clock, timespec) - begin) * 1e-9
     return total
 
@@ -167,8 +157,8 @@ class CeilingLoops:
         self._clock = address_of(ctypes.CDLL(None), "clock_gettime")
         nothing = np.empty(0)
         _time_chain(nothing, self._clock, 1, 3)
-        _time_fp64(nothing, self._clock, 1)
-        _time_fp32(nothing, self._clock, 1)
+        for number in _NUMBERS.values():
+            _time_multiply_adds(nothing, self._clock, 1, number)
         at = nothing.ctypes.data
         _time_line(self._clock, at, at, True, 0, 0)
         self._last = 0
@@ -184,11 +174,11 @@ class CeilingLoops:
         if VECTOR is None:
             return {}
         found = {}
-        for dtype, time, bits in (("fp64", _time_fp64, 64), ("fp32", _time_fp32, 32)):
+        for dtype, number in _NUMBERS.items():
             seconds: Seconds = np.empty(tries)
             turns = _TURNS // 4
-            time(seconds, self._clock, turns)
-            flop = 2 * turns * VECTOR.chains * (VECTOR.bits // bits)
+            _time_multiply_adds(seconds, self._clock, turns, number)
+            flop = 2 * turns * VECTOR.chains * (VECTOR.bits // (8 * number.nbytes))
             found[dtype] = flop / float(seconds.min())
         return found
 

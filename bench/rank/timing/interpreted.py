@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contracts import STREAM_SCALAR, Peer, Seconds
+from bench.contracts import STREAM_SCALAR, Peer, Seconds, Slots
 from bench.core.schedule import (
     ANY_DIRECTION,
     COPY_FUNCTION,
@@ -62,53 +62,34 @@ class Mpi4pyMessageLoops:
                     world.Send(outgoing, other, _TAG)
             seconds[sample] = (time.perf_counter_ns() - begin) * 1e-9 / loops / 2
 
-    def window(
-        self,
-        seconds: Seconds,
-        loops: int,
-        buffer: int,
-        nbytes: int,
-        stride: int,
-        window: int,
-        peer: Peer,
-    ) -> None:
-        """Time `window` messages from the leader, all in flight, and one reply; per message."""
-        slots = [self._message(buffer + i * stride, nbytes) for i in range(window)]
-        reply = self._message(buffer, 0)
+    def window(self, seconds: Seconds, loops: int, slots: Slots, peer: Peer) -> None:
+        """Time messages from the leader, all in flight, and one reply; per message."""
+        messages, reply = self._messages(slots), self._message(slots.address, 0)
         world, other, wait = self._world, peer.rank, self._mpi.Request.Waitall
         for sample in range(len(seconds)):
             begin = time.perf_counter_ns()
             for _ in range(loops):
                 if peer.leads:
-                    wait([world.Isend(slot, other, _TAG) for slot in slots])
+                    wait([world.Isend(message, other, _TAG) for message in messages])
                     world.Recv(reply, other, _TAG)
                 else:
-                    wait([world.Irecv(slot, other, _TAG) for slot in slots])
+                    wait([world.Irecv(message, other, _TAG) for message in messages])
                     world.Send(reply, other, _TAG)
-            seconds[sample] = (time.perf_counter_ns() - begin) * 1e-9 / loops / window
+            seconds[sample] = (time.perf_counter_ns() - begin) * 1e-9 / loops / slots.window
 
     def exchange_window(
-        self,
-        seconds: Seconds,
-        loops: int,
-        send: int,
-        receive: int,
-        nbytes: int,
-        stride: int,
-        window: int,
-        peer: Peer,
+        self, seconds: Seconds, loops: int, send: Slots, receive: Slots, peer: Peer
     ) -> None:
-        """Time `window` messages each way at once; per pair of messages."""
-        outgoing = [self._message(send + i * stride, nbytes) for i in range(window)]
-        incoming = [self._message(receive + i * stride, nbytes) for i in range(window)]
+        """Time messages each way at once, as many as each side has slots; per pair of messages."""
+        outgoing, incoming = self._messages(send), self._messages(receive)
         world, other = self._world, peer.rank
         for sample in range(len(seconds)):
             begin = time.perf_counter_ns()
             for _ in range(loops):
-                requests = [world.Irecv(slot, other, _TAG) for slot in incoming]
-                requests += [world.Isend(slot, other, _TAG) for slot in outgoing]
+                requests = [world.Irecv(message, other, _TAG) for message in incoming]
+                requests += [world.Isend(message, other, _TAG) for message in outgoing]
                 self._mpi.Request.Waitall(requests)
-            seconds[sample] = (time.perf_counter_ns() - begin) * 1e-9 / loops / window
+            seconds[sample] = (time.perf_counter_ns() - begin) * 1e-9 / loops / send.window
 
     def requests(self, count: int) -> NDArray[Any]:
         """Return room for `count` open requests."""
@@ -209,6 +190,9 @@ class Mpi4pyMessageLoops:
     def _numbers(self, address: int, count: int, kind: Any) -> list[Any]:
         where = self._mpi.buffer.fromaddress(address, count * kind.Get_size())
         return [where, count, kind]
+
+    def _messages(self, slots: Slots) -> list[list[Any]]:
+        return [self._message(slots.at(number), slots.nbytes) for number in range(slots.window)]
 
     def _message(self, address: int, nbytes: int) -> list[Any]:
         return [self._mpi.buffer.fromaddress(address, nbytes), nbytes, self._mpi.BYTE]

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.contracts import KERNELS, STREAM_SCALAR, Peer, Seconds
+from bench.contracts import KERNELS, STREAM_SCALAR, Peer, Seconds, Slots
 from bench.core.schedule import Schedule, Steps
 from bench.rank.timing.follow import follow
 from bench.rank.timing.mpi_calls import (
@@ -205,8 +205,9 @@ class NativeMessageLoops:
         self._total = self._handle(handles.total)
         nobody = Peer(0, True)
         self.pingpong(NO_SAMPLES, 1, 0, 0, 0, nobody)
-        self.window(NO_SAMPLES, 1, 0, 0, 0, 1, nobody)
-        self.exchange_window(NO_SAMPLES, 1, 0, 0, 0, 0, 1, nobody)
+        nowhere = Slots(0, 0, 0, 1)
+        self.window(NO_SAMPLES, 1, nowhere, nobody)
+        self.exchange_window(NO_SAMPLES, 1, nowhere, nowhere, nobody)
         self.follow(NO_SAMPLES, 1, Schedule().cut())
 
     def pingpong(
@@ -229,17 +230,8 @@ class NativeMessageLoops:
             )
         )
 
-    def window(
-        self,
-        seconds: Seconds,
-        loops: int,
-        buffer: int,
-        nbytes: int,
-        stride: int,
-        window: int,
-        peer: Peer,
-    ) -> None:
-        """Time `window` messages from the leader, all in flight, and one reply; per message."""
+    def window(self, seconds: Seconds, loops: int, slots: Slots, peer: Peer) -> None:
+        """Time messages from the leader, all in flight, and one reply; per message."""
         succeed(
             _window(
                 seconds,
@@ -247,29 +239,18 @@ class NativeMessageLoops:
                 self._calls,
                 self._byte,
                 self._world,
-                buffer,
-                nbytes,
-                stride,
-                window,
+                *slots,
                 peer.rank,
                 peer.leads,
-                np.zeros(window, self._handle),
-                room_for_statuses(window),
+                np.zeros(slots.window, self._handle),
+                room_for_statuses(slots.window),
             )
         )
 
     def exchange_window(
-        self,
-        seconds: Seconds,
-        loops: int,
-        send: int,
-        receive: int,
-        nbytes: int,
-        stride: int,
-        window: int,
-        peer: Peer,
+        self, seconds: Seconds, loops: int, send: Slots, receive: Slots, peer: Peer
     ) -> None:
-        """Time `window` messages each way at once; per pair of messages."""
+        """Time messages each way at once, as many as each side has slots; per pair of messages."""
         succeed(
             _exchange_window(
                 seconds,
@@ -277,14 +258,11 @@ class NativeMessageLoops:
                 self._calls,
                 self._byte,
                 self._world,
-                send,
-                receive,
-                nbytes,
-                stride,
-                window,
+                send.address,
+                *receive,
                 peer.rank,
-                np.zeros(2 * window, self._handle),
-                room_for_statuses(2 * window),
+                np.zeros(2 * receive.window, self._handle),
+                room_for_statuses(2 * receive.window),
             )
         )
 
