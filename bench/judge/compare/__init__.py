@@ -1,0 +1,1 @@
+"""Two sides, case by case: faster, slower, the same, or too few launches to tell."""
