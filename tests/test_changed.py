@@ -1,6 +1,9 @@
 """What else differs between two runs: one thing changed, and that one is told, first."""
 
 import copy
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,10 +22,11 @@ from bench.judge.changed.nodes import find_node_changes
 from bench.judge.changed.records import Difference, Kind
 from bench.judge.changed.text import NOTHING, changes_text
 from bench.machine.facts import NodeFacts
-from bench.store.folder import RunFolder
+from bench.store.folder import RunFolder, open_run
 from bench.store.nodes import Nodes
 from bench.store.parts import Command
 
+ROOT = Path(__file__).parent.parent
 Facts = dict[str, Any]
 SUITE = """
 [suite]
@@ -382,3 +386,58 @@ def test_sides_differ_where_and_only_where_their_values_do(a, b):
         assert told == {host for host in a if a[host] != b[host]}
     else:
         assert bool(found) == ({*a.values()} != {*b.values()})
+
+
+# Real runs on this machine.
+
+
+REAL = """
+[suite]
+name = "two"
+cap_s = 0.02
+[[benchmark]]
+name = "latency"
+bytes = ["8 B", "1 MiB"]
+"""
+
+
+def really_run(folder: Path, *flags: str, python: Path | str = sys.executable, **env: str) -> Any:
+    (folder / "two.toml").write_text(REAL)
+    command = [str(python), "-m", "bench", "run", str(folder / "two.toml"), "-n", "2", *flags]
+    answer = subprocess.run(
+        [*command, "-o", str(folder), "--no-report"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+    )
+    return open_run(Path(answer.stdout.splitlines()[-1]))
+
+
+def without_time(found: tuple[Difference, ...]) -> list[Difference]:
+    """Leave out what other programs of this machine may change meanwhile."""
+    return [each for each in found if each.kind is not Kind.TIME]
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_what_was_changed_between_two_real_runs_comes_first(mpich, tmp_path):
+    shared, again = really_run(tmp_path), really_run(tmp_path)
+    assert without_time(find_changes(shared, again)) == []
+
+    tcp = really_run(tmp_path, OMPI_MCA_btl="self,tcp")
+    first, *rest = without_time(find_changes(shared, tcp))
+    assert (first.kind, first.what) == (Kind.TRANSPORT, "messages within a host")
+    assert (first.a or "").startswith("shared memory")
+    assert (first.b or "").startswith("TCP over ")
+    assert ("environment.OMPI_MCA_btl", "absent", "self,tcp") in [
+        (each.what, each.a, each.b) for each in rest
+    ]
+
+    unbound = really_run(tmp_path, "--bind", "none")
+    assert without_time(find_changes(shared, unbound))[0].kind is Kind.COMMAND
+
+    other = without_time(find_changes(shared, really_run(tmp_path, python=mpich)))
+    assert other[0].kind is Kind.MPI or other[0].kind is Kind.SINGLE_COPY
+    assert ("name", "Open MPI", "MPICH") in [(each.what, each.a, each.b) for each in other]

@@ -6,7 +6,9 @@ import stat
 import struct
 from pathlib import Path
 
-_FDS = "/proc/self/fd"
+from bench.machine.sysfs import list_folder
+
+_FDS = Path("/proc/self/fd")
 _RECEIVED = struct.Struct("=Q")
 _AT = 128
 """Of tcpi_bytes_received in struct tcp_info (linux/tcp.h), since Linux 4.1."""
@@ -15,7 +17,7 @@ _AT = 128
 def read_received() -> dict[tuple[int, str], int]:
     """Return the bytes that each TCP connection has received, by its descriptor and own address."""
     found = {}
-    for file in Path(_FDS).iterdir():
+    for file in list_folder(_FDS):
         connection = _open(int(file.name))
         if connection is None:
             continue

@@ -19,7 +19,7 @@ from bench.core.events import Counter
 from bench.core.records import Job
 from bench.core.transport import DOUBLE, SHARED_MEMORY, SINGLE, Transport
 from bench.machine.interfaces import read_interfaces
-from bench.machine.sysfs import read_text
+from bench.machine.sysfs import list_folder, read_text
 from bench.rank.counters import count_between, read_counters
 from bench.rank.socket_bytes import read_received
 from bench.rank.world import MpiWorld, World
@@ -36,7 +36,7 @@ _MOST_RAILS = 8
 _LEAST_PAGES = 32
 """Of a message whose pages can be told from the few that a program touches by the way."""
 _MOST_MAPS = 4 << 20
-_FDS = "/proc/self/fd"
+_FDS = Path("/proc/self/fd")
 _RDMA = ("/dev/infiniband/uverbs", "/dev/hfi1")
 _WAYS = {"/dev/xpmem": "XPMEM", "/dev/knem": "KNEM"}
 _ATTACH = "CMA"
@@ -90,7 +90,7 @@ def observe_transports(world: World, job: Job, names: Sequence[str]) -> tuple[Tr
     for peer, most in ((near, _MOST_LARGE), (far, _MOST_BETWEEN)):
         if peer is None or world.rank not in (0, peer):
             continue
-        large = _large_bytes(job, most)
+        large = large_bytes(job, most)
         side = _send(world, peer, large) if world.rank == 0 else _receive(world, large)
         if world.rank == 0:
             hosts = tuple(dict.fromkeys((names[nodes[0]], names[nodes[peer]])))
@@ -100,7 +100,7 @@ def observe_transports(world: World, job: Job, names: Sequence[str]) -> tuple[Tr
     return tuple(found)
 
 
-def _large_bytes(job: Job, most: int) -> int | None:
+def large_bytes(job: Job, most: int) -> int | None:
     """Return the size of a large message that a job may send; None where it sends none."""
     sizes = [size for case in job.cases if isinstance(size := case.axes.get("bytes"), int)]
     largest = min(max(sizes, default=0), most)
@@ -217,7 +217,7 @@ def _shared_memory() -> frozenset[str]:
 def _opened(begins: str | tuple[str, ...]) -> list[str]:
     """Return the files that this process has open whose paths begin so."""
     found = []
-    for file in Path(_FDS).iterdir():
+    for file in list_folder(_FDS):
         with contextlib.suppress(OSError):  # closed meanwhile
             found.append(str(file.readlink()))
     return [path for path in found if path.startswith(begins)]

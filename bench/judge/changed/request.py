@@ -21,6 +21,7 @@ _FORWARDED = "-x"
 _PARAMETER = "--mca"
 _HOSTS = frozenset({"--host", "--hostfile", "-hosts"})
 _MCA = "OMPI_MCA_"
+_PLACES = ("HOME",)
 
 
 def find_request_changes(a: RunFolder, b: RunFolder) -> Iterator[Difference]:
@@ -85,6 +86,16 @@ def _compare_commands(a: RunFolder, b: RunFolder) -> Iterator[Difference]:
         if any(alone) and tuple(alone) not in told:
             told.add(tuple(alone))
             yield _difference(Kind.COMMAND, "command", *(text or "without that" for text in alone))
+        # What nodes tell of themselves is told as theirs.
+        env = [
+            {
+                k: v
+                for k, v in command.env.items()
+                if k not in (*_PLACES, *variables[0], *variables[1])
+            }
+            for command in (of_a, of_b)
+        ]
+        yield from _compare_maps(Kind.ENVIRONMENT, "", env[0], env[1])
 
 
 def _by_shape(run: RunFolder) -> dict[tuple[int, int], Command]:
