@@ -81,7 +81,10 @@ def by_case(lines: Iterable[Launched]) -> dict[str, np.ndarray]:
 
 
 def _line(row: Row, first: int) -> Launched:
-    assert row.started_utc and row.t_median_s and row.t_p99_s  # noqa: S101 - an ok row has them
+    # A row that is ok has all three.
+    assert row.started_utc is not None  # noqa: S101
+    assert row.t_median_s is not None  # noqa: S101
+    assert row.t_p99_s is not None  # noqa: S101
     # Five digits are a thousandth of a percent, and a hundredth of a second orders the cases.
     started = datetime.fromisoformat(row.started_utc).isoformat(timespec="milliseconds")[:22] + "Z"
     median, p99 = (float(f"{seconds:.5g}") for seconds in (row.t_median_s, row.t_p99_s))
