@@ -1,51 +1,33 @@
-"""The order of a crossover: disjoint pairs of hosts, half of which run A while the others run B.
+"""The order of a crossover: one pair of hosts runs A while another one runs B, then they change.
 
-After a period the halves change, so every pair runs both sides in periods that follow each other.
-What all pairs have in common at a time, such as a fabric that others load, then stands in as many
-launches of A as of B. No two jobs share a host, and so no adapter.
+What both have in common at a time, such as a fabric that others load, is in a launch of A and in
+one of B; what sets the pairs apart is in both sides too, one time each. The launches that run at
+once have the same number, so that they measure their cases in the same order, and no host, so that
+they share no adapter.
 
-Pairs are drawn once and stay: every pair is its own baseline, whatever its cables are worth, and
-each has a ratio of its own. Which half begins with A is drawn anew in every round.
+Pairs are drawn once and stay: each is its own baseline, whatever its cables are worth.
 """
 
+import itertools
 import random
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 from bench.core.placement import place_ranks
 from bench.core.records import Job
+from bench.store.ab import SIDES, Slot
 
 LEAST_HOSTS = 4
 """Two pairs: while one runs A, another has to run B."""
 NODES = 2
 """Of a job that runs on a pair."""
+MOST_PAIRS = 4
+"""How far apart pairs are is learned from the launches, and each further pair takes some of what
+they know of the sides: of ten launches, one in ten."""
+
+FIRST_BLOCK = 1
+"""0 is for launches that share nothing."""
 
 Pair = tuple[str, str]
-
-
-class PairLaunch(NamedTuple):
-    """One launch of one side on one pair."""
-
-    side: str
-    """`a` or `b`."""
-    launch: int
-    """Counts those of a side; both launches of a pair in a round have the same number."""
-    block: int
-    """Of all launches on pairs that ran opposite sides at the same times: two pairs, and a third
-    where pairs are odd in number. Within it drift and pairs weigh the same on both sides."""
-    period: int
-    """Launches of one period run at once; two periods are a round."""
-    hosts: Pair
-
-
-class Crossover(NamedTuple):
-    """Who runs what, and when."""
-
-    pairs: tuple[Pair, ...]
-    left_out: tuple[str, ...]
-    """The host that no other was left for."""
-    launches: tuple[PairLaunch, ...]
-    """In the order of their periods."""
 
 
 def why_not_crossed(jobs: Sequence[Job], hosts: Sequence[str]) -> str | None:
@@ -59,59 +41,51 @@ def why_not_crossed(jobs: Sequence[Job], hosts: Sequence[str]) -> str | None:
     return None
 
 
-def plan_crossover(hosts: Sequence[str], rounds: int, seed: int) -> Crossover:
-    """Return the order of a crossover; with more rounds, what comes first stays as it was.
+def draw_pairs(hosts: Sequence[str], seed: int) -> tuple[Pair, ...]:
+    """Return two to four disjoint pairs; each names its hosts in the order of `hosts`.
 
     Args:
-        hosts: at least four, each once.
-        rounds: launches of each side on every pair.
-        seed: of pairs and of who begins with A; the same one gives the same order.
-    """
-    pairs, left_out = draw_pairs(hosts, seed)
-    launches = [launch for number in range(rounds) for launch in _round(pairs, number, seed)]
-    return Crossover(pairs, left_out, tuple(launches))
-
-
-def draw_pairs(hosts: Sequence[str], seed: int) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    """Return disjoint pairs, and the host that is left where hosts are odd in number.
-
-    A pair names its hosts in the order of `hosts`, and so do the pairs their first ones.
+        hosts: at least four, each once; whoever is left over stays out.
+        seed: the same one draws the same pairs.
     """
     order = random.Random(f"{seed}/pairs")  # noqa: S311 - an order, not a secret
-    drawn = order.sample(range(len(hosts)), len(hosts))
-    even = len(hosts) - len(hosts) % 2
-    places = sorted(
-        (min(pair), max(pair)) for pair in zip(drawn[0:even:2], drawn[1:even:2], strict=True)
-    )
-    pairs = tuple((hosts[first], hosts[second]) for first, second in places)
-    return pairs, tuple(hosts[place] for place in drawn[even:])
+    count = min(len(hosts) // 2, MOST_PAIRS)
+    drawn = order.sample(range(len(hosts)), 2 * count)
+    places = sorted(sorted(pair) for pair in zip(drawn[::2], drawn[1::2], strict=True))
+    return tuple((hosts[first], hosts[second]) for first, second in places)
 
 
-def _round(pairs: Sequence[Pair], number: int, seed: int) -> list[PairLaunch]:
-    """Return two periods: each pair runs one side, then the other."""
-    order = random.Random(f"{seed}/round {number}")  # noqa: S311 - an order, not a secret
-    drawn = order.sample(range(len(pairs)), len(pairs))
-    # Where pairs are odd in number, the larger half begins with either side.
-    half = (len(pairs) + order.randrange(2)) // 2
-    halves = {"a": drawn[:half], "b": drawn[half:]}
-    blocks = len(pairs) // 2
-    first_side, block_of = {}, {}
-    for side, members in halves.items():
-        for place, pair in enumerate(members):
-            first_side[pair] = side
-            block_of[pair] = number * blocks + min(place, blocks - 1)
-    return [
-        PairLaunch(
-            side=first_side[pair] if turn == 0 else _other(first_side[pair]),
-            launch=number * len(pairs) + pair,
-            block=block_of[pair],
-            period=2 * number + turn,
-            hosts=pairs[pair],
-        )
-        for turn in range(2)
-        for pair in range(len(pairs))
-    ]
+def cross_over(seed: int, pairs: Sequence[Pair], launches: int, begin: int = 0) -> list[Slot]:
+    """Return the slots of launches of both sides, from `begin` on; more of them change no earlier.
+
+    Args:
+        seed: of who runs when.
+        pairs: disjoint, at least two; each has its turn as often as any other.
+        launches: of each side, with those before `begin`; where they are odd in number, the last
+            one is not answered by a change.
+        begin: the first one.
+    """
+    slots = []
+    for number, twice in enumerate(itertools.islice(_turns(seed, pairs), (launches + 1) // 2)):
+        for turn, hosts in enumerate((twice, twice[::-1])):
+            launch = 2 * number + turn
+            slots += [
+                Slot(side=side, launch=launch, block=FIRST_BLOCK + launch, period=launch, hosts=own)
+                for side, own in zip(SIDES, hosts, strict=True)
+                if begin <= launch < launches
+            ]
+    return slots
 
 
-def _other(side: str) -> str:
-    return "b" if side == "a" else "a"
+def _turns(seed: int, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Pair]]:
+    """Yield two pairs at a time, the one that begins with A first, for ever."""
+    waiting: list[Pair] = []
+    for number in itertools.count():
+        order = random.Random(f"{seed}/turn {number}")  # noqa: S311 - an order, not a secret
+        drawn = order.sample(list(pairs), len(pairs))
+        if waiting and drawn[0] == waiting[0]:
+            drawn.reverse()
+        waiting += drawn
+        while len(waiting) >= 2:
+            yield waiting[0], waiting[1]
+            del waiting[:2]
