@@ -65,7 +65,7 @@ def compare_crossed(
 
 def _columns(numbers: Integers) -> Floats:
     """Return a column for each number that occurs, 1 where it does."""
-    return (numbers[:, None] == np.unique(numbers)).astype(np.float64)
+    return np.equal(numbers[:, None], np.unique(numbers)).astype(np.float64)
 
 
 def _rest(values: Floats, shared: Floats) -> Floats:
