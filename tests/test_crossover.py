@@ -1,8 +1,10 @@
 """A crossover: who runs when, and what is left of drift and of pairs that differ."""
 
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,9 @@ from bench.run.ab.crossover import (
     why_not_crossed,
 )
 from bench.store.ab import Slot
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+designs = pytest.importorskip("comparekit.designs")
 
 seeds = st.integers(0, 10**6)
 host_counts = st.integers(4, 13)
@@ -172,3 +177,17 @@ def holds_the_truth(slots: list[Slot], draw: np.random.Generator) -> bool:
     assert found is not None
     half = t.ppf(0.975, found.degrees) * np.sqrt(found.variance * found.unit)
     return bool(abs(found.log_ratio - 0.05) < half)
+
+
+def test_under_a_sine_and_a_step_the_crossover_is_narrowest_and_right() -> None:
+    draw, trials = np.random.default_rng(3), 200
+    answers = []
+    for trial in range(trials):
+        log_s, b_on = designs.simulate(draw, 10, 0.01)
+        orders = designs.cross(log_s, b_on), designs.interleave(log_s, trial), designs.follow(log_s)
+        answers.append(orders)
+    crossed, plain, after = np.median([[one.half for one in orders] for orders in answers], axis=0)
+    assert crossed < plain / 3 < plain < after
+    assert 0.91 < np.mean([orders[0].holds(0) for orders in answers]) < 0.985
+    # A step between A and B is called a difference of theirs.
+    assert np.mean([orders[2].holds(0) for orders in answers]) < 0.91
