@@ -43,10 +43,10 @@ def cross(log_s: Floats, b_on: NDArray[np.int64]) -> Answer:
     """
     moments = np.arange(len(log_s))
     sides = [
-        Launches(log_s[moments, pair], moments, np.full(len(moments), math.nan))
+        Launches(log_s[moments, pair], moments, np.full(len(moments), math.nan), pair)
         for pair in (1 - b_on, b_on)
     ]
-    found = compare_crossed(sides[0], sides[1], 1 - b_on, b_on)
+    found = compare_crossed(sides[0], sides[1])
     if found is None:
         raise ValueError("these launches are no crossover")
     error = math.sqrt(found.variance * found.unit)
