@@ -32,12 +32,13 @@ from bench.store.meta import Measured
 from bench.store.recorder import Recorder
 
 
-def prepare(request: Request, suite: Suite | None = None) -> Prepared:
+def prepare(request: Request, suite: Suite | None = None, nodes: int | None = None) -> Prepared:
     """Load the suite, make the plan and choose the launcher; nothing is started.
 
     Args:
         request: what is asked for.
         suite: that it names, where it was loaded before.
+        nodes: that a job runs on, where those are not all.
 
     Raises:
         RequestError: where the suite or a flag is wrong.
@@ -49,7 +50,7 @@ def prepare(request: Request, suite: Suite | None = None) -> Prepared:
         suite = override_ranks(suite, request.ranks)
     resolved = resolve(request)
     launcher = resolved.open()
-    nodes = _planned_nodes(request, launcher)
+    nodes = _planned_nodes(request, launcher) if nodes is None else nodes
     plan = make_plan(fill_nodes(suite, nodes), request.launches, request.seed)
     plan = set_variables(plan, request.variables)
     resolved = check_room(resolved, max((job.ranks for job in plan.jobs), default=1))

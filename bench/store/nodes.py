@@ -25,6 +25,10 @@ class Nodes(msgspec.Struct, kw_only=True):
     paths: dict[str, dict[str, Any]] = {}
     """What each host allows of the direct path, where a job was to prove one."""
 
+    def by_host(self) -> dict[str, dict[str, Any]]:
+        """Return the facts of each host, as far as they are there."""
+        return {host: self.facts[key] for host, key in self.hosts.items() if key in self.facts}
+
 
 class _Line(msgspec.Struct, omit_defaults=True):
     host: str
