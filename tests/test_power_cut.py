@@ -1,6 +1,7 @@
 """What scripts/prove-power-cut copies, stops and demands, and a short form of it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -278,13 +279,28 @@ def test_every_process_stands_still_and_then_goes_on(tmp_path):
 
 def test_a_page_gets_what_was_measured_and_keeps_the_rest(tmp_path):
     path = tmp_path / "page.md"
-    path.write_text(f"before\n\n{page.BEGIN}\nold\n{page.END}\n\nafter\n")
-    page.write_measured(path, "\nnew\n")
-    assert path.read_text() == f"before\n\n{page.BEGIN}\n\nnew\n\n{page.END}\n\nafter\n"
-    path.write_text("no place")
-    with pytest.raises(ValueError, match="measured: begin"):
-        page.write_measured(path, "new")
-    assert page.BEGIN in (ROOT / "docs" / "durability.md").read_text()
+    one, two = page.begin_of("one"), page.begin_of("two")
+    path.write_text(f"before\n{one}\nold\n{page.END}\nbetween\n{two}\nold\n{page.END}\nafter\n")
+    page.write_measured(path, "\nnew\n", "two")
+    rest = f"{two}\n\nnew\n\n{page.END}\nafter\n"
+    assert path.read_text() == f"before\n{one}\nold\n{page.END}\nbetween\n{rest}"
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_page_without_one_place_for_what_was_measured_stays(times, tmp_path):
+    path = tmp_path / "page.md"
+    text = f"{page.begin_of('one')}\nold\n{page.END}\n" * times
+    path.write_text(text)
+    with pytest.raises(ValueError, match="exactly once"):
+        page.write_measured(path, "new", "one")
+    assert path.read_text() == text
+
+
+def test_every_place_for_what_was_measured_names_a_program():
+    pages = [file.read_text() for file in sorted((ROOT / "docs").glob("*.md"))]
+    programs = re.findall("<!-- measured by ([^: ]+)[^:]*: begin -->", "".join(pages))
+    assert len(programs) == sum(text.count(page.END) for text in pages) > 5
+    assert all((ROOT / "scripts" / program).is_file() for program in programs)
 
 
 def prove(*options: str) -> subprocess.CompletedProcess[str]:
