@@ -116,6 +116,7 @@ class Conductor:
         """Keep a finding, and say it the first time."""
         if finding not in self.record.findings:
             self.record.findings.append(finding)
+            self.save()
             self.say(f"{finding.text}; {finding.advice}" if finding.advice else finding.text)
 
     def _stop_or_go_on(self) -> None:
