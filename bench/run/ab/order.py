@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from bench.core.errors import RequestError
 from bench.plan.plan import make_plan
 from bench.plan.suite import Suite, fill_nodes, override_ranks
 from bench.run.ab.crossover import LEAST_HOSTS, Pair, cross_over, draw_pairs, why_not_crossed
@@ -23,11 +24,11 @@ def choose_pairs(
         suite: of both sides.
         seed: of the pairs.
         say: told which pairs, or why there are none although there are hosts for them.
-
-    Raises:
-        RequestError: where hosts or suite are wrong.
     """
-    listed = [request.host_list() for request in requests.values()]
+    try:
+        listed = [request.host_list() for request in requests.values()]
+    except RequestError:
+        return ()  # its side tells what is wrong
     hosts = listed[0].names
     if any(each != listed[0] for each in listed) or len(hosts) < LEAST_HOSTS:
         return ()
