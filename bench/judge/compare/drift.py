@@ -1,0 +1,113 @@
+"""A machine that drifts while all of A is measured before B changes what the comparison asks about.
+
+No number of launches tells such a drift from a change. But a drift shows within the sides too:
+launches are then more like their neighbours in time than like others of their side, in all cases
+together. That is von Neumann's ratio (Ann. Math. Stat. 12, 1941), of all cases at once.
+Where both sides take turns the drift cancels instead, see `blocks`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.judge.compare.records import CaseSides, Launches
+from bench.judge.compare.shared_variance import count_independent
+from bench.judge.compare.spread import LEAST_SPREAD, Floats
+
+_SIGMAS = 1.645
+"""Below the ratio of launches without drift: one comparison of twenty is suspected in error."""
+_MOST_BELOW = 0.1
+"""So far below it a comparison is suspected however few launches and cases it has, since few ones
+cannot show that there is no drift."""
+_IN_TURNS = 0.5
+"""Sides take turns that change places at least so often, per launch of a side."""
+_LEAST = 3
+"""Launches of a side that have neighbours and others."""
+
+
+def errors_of_drift(cases: Sequence[CaseSides]) -> dict[int, float]:
+    """Return by how much a drift may put the sides of cases apart, by the case's place.
+
+    In logarithms, a standard deviation. Empty where the sides took turns, where launches are no
+    more like their neighbours in time than like others, and of cases whose times nobody knows.
+    """
+    shapes: dict[tuple[int, int], list[int]] = {}
+    for place, case in enumerate(cases):
+        counts = len(case.a.log_s), len(case.b.log_s)
+        if min(counts) >= _LEAST and all(
+            np.isfinite(side.begun_s).all() for side in (case.a, case.b)
+        ):
+            shapes.setdefault(counts, []).append(place)
+    if not any(_in_order([cases[place] for place in places]) for places in shapes.values()):
+        return {}
+    ratios: list[Floats] = []
+    launches = 0.0
+    errors: dict[int, float] = {}
+    for counts, places in shapes.items():
+        sides = [
+            _by_time([side[place] for place in places])
+            for side in ([case.a for case in cases], [case.b for case in cases])
+        ]
+        ratios.append(_ratio_of_neighbours(sides))
+        launches += sum(counts) * count_independent(np.concatenate(sides, axis=1))
+        errors |= dict(zip(places, _apart(sides).tolist(), strict=True))
+    below = 1 - float(np.concatenate(ratios).mean())
+    return errors if below > min(_SIGMAS / np.sqrt(launches), _MOST_BELOW) else {}
+
+
+def pair_neighbours(a: Launches, b: Launches) -> list[tuple[int, int]]:
+    """Return the places of launches of A and B that follow each other in time, each in one pair."""
+    order = np.argsort(np.concatenate([a.begun_s, b.begun_s]), kind="stable").tolist()
+    count = len(a.begun_s)
+    pairs = []
+    place = 0
+    while place + 1 < len(order):
+        one, other = order[place], order[place + 1]
+        if (one < count) == (other < count):
+            place += 1
+            continue
+        pairs.append((min(one, other), max(one, other) - count))
+        place += 2
+    return pairs
+
+
+def _in_order(cases: Sequence[CaseSides]) -> bool:
+    """Return whether of any case one side was measured after the other, not in turns with it."""
+    begun = np.stack([np.concatenate([case.a.begun_s, case.b.begun_s]) for case in cases])
+    count_a = len(cases[0].a.begun_s)
+    is_a = np.argsort(begun, axis=1, kind="stable") < count_a
+    changes = (np.diff(is_a, axis=1)).sum(axis=1)
+    return bool((changes < _IN_TURNS * min(count_a, begun.shape[1] - count_a)).any())
+
+
+def _ratio_of_neighbours(sides: Sequence[Floats]) -> Floats:
+    """Return half the mean square of steps over the variance; 1 where launches are independent."""
+    squares = sum(((side**2).sum(axis=1) for side in sides), np.zeros(len(sides[0])))
+    steps = sum(
+        ((np.diff(side, axis=1) ** 2).sum(axis=1) for side in sides), np.zeros(len(squares))
+    )
+    return np.asarray((steps / 2 + LEAST_SPREAD**2) / (squares + LEAST_SPREAD**2))
+
+
+def _apart(sides: Sequence[Floats]) -> Floats:
+    """Return twice what halves of a side differ by: they lie half as far apart as the sides do."""
+    squares = np.zeros(len(sides[0]))
+    for side in sides:
+        half = side.shape[1] // 2
+        first, last = side[:, :half], side[:, side.shape[1] - half :]
+        squares += (last.mean(axis=1) - first.mean(axis=1)) ** 2
+    return np.asarray(2 * np.sqrt(squares / len(sides)))
+
+
+def _by_time(sides: Sequence[Launches]) -> Floats:
+    """Return the launches of cases in the order in which they began, less what blocks differ by."""
+    values = np.stack([side.log_s for side in sides])
+    order = np.argsort(np.stack([side.begun_s for side in sides]), axis=1, kind="stable")
+    for row, side in zip(values, sides, strict=True):
+        if side.block.any():
+            _, block, sizes = np.unique(side.block, return_inverse=True, return_counts=True)
+            if (sizes > 1).all():
+                row -= (np.bincount(block, row) / sizes)[block]
+    values = np.take_along_axis(values, order, axis=1)
+    centred: Floats = values - values.mean(axis=1, keepdims=True)
+    return centred
