@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from bench.core.verdict import Outcome
 from bench.judge.compare.blocks import compare_in_blocks
-from bench.judge.compare.drift import errors_of_drift
+from bench.judge.compare.drift import find_drift
 from bench.judge.compare.looks import (
     LEAST_LAUNCHES,
     LEAST_LAUNCHES_OF_TWO_MODES,
@@ -46,6 +46,10 @@ class _Estimate(NamedTuple):
     """Whether launches of its kind lie in two modes."""
     drift: bool = False
     """Whether the machine seems to have drifted from one side to the other."""
+    in_order: bool = False
+    """Whether one side was measured after the other one, not in turns with it."""
+    own_modes: bool = False
+    """Whether its own launches lie in two modes."""
 
 
 def answer_cases(
@@ -115,9 +119,9 @@ def _estimate_kind(cases: dict[int, CaseSides]) -> dict[int, _Estimate]:
     settled = moderate(differences, prior)
     errors = np.sqrt(settled.variance * settled.unit)
     return {
-        index: _Estimate(float(ratio), float(error), float(degrees), any(modes))
-        for index, ratio, error, degrees in zip(
-            order, settled.log_ratio, errors, settled.degrees, strict=True
+        index: _Estimate(float(ratio), float(error), float(degrees), any(modes), own_modes=two)
+        for index, ratio, error, degrees, two in zip(
+            order, settled.log_ratio, errors, settled.degrees, modes, strict=True
         )
     }
 
@@ -128,10 +132,13 @@ def _allow_for_drift(estimates: dict[int, _Estimate], cases: dict[int, CaseSides
     As much as the sides could differ by it is known from two halves of two sides alone.
     """
     places = list(cases)
-    for place, apart in errors_of_drift(list(cases.values())).items():
+    for place, drift in find_drift(list(cases.values())).items():
         estimate = estimates[places[place]]
-        error = math.hypot(estimate.error, apart)
-        estimates[places[place]] = estimate._replace(error=error, degrees=2.0, drift=True)
+        error = math.hypot(estimate.error, drift.error)
+        degrees = 2.0 if drift.seen else estimate.degrees
+        estimates[places[place]] = estimate._replace(
+            error=error, degrees=degrees, drift=drift.seen, in_order=True
+        )
 
 
 def _use_blocks(cases: Sequence[CaseSides], plain: Differences) -> Differences:
@@ -170,7 +177,9 @@ def _answer(case: CaseSides, estimate: _Estimate | None, margin: float, part: fl
     distance = abs(estimate.log_ratio)
     least = LEAST_LAUNCHES_OF_TWO_MODES if estimate.modes else LEAST_LAUNCHES
     outcome = Outcome.CANNOT_TELL
-    if min(count_a, count_b) >= least:
+    # Modes that launches stay in for a while look like a change.
+    settled = not (estimate.in_order and estimate.own_modes)
+    if min(count_a, count_b) >= least and settled:
         if distance - outer > edge and distance > strict:
             outcome = Outcome.SLOWER if estimate.log_ratio > 0 else Outcome.FASTER
         elif distance + inner < edge:
@@ -193,7 +202,7 @@ def _answer(case: CaseSides, estimate: _Estimate | None, margin: float, part: fl
 
 def _needed(estimate: _Estimate, even: float, margin: float, part: float, least: int) -> int | None:
     """Return the launches of each side for an answer, were the ratio the one that is seen."""
-    if estimate.drift:
+    if estimate.drift or (estimate.in_order and estimate.own_modes):
         return None
     spread = estimate.error * math.sqrt(even / 2)
     floor = max(least, math.floor(even) + 1)
@@ -224,6 +233,11 @@ def _say(outcome: Outcome, estimate: _Estimate, count: int, margin: float) -> st
         return (
             f"launches fall into two modes, and {count} a side may all fall into one by chance: "
             f"an answer takes {LEAST_LAUNCHES_OF_TWO_MODES}"
+        )
+    if estimate.in_order and estimate.own_modes:
+        return (
+            "launches fall into two modes, and may have changed over while one side was measured "
+            "after the other: `clusterbench ab` measures them in turns"
         )
     if estimate.drift:
         return (

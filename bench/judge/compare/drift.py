@@ -6,7 +6,9 @@ together. That is von Neumann's ratio (Ann. Math. Stat. 12, 1941), of all cases 
 Where both sides take turns the drift cancels instead, see `blocks`.
 """
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from bench.judge.compare.spread import LEAST_SPREAD, Floats
 
 _SIGMAS = 1.645
 """Below the ratio of launches without drift: one comparison of twenty is suspected in error."""
+_SIGMAS_OF_ONE = 2.326
+"""The same of one case for itself: of one in a hundred."""
 _MOST_BELOW = 0.1
 """So far below it a comparison is suspected however few launches and cases it has, since few ones
 cannot show that there is no drift."""
@@ -25,11 +29,19 @@ _LEAST = 3
 """Launches of a side that have neighbours and others."""
 
 
-def errors_of_drift(cases: Sequence[CaseSides]) -> dict[int, float]:
-    """Return by how much a drift may put the sides of cases apart, by the case's place.
+class Drift(NamedTuple):
+    """What a drift may do to a case whose sides were measured one after the other."""
 
-    In logarithms, a standard deviation. Empty where the sides took turns, where launches are no
-    more like their neighbours in time than like others, and of cases whose times nobody knows.
+    error: float
+    """How far it may put the sides apart, in logarithms; a standard deviation."""
+    seen: bool
+    """Whether it shows, else `error` is what one too small to show may do."""
+
+
+def find_drift(cases: Sequence[CaseSides]) -> dict[int, Drift]:
+    """Return what a drift may do, by the case's place.
+
+    Of cases whose times nobody knows nothing is returned, and of none where the sides took turns.
     """
     shapes: dict[tuple[int, int], list[int]] = {}
     for place, case in enumerate(cases):
@@ -40,19 +52,30 @@ def errors_of_drift(cases: Sequence[CaseSides]) -> dict[int, float]:
             shapes.setdefault(counts, []).append(place)
     if not any(_in_order([cases[place] for place in places]) for places in shapes.values()):
         return {}
-    ratios: list[Floats] = []
+    ratios: dict[int, float] = {}
+    still: dict[int, float] = {}
+    moved: dict[int, float] = {}
     launches = 0.0
-    errors: dict[int, float] = {}
     for counts, places in shapes.items():
         sides = [
             _by_time([side[place] for place in places])
             for side in ([case.a for case in cases], [case.b for case in cases])
         ]
-        ratios.append(_ratio_of_neighbours(sides))
+        ratios |= dict(zip(places, _ratio_of_neighbours(sides).tolist(), strict=True))
+        moved |= dict(zip(places, _apart(sides).tolist(), strict=True))
+        still |= dict(zip(places, _small_drift(sides).tolist(), strict=True))
         launches += sum(counts) * count_independent(np.concatenate(sides, axis=1))
-        errors |= dict(zip(places, _apart(sides).tolist(), strict=True))
-    below = 1 - float(np.concatenate(ratios).mean())
-    return errors if below > min(_SIGMAS / np.sqrt(launches), _MOST_BELOW) else {}
+    chance = 1 / math.sqrt(launches)
+    below = 1 - float(np.mean(list(ratios.values())))
+    all_drift = below > min(_SIGMAS * chance, _MOST_BELOW)
+    hidden = math.sqrt(max(0.0, below) + chance / 2)
+    found = {}
+    for place, ratio in ratios.items():
+        case = cases[place]
+        own = _SIGMAS_OF_ONE / math.sqrt(len(case.a.log_s) + len(case.b.log_s))
+        seen = all_drift or 1 - ratio > own
+        found[place] = Drift(moved[place] if seen else hidden * still[place], seen)
+    return found
 
 
 def pair_neighbours(a: Launches, b: Launches) -> list[tuple[int, int]]:
@@ -87,6 +110,18 @@ def _ratio_of_neighbours(sides: Sequence[Floats]) -> Floats:
         ((np.diff(side, axis=1) ** 2).sum(axis=1) for side in sides), np.zeros(len(squares))
     )
     return np.asarray((steps / 2 + LEAST_SPREAD**2) / (squares + LEAST_SPREAD**2))
+
+
+def _small_drift(sides: Sequence[Floats]) -> Floats:
+    """Return how far a random walk puts the sides apart that makes up all of their variance.
+
+    Of variance w from launch to launch it makes up w (n + 1) / 6 of that within n launches, and the
+    means of two sides that follow each other differ by 2 n w / 3.
+    """
+    count = sum(side.shape[1] for side in sides)
+    squares = sum(((side**2).sum(axis=1) for side in sides), np.zeros(len(sides[0])))
+    each = count / len(sides)
+    return np.asarray(np.sqrt(squares / (count - 2) * 4 * each / (each + 1)))
 
 
 def _apart(sides: Sequence[Floats]) -> Floats:
