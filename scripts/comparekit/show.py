@@ -27,7 +27,7 @@ DEMANDS = (
     (0.05, 20, 0.02, 0.95),
     (0.05, 10, 0.01, 0.95),
 )
-"""Change, launches a side, spread (1.48 MAD of the logarithms), and the part that is to be found."""
+"""Change, launches a side, spread (1.48 MAD of the logarithms), and the part to be found."""
 OTHERS_ON = (
     "recorded, drawn",
     "gaussian",
@@ -50,7 +50,8 @@ def _show_alarms(
 ) -> Iterator[tuple[str, bool]]:
     yield f"Nothing changes; comparisons of {CASES} cases with any case called changed:\n", True
     yield (
-        f"| launches | {ONCE} a side, one look | {len(LOOKS)} looks, {LOOKS[0]} to {LOOKS[-1]} a side | cases the same |",
+        f"| launches | {ONCE} a side, one look "
+        f"| {len(LOOKS)} looks, {LOOKS[0]} to {LOOKS[-1]} a side | cases the same |",
         True,
     )
     yield "|---|---|---|---|", True
@@ -71,7 +72,7 @@ def _show_others(
     pool: ProcessPoolExecutor, root: Path, comparisons: int, seed: int
 ) -> Iterator[tuple[str, bool]]:
     yield (
-        "The same by other rules, on the same launches; comparisons with any case called changed:\n",
+        "By other rules, on the same launches; comparisons with any case called changed:\n",
         True,
     )
     yield (
@@ -93,7 +94,8 @@ def _show_found(
     yield "B is slower in all cases; the part of the cases that were found slower:\n", True
     rules = [OURS, *RULES]
     yield (
-        f"| launches, spread | change, launches a side | {' | '.join(rules)} | called faster by compare |",
+        f"| launches, spread | change, launches a side | {' | '.join(rules)} "
+        "| called faster by compare |",
         True,
     )
     yield "|---|---|" + "---|" * (len(rules) + 1), True

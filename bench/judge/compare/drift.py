@@ -78,22 +78,6 @@ def find_drift(cases: Sequence[CaseSides]) -> dict[int, Drift]:
     return found
 
 
-def pair_neighbours(a: Launches, b: Launches) -> list[tuple[int, int]]:
-    """Return the places of launches of A and B that follow each other in time, each in one pair."""
-    order = np.argsort(np.concatenate([a.begun_s, b.begun_s]), kind="stable").tolist()
-    count = len(a.begun_s)
-    pairs = []
-    place = 0
-    while place + 1 < len(order):
-        one, other = order[place], order[place + 1]
-        if (one < count) == (other < count):
-            place += 1
-            continue
-        pairs.append((min(one, other), max(one, other) - count))
-        place += 2
-    return pairs
-
-
 def _in_order(cases: Sequence[CaseSides]) -> bool:
     """Return whether of any case one side was measured after the other, not in turns with it."""
     begun = np.stack([np.concatenate([case.a.begun_s, case.b.begun_s]) for case in cases])
