@@ -70,6 +70,7 @@ class Nvml:
             "nvmlDeviceGetCurrentClocksThrottleReasons": 0x1,
             "nvmlDeviceGetFieldValues": pynvml.NVMLError_NotSupported(),
             "nvmlDeviceGetPowerUsage": 69_420,
+            "nvmlDeviceGetEnforcedPowerLimit": 650_000,
             "nvmlDeviceGetViolationStatus": SimpleNamespace(violationTime=0),
             "nvmlDeviceGetEccMode": [1, 1],
             "nvmlDeviceGetMigMode": [0, 1],
@@ -109,6 +110,7 @@ def test_nvml_and_sysfs_together_describe_a_gpu(tmp_path: Path) -> None:
     assert (gpu.sm_mhz_now, gpu.sm_mhz_max) == (345, 1980)
     assert (gpu.memory_mhz_now, gpu.memory_mhz_max) == (2619, 2619)
     assert gpu.throttle == ("idle",)
+    assert gpu.power_limit_watts == 650
     assert (gpu.ecc, gpu.mig) == (True, False)  # now, not after the next reset
     assert (gpu.driver, gpu.cuda) == ("580.65.06", "13.1")
 

@@ -11,6 +11,7 @@ import msgspec
 
 from bench.core.ceilings import HostCeilings
 from bench.core.records import Axis, Status
+from bench.core.transport import Transport
 
 MARKER = "@clusterbench1 "
 PROTOCOL = 1
@@ -78,6 +79,8 @@ class Facts(msgspec.Struct, frozen=True, tag="facts"):
     """What each host allows of the direct path, in jobs that are to prove one."""
     shared: tuple[SharedAddress, ...] = ()
     """Addresses that several of the hosts have."""
+    transports: tuple[Transport, ...] = ()
+    """What was seen to carry messages; none in older journals, and where there are none."""
 
 
 class Ceilings(msgspec.Struct, frozen=True, tag="ceilings"):

@@ -4,9 +4,9 @@ Where no value is that of most nodes, as of two that differ, nobody knows which 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from statistics import median_low
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,6 +18,9 @@ means nothing."""
 CLOCK = "clock"
 """The name of that fact."""
 _PRESENT, _ABSENT = "present", "absent"
+
+Key = TypeVar("Key", bound=Hashable)
+"""Names a host."""
 
 
 class Place(NamedTuple):
@@ -63,7 +66,7 @@ def find_odd(views: Mapping[str, View]) -> dict[Place, Odd]:
     Devices are compared by slot; one that is missing where most hosts have one is a difference.
     """
     leaves: dict[Leaf, dict[str, Value]] = defaultdict(dict)
-    for host, values in _place_devices(views).items():
+    for host, values in place_devices(views).items():
         for leaf, value in values.items():
             leaves[leaf][host] = value
     found = {}
@@ -75,7 +78,7 @@ def find_odd(views: Mapping[str, View]) -> dict[Place, Odd]:
         majority = usual if 2 * len(odd) < len(by_host) else None
         for host, value in by_host.items() if majority is None else odd.items():
             place = Place(leaf.part, leaf.slot, leaf.field, host)
-            found[place] = Odd(_text(leaf, value), majority)
+            found[place] = Odd(show_value(leaf, value), majority)
     return found
 
 
@@ -85,18 +88,21 @@ def find_usual(leaf: Leaf, values: Collection[Value]) -> tuple[Callable[[Value],
     if numbers:
         middle = median_low(numbers)
         within = leaf.how.within
-        return lambda v: not isinstance(v, str) and abs(v - middle) <= within, _text(leaf, middle)
+        return lambda v: not isinstance(v, str) and abs(v - middle) <= within, show_value(
+            leaf, middle
+        )
     common = Counter(values).most_common(1)[0][0]
-    return lambda value: value == common, _text(leaf, common)
+    return lambda value: value == common, show_value(leaf, common)
 
 
-def _text(leaf: Leaf, value: Value) -> str:
+def show_value(leaf: Leaf, value: Value) -> str:
+    """Return a value as it is shown to people."""
     return value if isinstance(value, str) else leaf.how.text(value)
 
 
-def _place_devices(views: Mapping[str, View]) -> dict[str, dict[Leaf, Value]]:
+def place_devices(views: Mapping[Key, View]) -> dict[Key, dict[Leaf, Value]]:
     """Return the values of every host, with its devices in the slots that most hosts have."""
-    placed = {
+    placed: dict[Key, dict[Leaf, Value]] = {
         host: {leaf: value for leaf, value in view.leaves.items() if not leaf.part}
         for host, view in views.items()
     }

@@ -63,6 +63,8 @@ class GpuFacts(msgspec.Struct, frozen=True, kw_only=True):
     sm_mhz_max: Annotated[int | None, COMPARED] = None
     memory_mhz_now: int | None = None
     memory_mhz_max: Annotated[int | None, COMPARED] = None
+    power_limit_watts: Annotated[float | None, Compared(within=1.0, text="{:.0f} W".format)] = None
+    """What the driver holds it to, by whoever has set the least."""
     throttle: tuple[str, ...] | None = None
     """Why clocks are held down now, in the words of `THROTTLE_REASONS`; None where unknown."""
     ecc: Annotated[bool | None, COMPARED] = None
@@ -190,6 +192,8 @@ def _describe_gpu(gpu: GpuFacts) -> str:
         parts.append(f"NVLink {show(gpu.nvlinks_active)} of {gpu.nvlinks}")
     if gpu.sm_mhz_max is not None:
         parts.append(f"SM at most {format_rate(gpu.sm_mhz_max * 1e6, 'Hz')}")
+    if gpu.power_limit_watts is not None:
+        parts.append(f"power limit {gpu.power_limit_watts:.0f} W")
     parts += [f"{name} {'on' if on else 'off'}" for name, on in _modes(gpu) if on is not None]
     return ", ".join(parts)
 
@@ -207,6 +211,7 @@ def _read_nvidia_gpu(nvml: Any, ask: Asker, index: int, handle: Any, root: Path)
     device = read_pci_device(root, root / _PCI / address) if address else None
     memory = ask("nvmlDeviceGetMemoryInfo", handle)
     links = nvlink_states(nvml, handle)
+    limit = ask("nvmlDeviceGetEnforcedPowerLimit", handle)
     cuda = ask("nvmlSystemGetCudaDriverVersion_v2")
     return GpuFacts(
         vendor="nvidia",
@@ -223,6 +228,7 @@ def _read_nvidia_gpu(nvml: Any, ask: Asker, index: int, handle: Any, root: Path)
         sm_mhz_max=ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_SM),
         memory_mhz_now=ask("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_MEM),
         memory_mhz_max=ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_MEM),
+        power_limit_watts=None if limit is None else limit / 1000,
         throttle=ask_reasons(ask, handle),
         ecc=_current_mode(ask("nvmlDeviceGetEccMode", handle)),
         mig=_current_mode(ask("nvmlDeviceGetMigMode", handle)),

@@ -16,6 +16,8 @@ _CONTAINER_FILES = {
 }
 _CONTAINER_GROUPS = {"docker": "docker", "kubepods": "kubernetes", "lxc": "lxc", "libpod": "podman"}
 _CPUINFO_LIMIT = 1 << 14
+_DMI = "sys/class/dmi/id"
+_BIOS_FILES = ("vendor", "version", "date")
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +25,8 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     os: Annotated[str | None, COMPARED] = None
     kernel: Annotated[str | None, COMPARED] = None
+    bios: Annotated[str | None, COMPARED] = None
+    """Maker, version and date of the firmware, such as `Dell Inc. 2.3.5 (09/10/2024)`."""
     container: Annotated[str | None, Compared(none="none")] = None
     """Kind of container; None where there is no sign of one."""
     hypervisor: Annotated[str | None, Compared(none="none")] = None
@@ -39,6 +43,7 @@ def read_host(root: Path) -> HostFacts:
     return HostFacts(
         os=_read_os(root),
         kernel=read_word(root / "proc/sys/kernel/osrelease"),
+        bios=_read_bios(root),
         container=_find_container(root),
         hypervisor=_find_hypervisor(root),
     )
@@ -49,7 +54,7 @@ def host_rows(host: HostFacts) -> Rows:
     inside = [f"container ({show(host.container)})"] if host.container else []
     inside += [f"virtual machine ({show(host.hypervisor)})"] if host.hypervisor else []
     return [
-        ("System", f"{show(host.os)}, kernel {show(host.kernel)}"),
+        ("System", f"{show(host.os)}, kernel {show(host.kernel)}, BIOS {show(host.bios)}"),
         ("Runs in", ", ".join(inside) or "no sign of a container or a virtual machine"),
     ]
 
@@ -59,6 +64,12 @@ def _read_os(root: Path) -> str | None:
         if line.startswith("PRETTY_NAME="):
             return line.partition("=")[2].strip().strip("\"'") or None
     return None
+
+
+def _read_bios(root: Path) -> str | None:
+    maker, version, date = (read_word(root / _DMI / f"bios_{name}") for name in _BIOS_FILES)
+    words = [maker, version, f"({date})" if date else None]
+    return " ".join(word for word in words if word) or None
 
 
 def _find_container(root: Path) -> str | None:
@@ -80,7 +91,7 @@ def _find_hypervisor(root: Path) -> str | None:
 
 
 def _read_product(root: Path) -> str | None:
-    words = [read_word(root / "sys/class/dmi/id" / name) for name in ("sys_vendor", "product_name")]
+    words = [read_word(root / _DMI / name) for name in ("sys_vendor", "product_name")]
     product = " ".join(word for word in words if word)
     virtual = ("QEMU", "KVM", "VMware", "VirtualBox", "Virtual Machine", "Google Compute", "Xen")
     return product if any(word in product for word in virtual) else None

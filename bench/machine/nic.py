@@ -79,6 +79,8 @@ class NicFacts(msgspec.Struct, frozen=True, kw_only=True):
     """None while the link is down."""
     mtu: Annotated[int | None, COMPARED] = None
     """Bytes."""
+    mode: Annotated[str | None, COMPARED] = None
+    """Of IP over InfiniBand: datagram or connected; None of another link."""
     interrupt_cpus: Annotated[str | None, Compared(view=_place_of)] = None
     """CPUs that may serve the interrupts of its queues, such as `0-15`."""
     settings: Annotated[int | None, Compared(view=_settings_of)] = None
@@ -194,6 +196,7 @@ def _describe_nic(nic: NicFacts) -> str:
             f"link {show(nic.state)}",
             "speed unknown" if speed is None else format_rate(speed * 1e6, "bit/s"),
             f"MTU {show(nic.mtu)}",
+            *([f"{show(nic.mode)} mode"] if nic.mode else []),
             f"driver {show(nic.driver)}",
             f"firmware {show(nic.firmware)}",
         )
@@ -234,6 +237,7 @@ def _read_nic(
         state=read_word(folder / "operstate"),
         speed_mbit_per_s=speed if speed and speed < _SPEED_LIMIT - 1 else None,
         mtu=read_natural(folder / "mtu"),
+        mode=read_word(folder / "mode"),
         interrupt_cpus=read_interrupt_cpus(root, device) if device else None,
         settings=settings.setdefault(found, len(settings)) if found else None,
     )

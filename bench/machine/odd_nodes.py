@@ -1,7 +1,7 @@
 """Findings about nodes that differ: each difference once, with its hosts folded."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -108,12 +108,16 @@ def difference_findings(
 
 
 def _tell_apart(difference: Difference) -> list[str]:
-    """Return the values and that of most, to print: of long lists only what not all of them have.
+    """Return the values and that of most, to print."""
+    most = [] if difference.majority is None else [difference.majority]
+    return tell_apart([value for value, _ in difference.values] + most)
+
+
+def tell_apart(values: Sequence[str]) -> list[str]:
+    """Return values to print: of long lists only what not all of them have.
 
     A card has dozens of settings, and a port of counters.
     """
-    most = [] if difference.majority is None else [difference.majority]
-    values = [value for value, _ in difference.values] + most
     if not any(len(value) > _LONG for value in values):
         return [printable(value) for value in values]
     lists = [value.split(", ") for value in values]

@@ -226,6 +226,7 @@ def _gather_facts(world: World, loops: object, job: Job, names: Sequence[str]) -
     from bench.machine.facts import gather_facts
     from bench.machine.interfaces import find_shared, read_network
     from bench.measure.payload import is_in_question
+    from bench.rank.transport import observe_transports
 
     node = world.nodes[world.rank]
     here = RankFacts(
@@ -237,6 +238,7 @@ def _gather_facts(world: World, loops: object, job: Job, names: Sequence[str]) -
         physical_cores=usable_cores(),
     )
     ranks = world.gather(here)
+    transports = observe_transports(world, job, names)
     facts = gather_facts() if world.nodes.index(node) == world.rank else None
     paths = None
     if facts is not None and any(is_in_question(job, case) for case in job.cases):
@@ -257,6 +259,7 @@ def _gather_facts(world: World, loops: object, job: Job, names: Sequence[str]) -
         paths={host: paths for host, (_, paths, _) in nodes.items() if paths is not None},
         # Of all their addresses only these tell anything, and go into the journal.
         shared=find_shared({host: network for host, (_, _, network) in nodes.items()}),
+        transports=transports,
     )
 
 

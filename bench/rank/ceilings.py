@@ -36,6 +36,9 @@ ROUNDS = 4
 _TRIES = 5
 _TRY_S = 25e-6
 _SLOWEST_BYTES_PER_S = 5e10
+_LOOKS_AT_MEMORY = 3
+"""Main memory is the ceiling that neighbours on the same machine take most of: after one look a
+case of `stream` was once 1.11 times as fast as it."""
 _RISE = 1.002
 """A ceiling that rises by less is not told."""
 _LINE_BYTES = 128
@@ -107,7 +110,11 @@ class CeilingProbe:
         if profile.bound in _MEMORY:
             moved = MEASUREMENTS[case.benchmark].work(case).bytes_per_rank or 0
             footprints = FOOTPRINTS[max(0, bisect_right(FOOTPRINTS, moved) - 1) :][:2]
-        return self._look(arithmetic, footprints, line=not arithmetic and not footprints)
+        found = None
+        for _ in range(_LOOKS_AT_MEMORY if FOOTPRINTS[-1] in footprints else 1):
+            line = not arithmetic and not footprints
+            found = self._look(arithmetic, footprints, line) or found
+        return found
 
     def _look(self, arithmetic: bool, footprints: Sequence[int], line: bool) -> Ceilings | None:
         """Return all ceilings where one rose."""

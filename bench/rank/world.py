@@ -96,6 +96,22 @@ class MpiWorld:
         values: list[Any] = self._communicator.allgather(value)
         return values
 
+    def give(self, value: Any, rank: int) -> None:
+        """Hand a value to another rank, which takes it."""
+        self._communicator.send(value, rank)
+
+    def take(self, rank: int) -> Any:
+        """Return the value that another rank gives."""
+        return self._communicator.recv(source=rank)
+
+    def send(self, buffer: Any, rank: int) -> None:
+        """Send the bytes of a buffer to another rank, which receives as many."""
+        self._communicator.Send([buffer, self.mpi.BYTE], rank)
+
+    def receive(self, buffer: Any, rank: int) -> None:
+        """Fill a buffer with the bytes that another rank sends."""
+        self._communicator.Recv([buffer, self.mpi.BYTE], rank)
+
     def slowest(self, seconds: "Seconds") -> "Seconds":
         """Return the longest of all ranks, time by time; every rank has equally many."""
         found = seconds.copy()

@@ -17,6 +17,7 @@ import pandas as pd
 from bench.core.errors import RequestError
 from bench.core.hostlists.typed import parse_hosts
 from bench.core.hostnames import fold_hosts, host_of, split_part
+from bench.core.transport import Transport
 from bench.report.data import RunData
 from bench.store.meta import Measured
 from bench.store.nodes import Nodes
@@ -132,6 +133,9 @@ def _scrub_nodes(nodes: Nodes, scrubber: _Scrubber) -> Nodes:
         hosts={scrubber.text(host): keys.get(key, "") for host, key in nodes.hosts.items()},
         facts={keys[key]: scrubber.value(facts) for key, facts in nodes.facts.items()},
         paths=scrubber.value(nodes.paths),
+        transports=msgspec.convert(
+            scrubber.value(msgspec.to_builtins(nodes.transports)), list[Transport]
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import msgspec
 import pandas as pd
 
+from bench.core.errors import printable
 from bench.core.units import format_seconds
 from bench.judge.table import measured
 from bench.machine.direct_path import PathFacts, describe_paths
@@ -15,6 +16,8 @@ from bench.report.page import Block, Code, Fold, Paragraph, Table
 from bench.store.meta import Imported, Measured
 from bench.store.parts import Command
 
+_SHOWN = 400
+"""Characters of a cell."""
 _STATISTICS = (
     "A sample is the time of one operation, averaged over as many as fill 20 µs. The time of a "
     "case in a launch is the median of its samples; no sample is removed. Over launches it is the "
@@ -50,12 +53,27 @@ def machine(run: RunData) -> Iterator[Block]:
             # One node gave its name; the line above names all that share these facts.
             shared = tuple(row for row in rows if row[0] != "Host" or not alike)
             yield Table(("Part", "Fact"), shared, frozenset({0, 1}))
+    if run.parts.nodes.transports:
+        yield Table(
+            ("Hosts", "What was seen to carry messages"), _transports(run), frozenset({0, 1})
+        )
     if run.parts.nodes.paths:
         yield Table(("Host", "What it allows of the direct path"), _paths(run), frozenset({0, 1}))
     if not run.parts.nodes.facts:
         yield Paragraph(
             f"No facts were stored. Hosts: {', '.join(run.parts.nodes.hosts) or 'unknown'}."
         )
+
+
+def _transports(run: RunData) -> tuple[tuple[str, str], ...]:
+    """Return what carried messages, hosts between which it was the same together."""
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for each in run.parts.nodes.transports:
+        hosts.setdefault((each.between, each.describe()), []).append(" and ".join(each.hosts))
+    return tuple(
+        (printable(f"{', '.join(names)} ({where})", _SHOWN), printable(what, _SHOWN))
+        for (where, what), names in hosts.items()
+    )
 
 
 def _paths(run: RunData) -> tuple[tuple[str, str], ...]:

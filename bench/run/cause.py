@@ -3,6 +3,7 @@
 import os
 import re
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -217,9 +218,9 @@ def _tell(cause: Cause, values: Values, spoke: bool, settings: Settings | None) 
     return _add_settings(f"{told}; {step.format_map(values)}", spoke, settings)
 
 
-def _beside(means: str, what: str | None) -> str:
-    value = name_value(what) if what else ""
-    return f"{means} ({value})" if value else means
+def _beside(means: str, names: Sequence[str]) -> str:
+    values = ", ".join(filter(None, map(name_value, names)))
+    return f"{means} ({values})" if values else means
 
 
 def _add_settings(told: str, spoke: bool, settings: Settings | None) -> str:

@@ -41,7 +41,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reads: tuple[str, ...] = ()
     setting: tuple[str, ...] = ()
     instead: str | None = None
-    beside: str | None = None
+    beside: tuple[str, ...] = ()
     start: bool = False
     ends: bool = False
     lasting: bool = False
@@ -64,7 +64,7 @@ class SignalCause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     number: int
     means: str
     next: str
-    beside: str | None = None
+    beside: tuple[str, ...] = ()
 
 
 class Causes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

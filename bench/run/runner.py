@@ -285,6 +285,7 @@ class Runner:
             return
         recorder = self.recorder
         recorder.node_facts(attempt.facts.nodes, attempt.facts.paths)
+        recorder.transports(attempt.facts.transports)
         self._hardware = known_hardware(recorder.nodes, recorder.machine_text, self._ceilings)
         for finding in placement_findings(attempt.facts):
             recorder.finding(finding)

@@ -4,12 +4,14 @@
 adds to it. The facts of nodes that are alike are one file, named by a hash of its value.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from bench.core.errors import RequestError
+from bench.core.transport import Transport
 from bench.machine.facts import NodeFacts, facts_hash, read_records
 from bench.store.files import NODES_FILE, NODES_FOLDER, Appender, replace_file
 from bench.store.jsons import decode_file, encode_lines, pretty, read_lines
@@ -24,12 +26,15 @@ class Nodes(msgspec.Struct, kw_only=True):
     """Facts of nodes by a hash of the value, stored once per distinct value."""
     paths: dict[str, dict[str, Any]] = {}
     """What each host allows of the direct path, where a job was to prove one."""
+    transports: list[Transport] = []
+    """What was seen to carry messages, each way once; none in older runs."""
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
     host: str
     facts: str | None = None
     paths: dict[str, Any] | None = None
+    transport: Transport | None = None
 
 
 class NodeRecorder:
@@ -69,6 +74,18 @@ class NodeRecorder:
                 self._write(_Line(host, paths=allowed))
         self._lines.sync()
 
+    def add_transports(self, transports: Iterable[Transport]) -> None:
+        """Keep what was seen to carry messages, where it is new.
+
+        Raises:
+            OSError: where the disk is full or gone.
+        """
+        for transport in transports:
+            if transport not in self.nodes.transports:
+                self.nodes.transports.append(transport)
+                self._write(_Line(transport.hosts[0], transport=transport))
+        self._lines.sync()
+
     def _write(self, line: _Line) -> None:
         self._lines.write(msgspec.json.encode(line) + b"\n")
 
@@ -79,13 +96,14 @@ class NodeRecorder:
 
 def write_nodes(folder: Path, nodes: Nodes) -> None:
     """Write all that is known of nodes at once; facts of any kind are taken as they are."""
-    if not nodes.hosts and not nodes.paths:
+    if not nodes.hosts and not nodes.paths and not nodes.transports:
         return
     (folder / NODES_FOLDER).mkdir(exist_ok=True)
     for key, facts in nodes.facts.items():
         replace_file(folder / NODES_FOLDER / f"{key}.json", pretty(facts))
     names = dict.fromkeys((*nodes.hosts, *nodes.paths))
-    lines = (_Line(name, nodes.hosts.get(name), nodes.paths.get(name)) for name in names)
+    lines = [_Line(name, nodes.hosts.get(name), nodes.paths.get(name)) for name in names]
+    lines += [_Line(each.hosts[0], transport=each) for each in nodes.transports]
     replace_file(folder / NODES_FILE, encode_lines(lines))
 
 
@@ -99,6 +117,8 @@ def read_nodes(folder: Path) -> Nodes:
     for line in read_lines(folder / NODES_FILE, _Line):
         if line.paths is not None:
             nodes.paths[line.host] = line.paths
+        if line.transport is not None:
+            nodes.transports.append(line.transport)
         if line.facts is not None:
             nodes.hosts[line.host] = line.facts
     for key in dict.fromkeys(nodes.hosts.values()):

@@ -14,6 +14,7 @@ from bench.core.clock import RunClock, utc_text
 from bench.core.errors import StorageError
 from bench.core.events import Event
 from bench.core.records import About, CounterReading, Evidence, Finding, Prediction, Row, Sample
+from bench.core.transport import Transport
 from bench.store.files import (
     COMMANDS_FILE,
     EVENTS_FILE,
@@ -150,6 +151,11 @@ class Recorder:
         """Keep what hosts are, and what they allow of the direct path, by host."""
         with self._storing():
             self._nodes.add(facts, paths or {})
+
+    def transports(self, transports: Sequence[Transport]) -> None:
+        """Keep what was seen to carry messages."""
+        with self._storing():
+            self._nodes.add_transports(transports)
 
     def rows(
         self,

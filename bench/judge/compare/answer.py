@@ -1,0 +1,209 @@
+"""Faster, slower, the same, or too few launches to tell: the answer for each case."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit
+
+from bench.core.verdict import Outcome
+from bench.judge.compare.blocks import compare_in_blocks
+from bench.judge.compare.looks import (
+    LEAST_LAUNCHES,
+    LEAST_LAUNCHES_OF_TWO_MODES,
+    even_launches,
+    share_at,
+)
+from bench.judge.compare.modes import have_two_modes
+from bench.judge.compare.needed import (
+    NO_CHANGE_LEVEL,
+    SAME_LEVEL,
+    launches_to_be_same,
+    launches_to_see,
+    least_seen,
+)
+from bench.judge.compare.records import Aspect, CaseAnswer, CaseSides
+from bench.judge.compare.shared_variance import count_independent, find_prior, moderate
+from bench.judge.compare.spread import Differences, compare_means
+
+_WEIGHTS = {Aspect.LEVEL: 8.0, Aspect.TAIL: 1.0, Aspect.RANKS: 1.0}
+"""How the level is divided among the aspects that are asked for."""
+
+
+class _Estimate(NamedTuple):
+    """What is known of one case before it is answered."""
+
+    log_ratio: float
+    error: float
+    degrees: float
+    modes: bool
+    """Whether launches of its kind lie in two modes."""
+
+
+def answer_cases(
+    cases: Sequence[CaseSides], margin: float = 0.01, level: float = 0.01
+) -> list[CaseAnswer]:
+    """Return an answer for each case, in their order.
+
+    Args:
+        cases: of one comparison, all of them: they share the level, and those of one kind and
+            aspect may share what they know of the spread of launches.
+        margin: relative change of the seconds that nobody minds; as far up as down in logarithms.
+        level: chance that the whole comparison calls any case changed that is not, however often
+            its launches are looked at as they accrue.
+    """
+    estimates: dict[int, _Estimate] = {}
+    for members in _kinds(cases).values():
+        estimates |= _estimate_kind({index: cases[index] for index in members})
+    parts = _divide_level(cases, level)
+    return [
+        _answer(case, estimates.get(index), margin, parts[case.aspect])
+        for index, case in enumerate(cases)
+    ]
+
+
+def _kinds(cases: Sequence[CaseSides]) -> dict[tuple[Aspect, str], list[int]]:
+    """Return the places of the cases that two launches a side or more let be estimated."""
+    kinds: dict[tuple[Aspect, str], list[int]] = defaultdict(list)
+    for index, case in enumerate(cases):
+        if min(len(case.a.log_s), len(case.b.log_s)) >= 2:
+            kinds[case.aspect, case.kind].append(index)
+    return kinds
+
+
+def _divide_level(cases: Sequence[CaseSides], level: float) -> dict[Aspect, float]:
+    """Return what each case of an aspect may use of the level, for each of its two sides."""
+    counts = {aspect: sum(case.aspect is aspect for case in cases) for aspect in Aspect}
+    whole = sum(_WEIGHTS[aspect] for aspect, count in counts.items() if count)
+    return {
+        aspect: level * _WEIGHTS[aspect] / whole / (2 * count)
+        for aspect, count in counts.items()
+        if count
+    }
+
+
+def _estimate_kind(cases: dict[int, CaseSides]) -> dict[int, _Estimate]:
+    """Return what is known of the cases of one kind and aspect, by their place."""
+    shapes: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, case in cases.items():
+        shapes[len(case.a.log_s), len(case.b.log_s)].append(index)
+    order: list[int] = []
+    found: list[Differences] = []
+    modes: list[bool] = []
+    independent = 0.0
+    for members in shapes.values():
+        a = np.stack([cases[index].a.log_s for index in members])
+        b = np.stack([cases[index].b.log_s for index in members])
+        order += members
+        found.append(compare_means(a, b))
+        modes += have_two_modes((a, b)).tolist()
+        centred = [side - side.mean(axis=1, keepdims=True) for side in (a, b)]
+        independent += count_independent(np.concatenate(centred, axis=1))
+    differences = Differences(*map(np.concatenate, zip(*found, strict=True)))
+    differences = _use_blocks([cases[index] for index in order], differences)
+    prior = find_prior(differences.variance, differences.degrees, independent)
+    settled = moderate(differences, prior)
+    errors = np.sqrt(settled.variance * settled.unit)
+    return {
+        index: _Estimate(float(ratio), float(error), float(degrees), any(modes))
+        for index, ratio, error, degrees in zip(
+            order, settled.log_ratio, errors, settled.degrees, strict=True
+        )
+    }
+
+
+def _use_blocks(cases: Sequence[CaseSides], plain: Differences) -> Differences:
+    """Return the differences within blocks, where the blocks of a kind take off what they cost."""
+    if not any(case.a.block.any() or case.b.block.any() for case in cases):
+        return plain
+    blocked = [compare_in_blocks(case) for case in cases]
+    if any(one is None for one in blocked):
+        return plain
+    columns = np.array([one[:4] for one in blocked if one is not None]).T
+    gain = np.mean([math.log(one.gain) for one in blocked if one is not None])
+    # Pairs have half of the degrees of freedom; that is worth paying for a third of the variance.
+    return Differences(*columns) if gain > math.log(1.4) else plain
+
+
+def _answer(case: CaseSides, estimate: _Estimate | None, margin: float, part: float) -> CaseAnswer:
+    count_a, count_b = len(case.a.log_s), len(case.b.log_s)
+    counts = {"launches_a": count_a, "launches_b": count_b}
+    if estimate is None:
+        ratio = None
+        if count_a and count_b:
+            ratio = math.exp(float(case.b.log_s.mean() - case.a.log_s.mean()))
+        return CaseAnswer(
+            outcome=Outcome.CANNOT_TELL,
+            reason=_say_few(min(count_a, count_b)),
+            ratio=ratio,
+            launches_needed=LEAST_LAUNCHES,
+            **counts,
+        )
+    even = even_launches(count_a, count_b)
+    now = part * share_at(even)
+    outer = -estimate.error * float(stdtrit(estimate.degrees, now))
+    strict = -estimate.error * float(stdtrit(estimate.degrees, now * NO_CHANGE_LEVEL))
+    inner = -estimate.error * float(stdtrit(estimate.degrees, SAME_LEVEL / 2))
+    edge = math.log1p(margin)
+    distance = abs(estimate.log_ratio)
+    least = LEAST_LAUNCHES_OF_TWO_MODES if estimate.modes else LEAST_LAUNCHES
+    outcome = Outcome.CANNOT_TELL
+    if min(count_a, count_b) >= least:
+        if distance - outer > edge and distance > strict:
+            outcome = Outcome.SLOWER if estimate.log_ratio > 0 else Outcome.FASTER
+        elif distance + inner < edge:
+            outcome = Outcome.SAME
+    known = min(count_a, count_b) >= LEAST_LAUNCHES
+    return CaseAnswer(
+        outcome=outcome,
+        reason=_say(outcome, estimate, min(count_a, count_b), margin),
+        ratio=math.exp(estimate.log_ratio),
+        low=math.exp(estimate.log_ratio - outer) if known else None,
+        high=math.exp(estimate.log_ratio + outer) if known else None,
+        launches_needed=None
+        if outcome is not Outcome.CANNOT_TELL
+        else _needed(estimate, even, margin, part, least),
+        least_change=math.exp(least_seen(estimate.error, estimate.degrees, now, margin))
+        if known
+        else None,
+        **counts,
+    )
+
+
+def _needed(estimate: _Estimate, even: float, margin: float, part: float, least: int) -> int | None:
+    """Return the launches of each side for an answer, were the ratio the one that is seen."""
+    spread = estimate.error * math.sqrt(even / 2)
+    floor = max(least, math.floor(even) + 1)
+    if abs(estimate.log_ratio) <= math.log1p(margin):
+        return launches_to_be_same(estimate.log_ratio, spread, margin, floor)
+    # `part` is for one side of one case already.
+    change = math.expm1(abs(estimate.log_ratio))
+    return launches_to_see(change, spread, 1, margin, 2 * part, floor)
+
+
+def _say_few(count: int) -> str:
+    """Return why nothing can be said at all."""
+    if count == 0:
+        return "one side has no launch of it"
+    return "one launch a side: one run tells nothing of the next"
+
+
+def _say(outcome: Outcome, estimate: _Estimate, count: int, margin: float) -> str:
+    """Return why, in words for people."""
+    limit = f"{100 * margin:.3g} %"
+    if outcome is Outcome.SAME:
+        return f"the difference lies within {limit}"
+    if outcome is not Outcome.CANNOT_TELL:
+        return f"the interval lies wholly beyond {limit}"
+    if count < LEAST_LAUNCHES:
+        return f"{count} launches a side are too few: an answer takes {LEAST_LAUNCHES}"
+    if estimate.modes and count < LEAST_LAUNCHES_OF_TWO_MODES:
+        return (
+            f"launches fall into two modes, and {count} a side may all fall into one by chance: "
+            f"an answer takes {LEAST_LAUNCHES_OF_TWO_MODES}"
+        )
+    if abs(estimate.log_ratio) > math.log1p(margin):
+        return f"launches scatter too much to tell the difference from less than {limit}"
+    return f"launches scatter too much to tell the difference from more than {limit}"

@@ -1,0 +1,1 @@
+"""Two sides of one question, measured so that drift meets both alike."""

@@ -1,0 +1,1 @@
+"""What scripts/prove-compare is made of."""
