@@ -16,6 +16,7 @@ from bench.judge.compare.compare import compare_runs, judge_comparison
 from bench.judge.compare.line_up import line_up
 from bench.judge.compare.records import Aspect
 from bench.judge.compare.sides import load_side, open_sides
+from bench.judge.compare.text import comparison_text
 from bench.judge.compare.words import needed_by, refusals_of, seen_by, tell
 from bench.store.ab import AB_FILE, AbRecord, Slot, write_ab
 from bench.store.ab import Side as Arm
@@ -64,7 +65,7 @@ def test_known_changes_get_their_words_and_the_rest_is_the_same(tmp_path):
     verdict = judge_comparison(comparison)
     assert verdict.outcome is Outcome.SLOWER
     assert verdict.value == pytest.approx(1.2, rel=0.005)
-    assert [row.case for row in verdict.rows] == ["c0003", "c0004"]
+    assert verdict.about.cases == ("c0003", "c0004")
 
 
 @pytest.mark.parametrize(
@@ -405,6 +406,15 @@ def test_both_arms_of_a_folder_are_compared_in_the_blocks_of_its_schedule(tmp_pa
     assert [side.label for side in sides] == ["old", "new"]
     for one in line_up(*sides, *map(load_side, sides)).compared:
         assert one.sides.a.block.tolist() == one.sides.b.block.tolist() == [5, 4, 3, 2, 1, 0]
+
+
+def test_what_else_changed_is_told(tmp_path):
+    a = write_side(tmp_path / "a", env={"OMPI_MCA_btl": "self,sm"})
+    b = write_side(tmp_path / "b", seed=2, env={"OMPI_MCA_btl": "self,tcp"})
+    comparison, held = hold(a, b)
+    (first, *_) = held.changed
+    assert (first.a, first.b) == ("self,sm", "self,tcp")
+    assert any("self,tcp" in line for line in comparison_text(comparison))
 
 
 def test_hostile_words_stay_on_their_line(tmp_path):

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.core.errors import RequestError
-from bench.core.verdict import Outcome, RowKey, Verdict
+from bench.core.records import About
+from bench.core.verdict import Outcome, Verdict
+from bench.judge.changed.changes import find_changes
+from bench.judge.changed.records import Difference
 from bench.judge.compare.answer import answer_cases
 from bench.judge.compare.comparison import Comparison, Held, Result, SideFacts, describe_side
 from bench.judge.compare.line_up import Compared, LinedUp, line_up
@@ -44,7 +47,8 @@ def compare_runs(sides: Sequence[Side], margin: float = MARGIN, level: float = L
     # Apart, each with its part of the level: the baseline's launches are not two sets of them.
     part = level / len(lined)
     held = tuple(
-        _hold(side, pair, margin, part) for side, pair in zip(facts[1:], lined, strict=True)
+        _hold(pair, margin, part, side=side, changed=find_changes(sides[0].runs[0], other.runs[0]))
+        for side, pair, other in zip(facts[1:], lined, sides[1:], strict=True)
     )
     return Comparison(margin=margin, level=level, baseline=facts[0], held=held)
 
@@ -66,7 +70,13 @@ def _line_up(a: Side, b: Side, a_lines: pd.DataFrame, b_lines: pd.DataFrame) -> 
     return lined
 
 
-def _hold(side: SideFacts, pair: LinedUp, margin: float, level: float) -> Held:
+def _hold(
+    pair: LinedUp,
+    margin: float,
+    level: float,
+    side: SideFacts,
+    changed: tuple[Difference, ...],
+) -> Held:
     answers = answer_cases([one.sides for one in pair.compared], margin, level)
     results = tuple(_result(*both) for both in zip(pair.compared, answers, strict=True))
     return Held(
@@ -75,6 +85,7 @@ def _hold(side: SideFacts, pair: LinedUp, margin: float, level: float) -> Held:
         results=results,
         refused=pair.refused,
         lost=pair.lost,
+        changed=changed,
     )
 
 
@@ -118,10 +129,9 @@ def _judge(comparison: Comparison, held: Held) -> Verdict:
         claim=f"{held.side.label} is not slower than {comparison.baseline.label}",
         outcome=held.outcome,
         reason=tell(comparison, held),
-        rows=tuple(
-            RowKey(case=one.case, launch=0, src=one.part)
-            for one in changed[:MOST_ROWS]
-            if one.aspect is Aspect.LEVEL
+        about=About(
+            cases=tuple(dict.fromkeys(one.case for one in changed))[:MOST_ROWS],
+            parts=tuple(dict.fromkeys(one.part for one in changed if one.part))[:MOST_ROWS],
         ),
         value=worst.ratio if worst else None,
         low=worst.answer.low if worst else None,

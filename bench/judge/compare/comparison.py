@@ -4,6 +4,7 @@ import msgspec
 
 from bench.core.records import Origin
 from bench.core.verdict import Outcome
+from bench.judge.changed.records import Difference
 from bench.judge.compare.missing import Unmatched
 from bench.judge.compare.records import Aspect, CaseAnswer
 from bench.judge.compare.sides import Side, label_of
@@ -65,6 +66,9 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     results: tuple[Result, ...]
     refused: tuple[Unmatched, ...]
     lost: tuple[str, ...]
+    """What to know of launches without a time, in words."""
+    changed: tuple[Difference, ...]
+    """What else differs between the first runs of both sides, the likeliest culprits first."""
 
     def of(self, aspect: Aspect, *outcomes: Outcome) -> list[Result]:
         """Return the results of an aspect, those with such an outcome where any is named."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.core.errors import printable
 from bench.core.verdict import Outcome
+from bench.judge.changed.text import changes_text
 from bench.judge.compare.comparison import Comparison, Held, Result, SideFacts
 from bench.judge.compare.records import Aspect
 from bench.judge.compare.words import (
@@ -23,6 +24,8 @@ from bench.judge.compare.words import (
 
 _MOST_CHANGED = 40
 """Changed cases that are listed; the page has all."""
+_MOST_ELSE = 12
+"""Lines of what else changed."""
 _MOST_REASONS = 5
 _MOST_NAMES = 3
 _SHORT = {Aspect.LEVEL: "", Aspect.TAIL: "tail of ", Aspect.RANKS: "ranks of "}
@@ -34,6 +37,7 @@ def comparison_text(comparison: Comparison) -> list[str]:
     for held in comparison.held:
         lines += [f"{held.outcome}: {printable(tell(comparison, held), 900)}", ""]
         lines += _sides(comparison, held)
+        lines += _else_changed(comparison, held)
         lines += _changed(comparison, held)
         lines += _folded(comparison, held)
         lines += [""]
@@ -53,6 +57,17 @@ def side_text(side: SideFacts) -> str:
     return f"{runs}{more}{kept}, {count_text(side.launches, 'launch', 'launches')}".replace(
         "launchs", "launches"
     )
+
+
+def _else_changed(comparison: Comparison, held: Held) -> Iterator[str]:
+    """Yield what else differs between both sides, since it may be what changed a case."""
+    yield "what else changed:"
+    found = changes_text(held.changed, (comparison.baseline.label, held.side.label))
+    for line in found[:_MOST_ELSE]:
+        yield f"  {printable(line, 300)}"
+    if len(found) > _MOST_ELSE:
+        yield f"  and {len(found) - _MOST_ELSE} more, on the page"
+    yield ""
 
 
 def _changed(comparison: Comparison, held: Held) -> Iterator[str]:

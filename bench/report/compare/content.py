@@ -6,6 +6,7 @@ from bench.core.errors import printable
 from bench.core.hostnames import fold_hosts
 from bench.core.records import Origin
 from bench.core.verdict import Outcome
+from bench.judge.changed.text import changes_text
 from bench.judge.compare.comparison import Comparison, Held, Result, SideFacts
 from bench.judge.compare.records import Aspect
 from bench.judge.compare.words import (
@@ -28,6 +29,8 @@ from bench.report.page import Block, Fold, Page, Paragraph, Picture, Section, Ta
 _WORDS = (Outcome.SLOWER, Outcome.FASTER, Outcome.SAME, Outcome.CANNOT_TELL)
 _MOST_REFUSALS = 3
 """Reasons beside the picture; the table has all."""
+_MOST_CHANGES = 20
+"""Differences that are shown without asking."""
 _MOST_HOSTS = 200
 """Letters of the hosts of a side."""
 _MEANINGS = (
@@ -94,7 +97,28 @@ def _each(comparison: Comparison, pictures: Sequence[Picture]) -> Iterator[Secti
         )
         notes = (Paragraph(f"{text[0].upper()}{text[1:]}.") for text in _notes(held))
         yield Section(f"result{end}", f"Result{of}", (*blocks, *notes))
+        yield Section(f"changed{end}", f"What else changed{of}", tuple(_changed(comparison, held)))
         yield Section(f"cases{end}", f"Case by case{of}", tuple(_cases(comparison, held)))
+
+
+def _changed(comparison: Comparison, held: Held) -> Iterator[Block]:
+    """Yield what else differs between both sides, the likeliest culprits first."""
+    labels = (comparison.baseline.label, held.side.label)
+    known = [one for one in held.changed if one.known]
+    if known:
+        header = ("Kind", "What", *labels, "Hosts")
+        rows = tuple(
+            (str(one.kind), one.what, one.a or "", one.b or "", fold_hosts(one.hosts) or "all")
+            for one in known
+        )
+        table = Table(header, rows, frozenset(range(len(header))))
+        yield Table(header, rows[:_MOST_CHANGES], table.words)
+        if len(rows) > _MOST_CHANGES:
+            yield Fold(f"All {len(rows)} differences", (table,))
+        unknown = changes_text([one for one in held.changed if not one.known], labels)[1:]
+    else:
+        unknown = changes_text(held.changed, labels)
+    yield from (Paragraph(text) for text in unknown)
 
 
 def _counts(held: Held) -> Table:
