@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.contracts import LaunchCommand
     from bench.core.placement import Placement
     from bench.core.records import Job
-    from bench.run.session import Prepared
+    from bench.run.recording import Prepared
 
     Commands = Sequence[tuple[Job, LaunchCommand]]
 

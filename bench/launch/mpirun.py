@@ -101,7 +101,7 @@ class MpirunLauncher:
             if any(":" in host for host in remote):
                 files[str(self._run / HOSTFILES / f"{job.ranks}-ranks")] = _hostfile(remote)
             named = _name_hosts(remote, next(iter(files), None))
-            chosen = self._in_files.union(os.environ)
+            chosen = self._in_files.union(os.environ, job.env)
             options = _open_mpi_options(self._mpi, bind, crowded, named, job.env, chosen)
         else:
             options = _hydra_options(bind, remote)

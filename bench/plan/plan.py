@@ -9,10 +9,11 @@ import bisect
 import itertools
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from bench.contracts import AxisSpec
 from bench.core.errors import SuiteError
@@ -79,6 +80,12 @@ def make_plan(suite: Suite, launches: int | None = None, seed: int | None = None
         for launch in range(launches):
             jobs += _launch_jobs(chosen, stage, launch, seed, _sampling(suite), frozenset(proven))
     return Plan(suite, seed, launches, tuple(_number(jobs)))
+
+
+def set_variables(plan: Plan, variables: Mapping[str, str]) -> Plan:
+    """Return the plan with variables in the environment of every rank; a job's own beat them."""
+    jobs = (replace(job, env={**variables, **job.env}) for job in plan.jobs)
+    return replace(plan, jobs=tuple(jobs)) if variables else plan
 
 
 def _sampling(suite: Suite) -> Sampling:
@@ -244,4 +251,4 @@ def _number(jobs: Iterable[Job]) -> Iterator[Job]:
         name = f"{number:03d}-{job.stage}-{job.launch}-{job.ranks}r{job.threads}t"
         control = job.cases[0].axes.get(CONTROL) if job.cases else None
         name += "" if control is None else f"-{control}"
-        yield msgspec.structs.replace(job, id=name, first_order=first)
+        yield replace(job, id=name, first_order=first)

@@ -39,9 +39,9 @@ class Ended(msgspec.Struct, frozen=True):
 
 def run_to_end(runner: Runner) -> Ended:
     """Run to the end, or to an interruption, and close the folder."""
-    recorder, progress = runner.recorder, runner.progress
+    progress = runner.progress
     outcome = "interrupted"
-    with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
+    with interruptible():
         try:
             runner.run()
             outcome = "complete"
@@ -50,6 +50,18 @@ def run_to_end(runner: Runner) -> Ended:
         finally:
             progress.close()
             _close(runner, outcome)
+    return _judge(runner, outcome)
+
+
+def close_run(runner: Runner, outcome: str) -> Ended:
+    """Close the folder of a run whose jobs somebody else has had started."""
+    _close(runner, outcome)
+    return _judge(runner, outcome)
+
+
+def _judge(runner: Runner, outcome: str) -> Ended:
+    """Return how a run ended, with the verdict on its rows, which is kept with it."""
+    recorder, progress = runner.recorder, runner.progress
     missing = find_missing(runner.plan, runner.rows)
     verdict = judge_rows(runner.rows, missing)
     try:
@@ -117,9 +129,10 @@ def _busy_after(origin: Origin) -> list[Finding]:
 
 
 @contextlib.contextmanager
-def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
-    """Treat these signals as Ctrl-C: what ends a login session, or a batch job, ends the run."""
+def interruptible() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP as Ctrl-C: what ends a session, or a batch job, ends the run."""
     # One that is ignored stays so: a run under nohup outlives its terminal.
+    numbers = (signal.SIGTERM, signal.SIGHUP)
     heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
     previous = {number: signal.signal(number, _interrupt) for number in heeded}
     try:

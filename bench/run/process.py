@@ -73,7 +73,7 @@ class JobProcess:
                     # A launcher that cannot tell where it is does not start.
                     cwd=None if _has_current_folder() else "/",
                     # Between jobs this process has no other thread that could hold a lock.
-                    preexec_fn=functools.partial(_terminate_with_parent, os.getpid()),
+                    preexec_fn=functools.partial(terminate_with_parent, os.getpid()),
                 )
             except OSError as error:
                 raise LaunchError(
@@ -204,7 +204,7 @@ def _write(path: Path, text: str) -> None:
         raise LaunchError(f"cannot write {printable(path, 200)}: {error.strerror}") from error
 
 
-def _terminate_with_parent(parent: int) -> None:
+def terminate_with_parent(parent: int) -> None:
     """Have Linux end the launcher when this process dies, however it dies (runs in the child)."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:

@@ -140,6 +140,39 @@ class PlainLines:
         """Nothing to take away."""
 
 
+class FailuresAlone:
+    """A line for each case that failed, and nothing else.
+
+    Args:
+        whose: begins every line.
+    """
+
+    def __init__(self, whose: str) -> None:
+        self._whose = whose
+
+    def queued(self, where: str) -> None:
+        """Print nothing: somebody else waits as well."""
+
+    def started(self, case: Case, left_s: float) -> None:
+        """Print nothing."""
+
+    def ended(self, rows: Sequence[Row]) -> None:
+        """Print what failed."""
+        for line in _failures(rows):
+            self.show(line)
+
+    def waiting(self, left_s: float) -> None:
+        """Print nothing."""
+
+    def show(self, line: str) -> None:
+        """Print a line; a log that takes no more is no reason to end a run."""
+        with contextlib.suppress(OSError):
+            print(printable(f"{self._whose}: {line}", 400), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing to take away."""
+
+
 def _about(seconds: float) -> str:
     return f"about {seconds:.0f} s"
 

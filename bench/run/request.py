@@ -15,6 +15,9 @@ from bench.launch.site import SITE_VARIABLE
 from bench.plan.suite import parse_budget
 from bench.store.meta import RunMeta
 
+VARIABLE = "env."
+"""Begins the flag by which a variable is kept with a run."""
+
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What `plan` and `run` are asked for."""
@@ -36,6 +39,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     machine: Path | None = None
     label: str | None = None
     budget: str | None = None
+    variables: dict[str, str] = {}
+    """For the environment of every rank."""
 
     def budget_s(self) -> float | None:
         """Return the seconds that were asked for, None where none were.
@@ -68,7 +73,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             for name in self.__struct_fields__
             if getattr(self, name) != getattr(default, name)
         }
-        return {name: v if isinstance(v, int) else _stored(name, v) for name, v in given.items()}
+        variables = {f"{VARIABLE}{k}": v for k, v in given.pop("variables", {}).items()}
+        stored = {n: v if isinstance(v, int) else _stored(n, v) for n, v in given.items()}
+        return stored | variables
 
 
 def make_request(asked: dict[str, Any]) -> Request:
@@ -131,4 +138,9 @@ def stored_request(meta: RunMeta) -> Request:
         container=stored.get("container"),
         work=path("work"),
         budget=stored.get("budget"),
+        variables={
+            name.removeprefix(VARIABLE): value
+            for name, value in stored.items()
+            if name.startswith(VARIABLE)
+        },
     )

@@ -4,13 +4,14 @@ import os
 import shutil
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from bench import __version__
 from bench.contracts import Launcher
-from bench.core.errors import LaunchError, RequestError
+from bench.core.errors import LaunchError, RequestError, nearest, printable
 from bench.core.hostlists.hosts import Entry, HostList, add_up
 from bench.launch import LauncherKind, Opening, find_launcher
 from bench.launch.batch.granted import find_granted
@@ -67,6 +68,28 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
                 folder=self._batch_folder(run),
                 replay=self.request.replay,
             )
+        )
+
+    def on(self, hosts: Sequence[str]) -> "Resolved":
+        """Return the same on some of its hosts; on all where none is named.
+
+        Raises:
+            RequestError: where one is none of them.
+        """
+        if not hosts:
+            return self
+        by_name = {host.asked: host for host in self.hosts}
+        for name in hosts:
+            if name not in by_name:
+                raise RequestError(
+                    f"{printable(name)} is none of the hosts; {nearest(name, by_name)}"
+                )
+        slots = self.listed.slots()
+        counts = tuple(slots.get(name) for name in hosts) if self.listed.counts else ()
+        return msgspec.structs.replace(
+            self,
+            listed=msgspec.structs.replace(self.listed, names=tuple(hosts), counts=counts),
+            hosts=tuple(by_name[name] for name in hosts),
         )
 
     def name_here(self) -> str | None:

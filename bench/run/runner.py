@@ -119,11 +119,7 @@ class Runner:
         self.recorder = recorder
         self.progress = progress
         self._predict = predict
-        self._order = {
-            (case.id, job.launch): job.first_order + i
-            for job in plan.jobs
-            for i, case in enumerate(job.cases)
-        }
+        self._order = _number_cases(plan)
         self.rows: list[Row] = list(rows)
         self._ceilings: dict[str, HostCeilings] = read_ceilings(recorder.folder / JOURNAL_FILE)
         """The best of all jobs, by host, with those of a run that is resumed."""
@@ -150,6 +146,21 @@ class Runner:
             if prediction.high_s is not None:
                 self._high_s[prediction.case, prediction.launch] = prediction.high_s
         self._run_stage(Stage.TARGET)
+
+    def run_some(self, jobs: Sequence[Job], plan: Plan, launcher: Launcher) -> None:
+        """Run some jobs of any stage, with what earlier ones have shown; nothing is predicted.
+
+        Args:
+            jobs: of the plan.
+            plan: that may have grown since.
+            launcher: that may have other hosts than before.
+        """
+        self.plan, self._launcher = plan, launcher
+        self._order = _number_cases(plan)
+        self._remaining = Remaining(jobs)
+        for job in jobs:
+            self._run_job(job)
+            self._remaining.job_ends(job)
 
     def _run_stage(self, stage: Stage) -> None:
         for job in self._left:
@@ -361,6 +372,15 @@ class Runner:
         self.rows += rows
         self._remaining.give_up(case)
         self.progress.ended(rows)
+
+
+def _number_cases(plan: Plan) -> dict[tuple[str, int], int]:
+    """Return the place of each case in the order of its launch."""
+    return {
+        (case.id, job.launch): job.first_order + i
+        for job in plan.jobs
+        for i, case in enumerate(job.cases)
+    }
 
 
 def _join(absent: dict[str, str]) -> str:

@@ -1,7 +1,9 @@
 """The folder of a new run: made, and filled with what is known before its first job."""
 
+import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,19 +22,55 @@ def create_folder(parent: Path, suite: str) -> Path:
     Raises:
         RequestError: where the parent cannot be written.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = parent / f"{stamp}-{suite}-{secrets.token_hex(3)}"
-    try:
+    folder = parent / _name(suite)
+    with _refusing(parent):
         folder.mkdir(parents=True)
         (folder / LOGS_FOLDER).mkdir()
         _point_latest(parent, folder.name)
         sync_folder(parent)
+    return folder
+
+
+def create_ab_folder(parent: Path, suite: str) -> Path:
+    """Create the folder of a new comparison, `<utc>-<suite>-ab-<id>`; `latest` is for runs.
+
+    Raises:
+        RequestError: where the parent cannot be written.
+    """
+    folder = parent / _name(f"{suite}-ab")
+    with _refusing(parent):
+        folder.mkdir(parents=True)
+        sync_folder(parent)
+    return folder
+
+
+def create_side_folder(folder: Path) -> None:
+    """Create the folder of a run within that of a comparison.
+
+    Raises:
+        RequestError: where that cannot be written.
+    """
+    with _refusing(folder.parent):
+        # One that was made, and whose run had not begun.
+        folder.mkdir(exist_ok=True)
+        (folder / LOGS_FOLDER).mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def _name(what: str) -> str:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{stamp}-{what}-{secrets.token_hex(3)}"
+
+
+@contextlib.contextmanager
+def _refusing(parent: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RequestError(
             f"cannot write results to {printable(parent, 200)}: {_describe(parent, error)}; "
             "choose another folder with -o"
         ) from error
-    return folder
 
 
 def _describe(parent: Path, error: OSError) -> str:

@@ -29,6 +29,10 @@ class Nodes(msgspec.Struct, kw_only=True):
     transports: list[Transport] = []
     """What was seen to carry messages, each way once; none in older runs."""
 
+    def by_host(self) -> dict[str, dict[str, Any]]:
+        """Return the facts of each host, as far as they are there."""
+        return {host: self.facts[key] for host, key in self.hosts.items() if key in self.facts}
+
 
 class _Line(msgspec.Struct, omit_defaults=True):
     host: str

@@ -1,1 +1,1 @@
-"""Two sides of one question, measured so that drift meets both alike."""
+"""Two arms measured in turn: what each sets, in which order, and the processes that measure."""

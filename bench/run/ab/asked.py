@@ -1,0 +1,93 @@
+"""What `clusterbench ab` is asked for."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.core.errors import RequestError, printable
+from bench.plan.suite import Suite, load_suite
+from bench.run.request import VARIABLE, Request
+
+LAUNCHES = 10
+LEAST_LAUNCHES = 6
+"""Of each side: of fewer nothing is ever told."""
+MOST_UNTIL_DECIDED = 40
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?) ?(%?)", re.ASCII)
+_MOST_MARGIN = 0.5
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new comparison is asked for."""
+
+    request: Request
+    """Of both sides."""
+    sets: dict[str, dict[str, str]]
+    """What each side sets, by key."""
+    launches: int
+    """Of each side; where it goes on until it is decided, the most."""
+    until_decided: bool = False
+    margin: float
+    manual: str | None = None
+
+
+class More(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for beyond what a comparison was begun with."""
+
+    launches: int | None = None
+    """Of each side, with those that it has; where it goes on until it is decided, the most."""
+    until_decided: bool = False
+
+
+def parse_margin(text: str) -> float:
+    """Return the share that `1%` or `0.01` stands for.
+
+    Raises:
+        RequestError: where it is none.
+    """
+    match = _PERCENT.fullmatch(text.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < share <= _MOST_MARGIN:
+        raise RequestError(
+            f"--margin {printable(text)}: write a share above 0 and up to 50%, such as 1%"
+        )
+    return share
+
+
+def check_request(request: Request) -> Suite:
+    """Return the suite of what both sides are asked for.
+
+    Raises:
+        RequestError: where the suite is wrong, or a flag would leave nothing to compare.
+    """
+    if request.budget is not None:
+        raise RequestError(
+            "--budget cuts launches to different lengths, which cannot be compared; ask for fewer "
+            "with --launches, or a shorter suite"
+        )
+    if request.replay is not None or request.launcher == "replay":
+        raise RequestError("a run that is played back says nothing new; compare stored runs")
+    return load_suite(request.suite)
+
+
+def stored_asked(flags: dict[str, str | int | bool | None], suite: str) -> Request:
+    """Return the request whose flags were kept with a comparison.
+
+    Raises:
+        RequestError: where they are none.
+    """
+    plain: dict[str, Any] = {k: v for k, v in flags.items() if not k.startswith(VARIABLE)}
+    variables = {k.removeprefix(VARIABLE): v for k, v in flags.items() if k.startswith(VARIABLE)}
+    try:
+        return msgspec.convert(
+            {**plain, "suite": suite, "variables": variables}, Request, dec_hook=_path
+        )
+    except msgspec.ValidationError as error:
+        raise RequestError(f"the flags of the comparison cannot be read: {error}") from error
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value)
+    raise NotImplementedError(f"no reader of {kind}")
