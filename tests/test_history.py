@@ -1,6 +1,7 @@
 """When a case changed over many runs: known moments are found, and none where there are none."""
 
 import itertools
+import json
 import math
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import START, cases, write_run
 
+from bench.cli import run_command
 from bench.core.errors import RequestError
 from bench.core.records import Origin, Row
 from bench.core.verdict import Outcome
@@ -211,3 +213,34 @@ def test_a_folder_without_runs_is_refused(tmp_path):
         find_history(tmp_path)
     with pytest.raises(RequestError, match="name a folder"):
         find_history(tmp_path / "absent")
+
+
+def test_the_command_prints_the_word_first_and_it_is_the_exit_code(tmp_path, capsys):
+    nights(tmp_path, {"*": [1.0] * 20, FIRST: [1.0] * 10 + [1.2] * 10})
+    assert run_command(["compare", "--history", str(tmp_path)]) == 1
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("SLOWER: 1 of 17 cases since their last change, most memcpy 64 B: 0.8")
+    assert last == f"page: {tmp_path / 'history.html'}"
+    assert run_command(["compare", "--history", str(tmp_path), "--json", "--no-report"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"]["outcome"] == "SLOWER"
+    (moment,) = found["moments"]
+    assert moment["after"] == "night-10"
+    assert len(found["cases"]) == 17
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--history", "{runs}", "{runs}/night-00"], "leave out A, B"),
+        (["--history", "{runs}", "--by-label"], "leave out A, B"),
+        (["--history", "{runs}/night-00"], "no run in it"),
+        ([], "nothing to compare"),
+    ],
+)
+def test_what_is_no_history_is_refused_in_one_line(tmp_path, capsys, arguments, words):
+    nights(tmp_path, {"*": [1.0]})
+    assert run_command(["compare", *(one.format(runs=tmp_path) for one in arguments)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert run_command(["compare", "--history", str(tmp_path), "--no-report"]) == 3
