@@ -3,6 +3,7 @@
 import rich_click as click
 
 from bench import __version__
+from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.listing import list_things
 from bench.cli.plan import plan
@@ -38,6 +39,7 @@ for command in (
     resume,
     report,
     score,
+    compare,
     predict,
 ):
     commands.add_command(command)
