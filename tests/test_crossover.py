@@ -1,8 +1,10 @@
 """A crossover: who runs when, and what is left of drift and of pairs that differ."""
 
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from bench.core.records import Case, Job, Stage
+from bench.core.verdict import Outcome
+from bench.judge.compare.answer import answer_cases
 from bench.judge.compare.crossover import CrossedDifference, compare_crossed
-from bench.judge.compare.records import Launches
+from bench.judge.compare.records import Aspect, CaseSides, Launches
 from bench.run.ab.crossover import (
     MOST_PAIRS,
     cross_over,
@@ -20,6 +24,9 @@ from bench.run.ab.crossover import (
     why_not_crossed,
 )
 from bench.store.ab import Slot
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+designs = pytest.importorskip("comparekit.designs")
 
 seeds = st.integers(0, 10**6)
 host_counts = st.integers(4, 13)
@@ -95,18 +102,23 @@ def test_what_cannot_cross_over_says_why() -> None:
 
 def compare(slots: list[Slot], log_s: Callable[[Slot], float]) -> CrossedDifference | None:
     """Return what comes of a crossover in which each launch took what `log_s` says."""
+    return compare_crossed(*measure(slots, log_s))
+
+
+def measure(slots: list[Slot], log_s: Callable[[Slot], float]) -> tuple[Launches, Launches]:
+    """Return the launches of both sides where each took what `log_s` says."""
     pairs = sorted({slot.hosts for slot in slots})
     sides = []
     for side in "ab":
         own = [slot for slot in slots if slot.side == side]
         launches = Launches(
-            np.array([log_s(slot) for slot in own], float),
-            np.array([slot.block for slot in own], np.int64),
-            np.array([60.0 * (slot.period or 0) for slot in own], float),
+            log_s=np.array([log_s(slot) for slot in own], float),
+            block=np.array([slot.block for slot in own], np.int64),
+            begun_s=np.array([60.0 * (slot.period or 0) for slot in own], float),
+            pair=np.array([pairs.index(slot.hosts) for slot in own], np.int64),
         )
-        sides.append((launches, np.array([pairs.index(slot.hosts) for slot in own], np.int64)))
-    (a, pair_a), (b, pair_b) = sides
-    return compare_crossed(a, b, pair_a, pair_b)
+        sides.append(launches)
+    return sides[0], sides[1]
 
 
 @given(host_counts, st.integers(6, 20), seeds, st.floats(-1, 1), st.data())
@@ -172,3 +184,45 @@ def holds_the_truth(slots: list[Slot], draw: np.random.Generator) -> bool:
     assert found is not None
     half = t.ppf(0.975, found.degrees) * np.sqrt(found.variance * found.unit)
     return bool(abs(found.log_ratio - 0.05) < half)
+
+
+def test_under_a_sine_and_a_step_the_crossover_is_narrowest_and_right() -> None:
+    draw, trials = np.random.default_rng(3), 200
+    answers = []
+    for trial in range(trials):
+        log_s, b_on = designs.simulate(draw, 10, 0.01)
+        orders = designs.cross(log_s, b_on), designs.interleave(log_s, trial), designs.follow(log_s)
+        answers.append(orders)
+    crossed, plain, after = np.median([[one.half for one in orders] for orders in answers], axis=0)
+    assert crossed < plain / 3 < plain < after
+    assert 0.91 < np.mean([orders[0].holds(0) for orders in answers]) < 0.985
+    # A step between A and B is called a difference of theirs.
+    assert np.mean([orders[2].holds(0) for orders in answers]) < 0.91
+
+
+def test_the_answer_of_a_comparison_is_that_of_its_crossover() -> None:
+    """Ten launches a side show 5 % where all of them swing and step by a fifth."""
+    draw = np.random.default_rng(5)
+    slots = plan(4, 10, 5)
+    swing = 0.2 * np.sin(np.pi / 2 * np.arange(10)) + 0.2 * (np.arange(10) >= 5)
+
+    def log_s(slot: Slot) -> float:
+        gain = 0.05 * (slot.side == "b")
+        return float(swing[slot.launch] + gain + draw.normal(0, 0.003))
+
+    a, b = measure(slots, log_s)
+    crossed = CaseSides("bandwidth", None, Aspect.LEVEL, "bandwidth", a, b)
+    parted = crossed._replace(a=a._replace(pair=None), b=b._replace(pair=None))
+    alone = crossed._replace(a=apart(a), b=apart(b))
+    answers = [answer_cases([case])[0] for case in (crossed, parted, alone)]
+    assert [answer.outcome for answer in answers] == [
+        Outcome.SLOWER,
+        Outcome.CANNOT_TELL,
+        Outcome.CANNOT_TELL,
+    ]
+    assert answers[0].ratio == pytest.approx(np.exp(0.05), rel=0.005)
+
+
+def apart(launches: Launches) -> Launches:
+    """Return launches of which nobody knows what they share with others."""
+    return launches._replace(pair=None, block=np.zeros_like(launches.block))

@@ -1,6 +1,7 @@
 """Which way messages took, as the kernel saw it: under settings of either MPI that decide it."""
 
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -8,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from synthetic import write_run
 
 from bench.core.records import Case, Job, Stage
 from bench.core.transport import Transport
 from bench.machine.shared_memory import POSSIBLE, try_cross_attach
-from bench.rank.transport import large_bytes, observe_transports
+from bench.rank.transport import Side, Told, judge_transport, large_bytes, observe_transports
 from bench.rank.world import SoloWorld
+from bench.report.anonymise import anonymise
+from bench.report.background import machine
+from bench.report.data import read_run
+from bench.store.folder import RunFolder
+from bench.store.nodes import NodeRecorder, Nodes, read_nodes, write_nodes
 
 ROOT = Path(__file__).parent.parent
 RANK = """
@@ -120,3 +127,85 @@ def test_large_messages_are_as_large_as_those_of_the_job():
     assert large_bytes(job(8, 200_000), MIB) == 200_000
     assert large_bytes(job(8, 1 << 30), MIB) == MIB
     assert large_bytes(job(), MIB) is None
+
+
+PAGES = MIB // mmap.PAGESIZE
+HERE, AWAY = ("n1",), ("n1", "n2")
+RDMA = Told(rdma=("mlx5_0:1",))
+TCP = Told(tcp=("eth0",))
+SEGMENT = frozenset({"00:1b 77"})
+
+
+def side(
+    told: Told, shared: frozenset[str] = SEGMENT, way: str | None = None, faults: int = 0
+) -> Side:
+    return Side(told, told._replace(faults=faults), shared, way)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "sender", "receiver", "carrier"),
+    [
+        (HERE, side(Told()), side(Told()), "shared memory"),
+        (HERE, side(Told()), side(TCP), "TCP over eth0"),
+        (HERE, side(Told()), side(Told(), frozenset({"00:1b 78"})), None),
+        (HERE, side(RDMA, frozenset()), side(RDMA), "RDMA over mlx5_0:1"),
+        # Which of the two it was, nobody can say.
+        (HERE, side(RDMA), side(RDMA), None),
+        (AWAY, side(RDMA), side(RDMA), "RDMA over mlx5_0:1"),
+        # The other traffic of one host.
+        (AWAY, side(RDMA), side(Told()), None),
+        # Two hosts may number their memory alike.
+        (AWAY, side(Told()), side(Told()), None),
+        (AWAY, side(Told()), side(Told(tcp=("eth0", "eth1"))), "TCP over eth0 and eth1"),
+    ],
+)
+def test_what_both_sides_saw_says_what_carried_messages(hosts, sender, receiver, carrier):
+    found = judge_transport(hosts, sender, receiver, MIB)
+    assert (found.small, found.large) == (carrier, carrier)
+
+
+@pytest.mark.parametrize(
+    ("sender", "receiver", "way", "copies"),
+    [
+        (3, 2 * PAGES + 5, None, "single copy by CMA"),
+        (2 * PAGES, 0, None, "single copy by CMA"),
+        (0, 2 * PAGES, "XPMEM", "single copy by XPMEM"),
+        (PAGES, PAGES, None, "two copies"),
+        (PAGES + 40, PAGES + 3, "XPMEM", "two copies"),
+        # A kernel that does not count, or pages that were there before.
+        (0, 0, None, None),
+        (PAGES, 0, None, None),
+    ],
+)
+def test_who_touched_fresh_pages_tells_how_often_they_were_copied(sender, receiver, way, copies):
+    sides = side(Told(), faults=sender), side(Told(), way=way, faults=receiver)
+    assert judge_transport(HERE, *sides, MIB).copies == copies
+
+
+BAD = "n1\x1b[31m<b>"
+
+
+def test_transports_are_kept_once_and_shown_without_names(tmp_path):
+    seen = Transport(hosts=("node07",), small=f"TCP over {BAD}", small_bytes=1024)
+    folder = write_run(tmp_path / "run").path
+    recorder = NodeRecorder(folder, read_nodes(folder))
+    recorder.add_transports((seen,))
+    recorder.add_transports((seen,))
+    recorder.close()
+    run = RunFolder(folder)
+    assert run.nodes.transports == [seen]
+    assert list(run.nodes.hosts) == ["node07"]
+    (tmp_path / "copy").mkdir()
+    write_nodes(tmp_path / "copy", run.nodes)
+    assert read_nodes(tmp_path / "copy").transports == [seen]
+    data = read_run(run, "A")
+    (shown,) = [b for b in machine(data) if "carry" in str(b)]
+    assert "node07 (within a host)" in str(shown)
+    (hidden,) = [b for b in machine(anonymise([data])[0]) if "carry" in str(b)]
+    assert "node07" not in str(hidden)
+    assert "\x1b" not in str(hidden) + str(shown)
+
+
+def test_a_run_of_before_has_none(tmp_path):
+    assert write_run(tmp_path / "run").nodes.transports == []
+    assert Nodes().transports == []

@@ -160,7 +160,9 @@ def _asked(
     Raises:
         RequestError: where a key, a flag or the margin is wrong.
     """
-    from bench.run.ab.asked import LAUNCHES, MOST_UNTIL_DECIDED, Asked, parse_margin
+    from bench.cli.compare import read_margin
+    from bench.judge.compare.compare import MARGIN
+    from bench.run.ab.asked import LAUNCHES, MOST_UNTIL_DECIDED, Asked
     from bench.run.ab.keys import parse_keys
     from bench.run.request import make_request
 
@@ -187,7 +189,7 @@ def _asked(
         sets=sets,
         launches=most or launches or default,
         until_decided=until_decided,
-        margin=parse_margin(more["margin"] or "1%"),
+        margin=MARGIN if more["margin"] is None else read_margin(more["margin"]),
         manual=manual,
     )
 
@@ -218,9 +220,9 @@ def _end(conducted: "Conducted", no_report: bool, as_json: bool) -> Ending:
     if conducted.interrupted or conducted.waiting:
         code = EXIT_INTERRUPTED if conducted.interrupted else EXIT_UNDECIDED
         return Ending(partial(_print_how_to_go_on, folder), code)
-    from bench.cli.compare import compare_folders
+    from bench.cli.compare import hold_sides
 
-    ending = compare_folders((folder,), no_report=no_report, as_json=as_json)
+    ending = hold_sides((folder,), no_report=no_report, as_json=as_json)
     return Ending(partial(_print_with_folder, ending, folder, as_json), ending.exit_code)
 
 

@@ -4,6 +4,7 @@ import rich_click as click
 
 from bench import __version__
 from bench.cli.ab import ab
+from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.listing import list_things
 from bench.cli.plan import plan
@@ -40,6 +41,7 @@ for command in (
     ab,
     report,
     score,
+    compare,
     predict,
 ):
     commands.add_command(command)

@@ -11,9 +11,9 @@ import contextlib
 import ipaddress
 import mmap
 import resource
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bench.core.events import Counter
 from bench.core.records import Job
@@ -23,6 +23,8 @@ from bench.machine.sysfs import list_folder, read_text
 from bench.rank.counters import count_between, read_counters
 from bench.rank.socket_bytes import read_received
 from bench.rank.world import MpiWorld, World
+
+Way = TypeVar("Way", bound=Hashable)
 
 SMALL_BYTES = 1024
 _SMALL_MESSAGES = 16
@@ -49,7 +51,7 @@ class _Look(NamedTuple):
     ports: tuple[Counter, ...]
 
 
-class _Told(NamedTuple):
+class Told(NamedTuple):
     """What one rank saw of messages of one size."""
 
     tcp: tuple[str, ...] = ()
@@ -60,11 +62,11 @@ class _Told(NamedTuple):
     """Pages that it was the first to touch meanwhile."""
 
 
-class _Side(NamedTuple):
+class Side(NamedTuple):
     """All that one of two ranks saw."""
 
-    small: _Told
-    large: _Told | None
+    small: Told
+    large: Told | None
     shared: frozenset[str]
     """Memory that it has mapped to share it."""
     way: str | None
@@ -94,7 +96,7 @@ def observe_transports(world: World, job: Job, names: Sequence[str]) -> tuple[Tr
         side = _send(world, peer, large) if world.rank == 0 else _receive(world, large)
         if world.rank == 0:
             hosts = tuple(dict.fromkeys((names[nodes[0]], names[nodes[peer]])))
-            found.append(_judge(hosts, side, world.take(peer), large))
+            found.append(judge_transport(hosts, side, world.take(peer), large))
         else:
             world.give(side, 0)
     return tuple(found)
@@ -110,7 +112,7 @@ def large_bytes(job: Job, most: int) -> int | None:
 # What two ranks do.
 
 
-def _send(world: MpiWorld, peer: int, large: int | None) -> _Side:
+def _send(world: MpiWorld, peer: int, large: int | None) -> Side:
     small = bytearray(SMALL_BYTES)
     # The first messages open connections and what else there is.
     for buffer in (small, *([bytearray(large)] if large else [])):
@@ -128,10 +130,10 @@ def _send(world: MpiWorld, peer: int, large: int | None) -> _Side:
         world.send(fresh, peer)
         world.receive(small, peer)
         of_large = _tell(before, large, sent=True, faults=_faults() - faults)
-    return _Side(told, of_large, _shared_memory(), _way())
+    return Side(told, of_large, _shared_memory(), _way())
 
 
-def _receive(world: MpiWorld, large: int | None) -> _Side:
+def _receive(world: MpiWorld, large: int | None) -> Side:
     small = bytearray(SMALL_BYTES)
     for buffer in (small, *([bytearray(large)] if large else [])):
         world.receive(buffer, 0)
@@ -148,7 +150,7 @@ def _receive(world: MpiWorld, large: int | None) -> _Side:
         world.receive(fresh, 0)
         of_large = _tell(before, large, sent=False, faults=_faults() - faults)
         world.send(small, 0)
-    return _Side(told, of_large, _shared_memory(), _way())
+    return Side(told, of_large, _shared_memory(), _way())
 
 
 # What a rank sees.
@@ -158,21 +160,27 @@ def _look() -> _Look:
     return _Look(read_received(), read_counters() if _opened(_RDMA) else ())
 
 
-def _tell(before: _Look, sent_bytes: int, sent: bool, faults: int = 0) -> _Told:
+def _tell(before: _Look, sent_bytes: int, sent: bool, faults: int = 0) -> Told:
     after = _look()
-    addresses = {
-        address
-        for (descriptor, address), received in after.sockets.items()
-        if received - before.sockets.get((descriptor, address), 0) >= sent_bytes // _MOST_RAILS
+    received = {
+        connection: count - before.sockets.get(connection, 0)
+        for connection, count in after.sockets.items()
     }
-    counted = count_between(before.ports, after.ports)
-    ports = tuple(
-        counter.device
-        for counter in counted
+    addresses = {address for _, address in _carriers(received, sent_bytes)}
+    counted = {
+        counter.device: counter.sent if sent else counter.received
+        for counter in count_between(before.ports, after.ports)
         if counter.kind == "infiniband"
-        and (counter.sent if sent else counter.received) >= sent_bytes // _MOST_RAILS
-    )
-    return _Told(_name_interfaces(addresses), ports, faults)
+    }
+    ports = tuple(_carriers(counted, sent_bytes))
+    return Told(_name_interfaces(addresses), ports, faults)
+
+
+def _carriers(counts: Mapping[Way, int], sent_bytes: int) -> list[Way]:
+    """Return which of several ways carried what was sent, none where all together did not."""
+    if sum(counts.values()) < sent_bytes:
+        return []
+    return [way for way, count in counts.items() if count >= sent_bytes // _MOST_RAILS]
 
 
 def _name_interfaces(addresses: set[str]) -> tuple[str, ...]:
@@ -230,7 +238,15 @@ def _way() -> str | None:
 # What that comes to.
 
 
-def _judge(hosts: tuple[str, ...], own: _Side, other: _Side, large: int | None) -> Transport:
+def judge_transport(hosts: tuple[str, ...], own: Side, other: Side, large: int | None) -> Transport:
+    """Return what carried messages, by what the sender and the receiver saw.
+
+    Args:
+        hosts: of both; one where they share it.
+        own: what the sender saw.
+        other: what the receiver saw.
+        large: bytes of the large message; None where there was none.
+    """
     shared = len(hosts) == 1 and bool(own.shared & other.shared)
     of_small = _name(own.small, other.small, shared)
     of_large = copies = None
@@ -249,7 +265,7 @@ def _judge(hosts: tuple[str, ...], own: _Side, other: _Side, large: int | None) 
     )
 
 
-def _name(sender: _Told, receiver: _Told, shared: bool) -> str | None:
+def _name(sender: Told, receiver: Told, shared: bool) -> str | None:
     """Return what carried messages; None where nothing that was seen shows it, or two things do."""
     if receiver.tcp:
         return f"TCP over {' and '.join(receiver.tcp)}"

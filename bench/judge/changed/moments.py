@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from bench.core.errors import printable
 from bench.core.hostnames import fold_hosts
 from bench.core.records import Finding
-from bench.judge.changed.records import Difference, Kind
+from bench.judge.changed.records import SHOWN, Difference, Kind
 from bench.store.folder import RunFolder
 from bench.store.meta import RunMeta
 
 _APART = datetime.timedelta(hours=1)
 _BUSY = ("busy-process", "load", "stolen-time", "gpu-throttled", "shared-core", "clock-step")
 """Findings of a machine that others used meanwhile, or that was in another state."""
-_SHOWN = 200
 
 
 def find_moment_changes(a: RunFolder, b: RunFolder) -> Iterator[Difference]:
@@ -39,13 +38,13 @@ def find_host_changes(a: Sequence[str], b: Sequence[str]) -> Iterator[Difference
         yield Difference(
             kind=Kind.HOSTS,
             what="hosts used",
-            a=printable(fold_hosts(a), _SHOWN),
-            b=printable(fold_hosts(b), _SHOWN),
+            a=printable(fold_hosts(a), SHOWN),
+            b=printable(fold_hosts(b), SHOWN),
         )
 
 
 def _tell(finding: Finding | None) -> str:
-    return "none" if finding is None else printable(finding.text, _SHOWN)
+    return "none" if finding is None else printable(finding.text, SHOWN)
 
 
 def _pause(a: RunMeta, b: RunMeta) -> datetime.timedelta | None:

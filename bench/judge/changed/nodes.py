@@ -12,13 +12,11 @@ import msgspec
 from bench.core.errors import printable
 from bench.core.hostnames import fold_hosts
 from bench.judge.changed.kinds import kind_of_fact
-from bench.judge.changed.records import Difference
+from bench.judge.changed.records import SHOWN, Difference
 from bench.machine.compared import Leaf, Value, name_fact
 from bench.machine.differences import place_devices, show_value, view_node
 from bench.machine.odd_nodes import tell_apart
 
-SHOWN = 200
-"""Characters of a value."""
 _MOST_VALUES = 4
 """That are named where each host of a side may have its own."""
 _TOLD_BY_RUN = ("packages.clusterbench",)

@@ -1,8 +1,14 @@
 """What differs between two runs beside what they measured."""
 
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 import msgspec
+
+from bench.core.errors import printable
+
+SHOWN = 200
+"""Characters of a text."""
 
 
 class Kind(StrEnum):
@@ -52,3 +58,19 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     def known(self) -> bool:
         """Whether both sides are known: of one alone nobody can say that it differs."""
         return self.a is not None and self.b is not None
+
+
+def differ(kind: Kind, what: str, a: str | None, b: str | None) -> Difference:
+    """Return a difference of any texts, in printable words."""
+    shown = [None if value is None else printable(value, SHOWN) for value in (a, b)]
+    return Difference(kind=kind, what=printable(what, SHOWN), a=shown[0], b=shown[1])
+
+
+def compare_maps(
+    kind: Kind, prefix: str, a: Mapping[str, str], b: Mapping[str, str]
+) -> Iterator[Difference]:
+    """Yield the names whose values differ, or that one side alone was given."""
+    for name in dict.fromkeys((*a, *b)):
+        if a.get(name) != b.get(name):
+            given = (side.get(name, "not given") for side in (a, b))
+            yield differ(kind, f"{prefix}{name}", *given)

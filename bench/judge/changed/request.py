@@ -1,21 +1,15 @@
 """What differs between what two runs were asked for, and by which programs they were started."""
 
-import difflib
 import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from bench.core.errors import printable
-from bench.judge.changed.records import Difference, Kind
+from bench.judge.changed.records import Difference, Kind, compare_maps, differ
+from bench.judge.changed.suites import find_suite_changes
 from bench.store.folder import RunFolder
 from bench.store.meta import Measured
 from bench.store.parts import Command
 
-_SHOWN = 200
-_MOST_LINES = 5
-"""Lines of a suite that are named."""
-_NAMES = ("label", "hosts", "hostfile", "launches", "mpirun")
+_NAMES = ("label", "machine", "hosts", "hostfile", "launches", "mpirun")
 """Flags that steer no launch, or whose effect is told elsewhere."""
 _FORWARDED = "-x"
 _PARAMETER = "--mca"
@@ -26,27 +20,12 @@ _PLACES = ("HOME",)
 
 def find_request_changes(a: RunFolder, b: RunFolder) -> Iterator[Difference]:
     """Yield what differs in flags, commands, suite, version and MPI of two runs."""
-    yield from _compare_maps(Kind.COMMAND, "", _asked(a), _asked(b))
+    yield from compare_maps(Kind.COMMAND, "", _asked(a), _asked(b))
     yield from _compare_commands(a, b)
-    yield from _compare_suites(a.suite_text, b.suite_text)
+    yield from find_suite_changes(a.suite_text, b.suite_text)
     if a.meta.version != b.meta.version:
-        yield _difference(Kind.PROGRAM, "version", a.meta.version, b.meta.version)
-    yield from _compare_maps(Kind.MPI, "", _mpi(a), _mpi(b))
-
-
-def _difference(kind: Kind, what: str, a: str | None, b: str | None) -> Difference:
-    shown = (None if value is None else printable(value, _SHOWN) for value in (a, b))
-    return Difference(kind=kind, what=printable(what, _SHOWN), a=next(shown), b=next(shown))
-
-
-def _compare_maps(
-    kind: Kind, prefix: str, a: Mapping[str, str], b: Mapping[str, str]
-) -> Iterator[Difference]:
-    for name in dict.fromkeys((*a, *b)):
-        if a.get(name) != b.get(name):
-            yield _difference(
-                kind, f"{prefix}{name}", a.get(name, "not given"), b.get(name, "not given")
-            )
+        yield differ(Kind.PROGRAM, "version", a.meta.version, b.meta.version)
+    yield from compare_maps(Kind.MPI, "", _mpi(a), _mpi(b))
 
 
 def _asked(run: RunFolder) -> dict[str, str]:
@@ -85,7 +64,7 @@ def _compare_commands(a: RunFolder, b: RunFolder) -> Iterator[Difference]:
         ]
         if any(alone) and tuple(alone) not in told:
             told.add(tuple(alone))
-            yield _difference(Kind.COMMAND, "command", *(text or "without that" for text in alone))
+            yield differ(Kind.COMMAND, "command", *(text or "without that" for text in alone))
         # What nodes tell of themselves is told as theirs.
         env = [
             {
@@ -95,7 +74,7 @@ def _compare_commands(a: RunFolder, b: RunFolder) -> Iterator[Difference]:
             }
             for command in (of_a, of_b)
         ]
-        yield from _compare_maps(Kind.ENVIRONMENT, "", env[0], env[1])
+        yield from compare_maps(Kind.ENVIRONMENT, "", env[0], env[1])
 
 
 def _by_shape(run: RunFolder) -> dict[tuple[int, int], Command]:
@@ -149,46 +128,3 @@ def _without_places(token: str, run: RunFolder) -> str:
     path = value if equals and name.startswith("-") else token
     short = path.rsplit("/", 1)[1] if re.match(r"/[^/]", path) else path
     return f"{name}={short}" if path is value else short
-
-
-# Suites.
-
-
-def _compare_suites(a: str, b: str) -> Iterator[Difference]:
-    if a == b:
-        return
-    keys = _read_keys(a), _read_keys(b)
-    if keys[0] is not None and keys[1] is not None:
-        yield from _compare_maps(Kind.SUITE, "", keys[0], keys[1])
-        return
-    lines = [
-        line
-        for line in difflib.unified_diff(a.splitlines(), b.splitlines(), lineterm="", n=0)
-        if line[:1] in "+-" and not line.startswith(("+++", "---"))
-    ]
-    for line in lines[:_MOST_LINES]:
-        gone = line[0] == "-"
-        there = line[1:].strip()
-        yield _difference(
-            Kind.SUITE, "line", there if gone else "absent", "absent" if gone else there
-        )
-
-
-def _read_keys(text: str) -> dict[str, str] | None:
-    """Return each value of a suite by its path, such as `latency.bytes`; None where it is none."""
-    try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return None
-    return dict(_flatten("", document))
-
-
-def _flatten(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for name, each in value.items():
-            yield from _flatten(f"{path}.{name}" if path else name, each)
-    elif isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-        for number, each in enumerate(value):
-            yield from _flatten(f"{path}[{number}]", each)
-    elif path not in ("suite.launches", "suite.description"):
-        yield path, str(value)

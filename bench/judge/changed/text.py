@@ -7,6 +7,8 @@ from bench.core.hostnames import fold_hosts
 from bench.judge.changed.records import Difference
 
 NOTHING = "Nothing else differs in what both runs recorded."
+_MOST_OF_KIND = 8
+"""Differences of one kind that are told; a suite may be another one in everything."""
 _MOST_UNKNOWN = 8
 """Facts of one side that are named."""
 
@@ -22,8 +24,18 @@ def changes_text(
         differences: in the order of their lines.
         names: of the sides.
     """
-    lines = [_line(each, names) for each in differences if each.known]
+    lines = [*_known(differences, names)]
     return (*(lines or [NOTHING]), *_unknown(differences, names))
+
+
+def _known(differences: Sequence[Difference], names: tuple[str, str]) -> Iterator[str]:
+    known = [each for each in differences if each.known]
+    for kind, those in groupby(known, key=lambda each: each.kind):
+        of_kind = [*those]
+        for each in of_kind[:_MOST_OF_KIND]:
+            yield _line(each, names)
+        if len(of_kind) > _MOST_OF_KIND:
+            yield f"{kind}: {len(of_kind) - _MOST_OF_KIND} more"
 
 
 def _line(each: Difference, names: tuple[str, str]) -> str:

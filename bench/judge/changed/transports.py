@@ -5,9 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.core.errors import printable
 from bench.core.transport import Transport
-from bench.judge.changed.records import Difference, Kind
-
-_SHOWN = 200
+from bench.judge.changed.records import SHOWN, Difference, Kind
 
 
 def find_transport_changes(a: Sequence[Transport], b: Sequence[Transport]) -> Iterator[Difference]:
@@ -39,7 +37,7 @@ def _by_place(transports: Sequence[Transport]) -> dict[str, list[Transport]]:
 
 def _join(values: Iterator[str | None]) -> str | None:
     known = sorted({value for value in values if value is not None})
-    return printable(", ".join(known), _SHOWN) if known else None
+    return printable(", ".join(known), SHOWN) if known else None
 
 
 def _differ(kind: Kind, what: str, sides: Sequence[str | None]) -> Iterator[Difference]:

@@ -10,6 +10,7 @@ from scipy.special import stdtrit
 
 from bench.core.verdict import Outcome
 from bench.judge.compare.blocks import compare_in_blocks
+from bench.judge.compare.drift import find_drift
 from bench.judge.compare.looks import (
     LEAST_LAUNCHES,
     LEAST_LAUNCHES_OF_TWO_MODES,
@@ -31,6 +32,9 @@ from bench.judge.compare.spread import Differences, compare_means
 _WEIGHTS = {Aspect.LEVEL: 8.0, Aspect.TAIL: 1.0, Aspect.RANKS: 1.0}
 """How the level is divided among the aspects that are asked for."""
 
+_SAYS_NOTHING = math.log(1000)
+"""Nothing is known of a ratio whose interval reaches this far in logarithms."""
+
 
 class _Estimate(NamedTuple):
     """What is known of one case before it is answered."""
@@ -40,6 +44,12 @@ class _Estimate(NamedTuple):
     degrees: float
     modes: bool
     """Whether launches of its kind lie in two modes."""
+    drift: bool = False
+    """Whether the machine seems to have drifted from one side to the other."""
+    in_order: bool = False
+    """Whether one side was measured after the other one, not in turns with it."""
+    own_modes: bool = False
+    """Whether its own launches lie in two modes."""
 
 
 def answer_cases(
@@ -57,6 +67,8 @@ def answer_cases(
     estimates: dict[int, _Estimate] = {}
     for members in _kinds(cases).values():
         estimates |= _estimate_kind({index: cases[index] for index in members})
+    for aspect in Aspect:
+        _allow_for_drift(estimates, {i: cases[i] for i in estimates if cases[i].aspect is aspect})
     parts = _divide_level(cases, level)
     return [
         _answer(case, estimates.get(index), margin, parts[case.aspect])
@@ -107,11 +119,26 @@ def _estimate_kind(cases: dict[int, CaseSides]) -> dict[int, _Estimate]:
     settled = moderate(differences, prior)
     errors = np.sqrt(settled.variance * settled.unit)
     return {
-        index: _Estimate(float(ratio), float(error), float(degrees), any(modes))
-        for index, ratio, error, degrees in zip(
-            order, settled.log_ratio, errors, settled.degrees, strict=True
+        index: _Estimate(float(ratio), float(error), float(degrees), any(modes), own_modes=two)
+        for index, ratio, error, degrees, two in zip(
+            order, settled.log_ratio, errors, settled.degrees, modes, strict=True
         )
     }
+
+
+def _allow_for_drift(estimates: dict[int, _Estimate], cases: dict[int, CaseSides]) -> None:
+    """Widen what is known of cases of one aspect, where one side came after the other in a drift.
+
+    As much as the sides could differ by it is known from two halves of two sides alone.
+    """
+    places = list(cases)
+    for place, drift in find_drift(list(cases.values())).items():
+        estimate = estimates[places[place]]
+        error = math.hypot(estimate.error, drift.error)
+        degrees = 2.0 if drift.seen else estimate.degrees
+        estimates[places[place]] = estimate._replace(
+            error=error, degrees=degrees, drift=drift.seen, in_order=True
+        )
 
 
 def _use_blocks(cases: Sequence[CaseSides], plain: Differences) -> Differences:
@@ -150,12 +177,15 @@ def _answer(case: CaseSides, estimate: _Estimate | None, margin: float, part: fl
     distance = abs(estimate.log_ratio)
     least = LEAST_LAUNCHES_OF_TWO_MODES if estimate.modes else LEAST_LAUNCHES
     outcome = Outcome.CANNOT_TELL
-    if min(count_a, count_b) >= least:
+    # Modes that launches stay in for a while look like a change.
+    settled = not (estimate.in_order and estimate.own_modes)
+    if min(count_a, count_b) >= least and settled:
         if distance - outer > edge and distance > strict:
             outcome = Outcome.SLOWER if estimate.log_ratio > 0 else Outcome.FASTER
         elif distance + inner < edge:
             outcome = Outcome.SAME
-    known = min(count_a, count_b) >= LEAST_LAUNCHES
+    known = min(count_a, count_b) >= LEAST_LAUNCHES and outer < _SAYS_NOTHING
+    least_change = least_seen(estimate.error, estimate.degrees, now, margin)
     return CaseAnswer(
         outcome=outcome,
         reason=_say(outcome, estimate, min(count_a, count_b), margin),
@@ -165,15 +195,15 @@ def _answer(case: CaseSides, estimate: _Estimate | None, margin: float, part: fl
         launches_needed=None
         if outcome is not Outcome.CANNOT_TELL
         else _needed(estimate, even, margin, part, least),
-        least_change=math.exp(least_seen(estimate.error, estimate.degrees, now, margin))
-        if known
-        else None,
+        least_change=math.exp(least_change) if known and least_change < _SAYS_NOTHING else None,
         **counts,
     )
 
 
 def _needed(estimate: _Estimate, even: float, margin: float, part: float, least: int) -> int | None:
     """Return the launches of each side for an answer, were the ratio the one that is seen."""
+    if estimate.drift or (estimate.in_order and estimate.own_modes):
+        return None
     spread = estimate.error * math.sqrt(even / 2)
     floor = max(least, math.floor(even) + 1)
     if abs(estimate.log_ratio) <= math.log1p(margin):
@@ -203,6 +233,16 @@ def _say(outcome: Outcome, estimate: _Estimate, count: int, margin: float) -> st
         return (
             f"launches fall into two modes, and {count} a side may all fall into one by chance: "
             f"an answer takes {LEAST_LAUNCHES_OF_TWO_MODES}"
+        )
+    if estimate.in_order and estimate.own_modes:
+        return (
+            "launches fall into two modes, and may have changed over while one side was measured "
+            "after the other: `clusterbench ab` measures them in turns"
+        )
+    if estimate.drift:
+        return (
+            "the machine drifted while one side was measured after the other: `clusterbench ab` "
+            "measures them in turns"
         )
     if abs(estimate.log_ratio) > math.log1p(margin):
         return f"launches scatter too much to tell the difference from less than {limit}"

@@ -1,10 +1,12 @@
 """Launches of both sides that share a pair of nodes or a moment, held against each other."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.judge.compare.crossover import compare_crossed
 from bench.judge.compare.records import CaseSides
 from bench.judge.compare.spread import LEAST_SPREAD
 
@@ -24,7 +26,17 @@ def compare_in_blocks(case: CaseSides) -> BlockedDifference | None:
     """Return how the sides differ within blocks, None where these have too little in common.
 
     Least squares of the two effects, side and block; blocks that only one side has say nothing.
+    A crossover is always taken for what it is.
     """
+    if case.a.pair is not None:
+        crossed = compare_crossed(case.a, case.b)
+        return crossed and BlockedDifference(
+            crossed.log_ratio,
+            max(crossed.variance, LEAST_SPREAD**2),
+            crossed.unit,
+            crossed.degrees,
+            math.inf,
+        )
     side = np.repeat([0.0, 1.0], [len(case.a.log_s), len(case.b.log_s)])
     block = np.concatenate([case.a.block, case.b.block])
     value = np.concatenate([case.a.log_s, case.b.log_s])

@@ -34,23 +34,21 @@ class CrossedDifference(NamedTuple):
     """Degrees of freedom that `variance` has."""
 
 
-def compare_crossed(
-    a: Launches, b: Launches, pair_a: Integers, pair_b: Integers
-) -> CrossedDifference | None:
+def compare_crossed(a: Launches, b: Launches) -> CrossedDifference | None:
     """Return how the sides differ, None where the launches cannot tell sides from pairs.
 
     Args:
-        a: launches of A; `block` is the moment that each ran at.
+        a: launches of A; `pair` is set.
         b: the same of B.
-        pair_a: the number of the pair of hosts that each launch of A ran on.
-        pair_b: the same of B.
     """
+    if a.pair is None or b.pair is None:
+        return None
     side = np.repeat([0.0, 1.0], [len(a.log_s), len(b.log_s)])
     value = np.concatenate([a.log_s, b.log_s])
     shared = np.hstack(
         [
             _columns(np.concatenate([a.block, b.block])),
-            _columns(np.concatenate([pair_a, pair_b])),
+            _columns(np.concatenate([a.pair, b.pair])),
         ]
     )
     degrees = len(value) - int(np.linalg.matrix_rank(shared)) - 1

@@ -35,6 +35,9 @@ class Launches(NamedTuple):
     of equal numbers on both sides may be held against each other. All 0 where nothing is shared."""
     begun_s: NDArray[np.float64]
     """When each began, in seconds since 1970; NaN where nobody knows."""
+    pair: NDArray[np.int64] | None = None
+    """Of a crossover the number of the hosts that each ran on, and `block` is the moment: launches
+    of one block ran at once. None where launches ran one after the other."""
 
 
 class CaseSides(NamedTuple):
