@@ -1,6 +1,7 @@
 """Comparisons: known changes get their word, and what must not be compared is refused by name."""
 
 import math
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -167,6 +168,18 @@ REFUSED = (
         "memory: as asked for in A, the host's in place of a device's in B",
     ),
     ({"origin": Origin.IMPORTED}, "origin: measured in A, imported in B"),
+)
+RECORD = partial(
+    AbRecord,
+    name="x",
+    version="1",
+    suite_name="quick",
+    started_utc="",
+    seed=1,
+    suite_seed=1,
+    launches=6,
+    margin=0.02,
+    sides={"a": Arm(sets={"label": "old"}), "b": Arm(sets={"label": "new"})},
 )
 KNOWN = {"dtype": "fp64", "window": 64, "path": "direct"}
 """Of every row of these tests."""
@@ -395,12 +408,7 @@ def test_both_arms_of_a_folder_are_compared_in_the_blocks_of_its_schedule(tmp_pa
         for launch in range(6)
         for side in ("a", "b")
     ]
-    record = AbRecord(
-        name="x", version="1", suite_name="quick", started_utc="", seed=1, suite_seed=1,
-        launches=6, margin=0.02, slots=slots,
-        sides={"a": Arm(sets={"label": "old"}), "b": Arm(sets={"label": "new"})},
-    )  # fmt: skip
-    write_ab(folder, record)
+    write_ab(folder, RECORD(slots=slots))
     assert (folder / AB_FILE).is_file()
     sides = open_sides([folder])
     assert [side.label for side in sides] == ["old", "new"]
@@ -415,6 +423,36 @@ def test_what_else_changed_is_told(tmp_path):
     (first, *_) = held.changed
     assert (first.a, first.b) == ("self,sm", "self,tcp")
     assert any("self,tcp" in line for line in comparison_text(comparison))
+
+
+def test_a_crossover_tells_pairs_of_hosts_apart_from_sides(tmp_path):
+    folder = tmp_path / "ab"
+    slow, fast = ("n1", "n2"), ("n3", "n4")
+
+    def on(launch, side):
+        return (slow, fast)[(launch + (side == "b")) % 2]
+
+    for side, seed in (("a", 1), ("b", 2)):
+        factor = 1.2 if side == "b" else 1.0
+        # One pair is far slower, and both slow down as time goes by.
+        write_side(
+            folder / side,
+            lambda row, side=side, factor=factor: (
+                factor * (1.5 if on(row.launch, side) is slow else 1.0) * 1.1**row.launch
+            ),
+            seed=seed,
+            launches=8,
+        )
+    slots = [
+        Slot(side=side, launch=launch, block=1 + launch, period=launch, hosts=on(launch, side))
+        for launch in range(8)
+        for side in ("a", "b")
+    ]
+    write_ab(folder, RECORD(slots=slots))
+    (held,) = compare_runs(open_sides([folder])).held
+    assert {*answers(held).values()} == {Outcome.SLOWER}
+    for one in held.of(Aspect.LEVEL):
+        assert one.answer.ratio == pytest.approx(1.2, rel=0.005)
 
 
 def test_hostile_words_stay_on_their_line(tmp_path):

@@ -1,6 +1,7 @@
 """When a case changed over many runs: known moments are found, and none where there are none."""
 
 import itertools
+import json
 import math
 from datetime import timedelta
 from pathlib import Path
@@ -12,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import START, cases, write_run
 
+from bench.cli import run_command
 from bench.core.errors import RequestError
 from bench.core.records import Origin, Row
 from bench.core.verdict import Outcome
 from bench.judge.history.change_points import find_change_points, least_runs
-from bench.judge.history.judge import find_history, judge_history
+from bench.judge.history.judge import find_differences, find_history, judge_history
 from bench.judge.history.text import history_text
 from bench.report.history import build_history
 from bench.store.files import RESULTS_FILE
@@ -129,6 +131,11 @@ def test_runs_of_a_folder_show_when_a_case_became_slower(tmp_path):
     nights(
         tmp_path, {"*": [1.0] * 20, FIRST: [1.0] * 12 + [1.2] * 8, SECOND: [1.0] * 10 + [0.8] * 10}
     )
+    for night in range(12, 20):
+        run = open_run(tmp_path / f"night-{night}")
+        mpi = {**run.meta.measured.mpi, "version": "5.0.12"}
+        made = msgspec.structs.replace(run.meta.measured, mpi=mpi)
+        write_meta(run.path, msgspec.structs.replace(run.meta, made=made))
     history, runs = find_history(tmp_path)
     assert [run.meta.run for run in runs] == [f"night-{night:02d}" for night in range(20)]
     assert [(one.case, one.outcome) for one in history.changed()] == [
@@ -143,10 +150,12 @@ def test_runs_of_a_folder_show_when_a_case_became_slower(tmp_path):
     assert verdict.outcome is Outcome.SLOWER
     assert verdict.about.cases == (FIRST,)
     assert [*history.moments()] == [("night-11", "night-12"), ("night-09", "night-10")]
-    lines = history_text(history, verdict, {("night-11", "night-12"): ("MPI: A 5.0.1, B 5.0.2",)})
+    differences = find_differences(history, runs)
+    lines = history_text(history, verdict, differences)
     assert "from night-12 on (before: night-11)" in lines
-    assert "  MPI: A 5.0.1, B 5.0.2" in lines
-    page = build_history(history, verdict, {}, tmp_path / "page").read_text()
+    assert any("MPI: version: before 5.0.11, after 5.0.12" in line for line in lines)
+    page = build_history(history, verdict, differences, tmp_path / "page").read_text()
+    assert "before 5.0.11, after 5.0.12" in page
     assert page.count("<figure") == 2
     assert {path.name for path in (tmp_path / "page" / "figures").iterdir()} == {
         f"history-{place}.{kind}" for place in (1, 2) for kind in ("svg", "png")
@@ -204,3 +213,34 @@ def test_a_folder_without_runs_is_refused(tmp_path):
         find_history(tmp_path)
     with pytest.raises(RequestError, match="name a folder"):
         find_history(tmp_path / "absent")
+
+
+def test_the_command_prints_the_word_first_and_it_is_the_exit_code(tmp_path, capsys):
+    nights(tmp_path, {"*": [1.0] * 20, FIRST: [1.0] * 10 + [1.2] * 10})
+    assert run_command(["compare", "--history", str(tmp_path)]) == 1
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("SLOWER: 1 of 17 cases since their last change, most memcpy 64 B: 0.8")
+    assert last == f"page: {tmp_path / 'history.html'}"
+    assert run_command(["compare", "--history", str(tmp_path), "--json", "--no-report"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"]["outcome"] == "SLOWER"
+    (moment,) = found["moments"]
+    assert moment["after"] == "night-10"
+    assert len(found["cases"]) == 17
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--history", "{runs}", "{runs}/night-00"], "leave out A, B"),
+        (["--history", "{runs}", "--by-label"], "leave out A, B"),
+        (["--history", "{runs}/night-00"], "no run in it"),
+        ([], "nothing to compare"),
+    ],
+)
+def test_what_is_no_history_is_refused_in_one_line(tmp_path, capsys, arguments, words):
+    nights(tmp_path, {"*": [1.0]})
+    assert run_command(["compare", *(one.format(runs=tmp_path) for one in arguments)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert run_command(["compare", "--history", str(tmp_path), "--no-report"]) == 3

@@ -19,7 +19,7 @@ _MOST_MARGIN = 0.5
 
 
 @click.command(cls=Verb)
-@click.argument("paths", nargs=-1, required=True, metavar="A B...", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="A B...", type=click.Path(path_type=Path))
 @click.option(
     "--margin",
     metavar="SHARE",
@@ -27,11 +27,17 @@ _MOST_MARGIN = 0.5
 )
 @click.option("--by-label", is_flag=True, help="Runs of one --label are launches of one side.")
 @click.option(
+    "--history",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="In place of A and B: when a case changed over all runs in this folder.",
+)
+@click.option(
     "-o",
     "folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder of the page; that of the last run if not given.",
+    help="Folder of the page; that of the last run, or of the history, if not given.",
 )
 @click.option("--no-report", is_flag=True, help="Write no page and no figure.")
 @json_option
@@ -39,6 +45,7 @@ def compare(
     paths: tuple[Path, ...],
     margin: str | None,
     by_label: bool,
+    history: Path | None,
     folder: Path | None,
     no_report: bool,
     as_json: bool,
@@ -47,14 +54,28 @@ def compare(
 
     A and B are run folders, A the baseline; or the one folder that `clusterbench ab` made.
     """
+    if history is not None:
+        from bench.cli.history import show_history
+
+        if paths or by_label:
+            raise RequestError(
+                "--history takes all runs of one folder: leave out A, B and --by-label"
+            )
+        share = None if margin is None else _read_margin(margin)
+        return show_history(history, share, folder, no_report, as_json)
+    if not paths:
+        raise RequestError(
+            "nothing to compare: name two runs, the baseline first, such as "
+            "`clusterbench compare results/OLD results/NEW`, or a folder of many with --history"
+        )
     from bench.judge.compare.compare import MARGIN, compare_runs, judge_comparison
     from bench.judge.compare.sides import open_sides
     from bench.judge.compare.text import comparison_text
     from bench.store.ab import is_ab, read_ab
 
     ab = paths[0] if len(paths) == 1 and is_ab(paths[0]) else None
-    share = read_ab(ab).margin if ab else MARGIN
-    share = share if margin is None else _read_margin(margin)
+    usual = read_ab(ab).margin if ab else MARGIN
+    share = usual if margin is None else _read_margin(margin)
     sides = open_sides(paths, by_label)
     for side in sides:
         _tell_changed_files(side)

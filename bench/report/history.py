@@ -13,12 +13,12 @@ from bench.core.errors import printable
 from bench.core.units import format_seconds
 from bench.core.verdict import Outcome, Verdict
 from bench.judge.history.records import CaseHistory, History
-from bench.judge.history.text import Differences
+from bench.judge.history.text import Differences, differences_text
 from bench.judge.score import format_percent
 from bench.report.beside import placement_text
 from bench.report.html import render_html
 from bench.report.markdown import render_markdown
-from bench.report.page import Block, Fold, Page, Paragraph, Picture, Section, Table
+from bench.report.page import Block, Code, Fold, Page, Paragraph, Picture, Section, Table
 from bench.report.style import GREY, PALETTE, WIDTH_IN, plain, render
 from bench.store.files import FIGURES_FOLDER, replace_file
 
@@ -124,8 +124,8 @@ def _moments(history: History, differences: Differences) -> Iterator[Block]:
             for case, change in changed
         )
         yield Table(("Case", "Times as fast", "By chance at most"), rows)
-        for line in differences.get((before, after), ()):
-            yield Paragraph(line)
+        yield Paragraph("What else differs between these two runs:")
+        yield Code("\n".join(differences_text(differences, before, after)))
 
 
 def _cases(history: History) -> Table:

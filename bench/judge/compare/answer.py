@@ -29,7 +29,7 @@ from bench.judge.compare.records import Aspect, CaseAnswer, CaseSides
 from bench.judge.compare.shared_variance import count_independent, find_prior, moderate
 from bench.judge.compare.spread import Differences, Floats, compare_means, compare_trimmed
 
-_WEIGHTS = {Aspect.LEVEL: 8.0, Aspect.TAIL: 1.0, Aspect.RANKS: 1.0}
+WEIGHTS = {Aspect.LEVEL: 8.0, Aspect.TAIL: 1.0, Aspect.RANKS: 1.0}
 """How the level is divided among the aspects that are asked for."""
 
 _ENOUGH_CASES = 5
@@ -118,9 +118,9 @@ def _kinds(cases: Sequence[CaseSides]) -> dict[tuple[Aspect, str], list[int]]:
 def _divide_level(cases: Sequence[CaseSides], level: float) -> dict[Aspect, float]:
     """Return what each case of an aspect may use of the level, for each of its two sides."""
     counts = {aspect: sum(case.aspect is aspect for case in cases) for aspect in Aspect}
-    whole = sum(_WEIGHTS[aspect] for aspect, count in counts.items() if count)
+    whole = sum(WEIGHTS[aspect] for aspect, count in counts.items() if count)
     return {
-        aspect: level * _WEIGHTS[aspect] / whole / (2 * count)
+        aspect: level * WEIGHTS[aspect] / whole / (2 * count)
         for aspect, count in counts.items()
         if count
     }

@@ -11,7 +11,7 @@ from bench.judge.compare.comparable import find_refused, find_wrong
 from bench.judge.compare.missing import Unmatched, find_unmatched, tell_lost
 from bench.judge.compare.ranks import LAUNCH, load_spreads
 from bench.judge.compare.records import Aspect, CaseSides, Launches
-from bench.judge.compare.sides import BLOCK, Side
+from bench.judge.compare.sides import BLOCK, PAIR, Side
 from bench.judge.runs import PLACEMENT
 from bench.judge.table import measured
 
@@ -131,6 +131,7 @@ def _compare(lines: pd.DataFrame, aspect: Aspect) -> Iterator[Compared]:
     log = lines["log"].to_numpy(np.float64)
     side = lines["side"].to_numpy()
     shared = _shared(lines)
+    pair = lines[PAIR].to_numpy(np.float64)
     columns = ["case", "part", "name", "benchmark", "setting", *PLACEMENT]
     starts = np.flatnonzero(np.diff(lines["key"].to_numpy(), prepend=-1))
     ends = [*starts[1:].tolist(), len(lines)]
@@ -139,7 +140,16 @@ def _compare(lines: pd.DataFrame, aspect: Aspect) -> Iterator[Compared]:
         own = slice(start, end)
         in_a = side[own] == 0
         block = _blocks(shared[own], in_a)
-        a, b = (Launches(log[own][at], block[at], begun_s[own][at]) for at in (in_a, ~in_a))
+        crossed = None if np.isnan(pair[own]).any() else pair[own].astype(np.int64)
+        a, b = (
+            Launches(
+                log[own][at],
+                block[at],
+                begun_s[own][at],
+                None if crossed is None else crossed[at],
+            )
+            for at in (in_a, ~in_a)
+        )
         yield Compared(
             sides=CaseSides(
                 case=str(head["case"]),

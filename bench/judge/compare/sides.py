@@ -15,6 +15,8 @@ from bench.store.folder import RunFolder, open_run
 
 BLOCK = "block"
 """Column: what launches of both sides that were measured next to each other share; NaN else."""
+PAIR = "pair"
+"""Column: of a crossover the number of the hosts that a launch ran on; NaN else."""
 
 
 class Side(NamedTuple):
@@ -25,6 +27,8 @@ class Side(NamedTuple):
     runs: tuple[RunFolder, ...]
     blocks: Mapping[int, int] = MappingProxyType({})
     """By launch, what it shares with one of the other side, where the two were interleaved."""
+    pairs: Mapping[int, int] = MappingProxyType({})
+    """By launch, the number of the hosts that it ran on, where pairs of hosts crossed over."""
 
 
 def open_sides(paths: Sequence[Path], by_label: bool = False) -> tuple[Side, ...]:
@@ -62,7 +66,13 @@ def load_side(side: Side) -> pd.DataFrame:
         RequestError: where a file of a run is damaged.
     """
     tables = [
-        table.assign(run=place, **{BLOCK: table["launch"].map(side.blocks).astype(float)})
+        table.assign(
+            run=place,
+            **{
+                BLOCK: table["launch"].map(side.blocks).astype(float),
+                PAIR: table["launch"].map(side.pairs).astype(float),
+            },
+        )
         for place, table in enumerate(map(load, side.runs))
     ]
     return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
@@ -81,18 +91,16 @@ def _open_ab(folder: Path) -> tuple[Side, ...]:
     kept = [record.sides[side].sets.get("label") for side in SIDES]
     labels = [printable(label, 40) for label in kept if label]
     labels = list(label_runs(len(SIDES), labels if len(labels) == len(SIDES) else ()))
-    return tuple(
-        Side(
-            label,
-            (open_run(folder / side),),
-            {
-                slot.launch: slot.block
-                for slot in record.slots
-                if slot.side == side and slot.block is not None
-            },
-        )
-        for label, side in zip(labels, SIDES, strict=True)
-    )
+    numbers = {
+        hosts: number for number, hosts in enumerate(sorted({s.hosts for s in record.slots}))
+    }
+    found = []
+    for label, side in zip(labels, SIDES, strict=True):
+        slots = [slot for slot in record.slots if slot.side == side]
+        blocks = {slot.launch: slot.block for slot in slots if slot.block is not None}
+        pairs = {slot.launch: numbers[slot.hosts] for slot in slots if slot.hosts}
+        found.append(Side(label, (open_run(folder / side),), blocks, pairs))
+    return tuple(found)
 
 
 def _refuse_twice(runs: Sequence[RunFolder]) -> None:

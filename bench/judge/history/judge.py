@@ -10,6 +10,7 @@ from scipy import stats
 from bench.core.errors import printable
 from bench.core.records import About
 from bench.core.verdict import Outcome, Verdict
+from bench.judge.changed.changes import find_changes
 from bench.judge.history.change_points import (
     ChangePoint,
     count_pairs,
@@ -19,6 +20,7 @@ from bench.judge.history.change_points import (
 )
 from bench.judge.history.records import CaseHistory, Change, History, PastRun
 from bench.judge.history.series import Past, Series, read_past
+from bench.judge.history.text import Differences
 from bench.judge.score import format_percent
 from bench.store.folder import RunFolder
 
@@ -45,6 +47,19 @@ def find_history(
     """
     past = read_past(folder)
     return _judge_cases(past, margin, level), past.runs
+
+
+def find_differences(history: History, runs: Sequence[RunFolder]) -> Differences:
+    """Return what else differs between the runs before and after each moment of change.
+
+    Raises:
+        RequestError: where a file of such a run is damaged.
+    """
+    by_name = {run.meta.run: run for run in runs}
+    return {
+        (before, after): find_changes(by_name[before], by_name[after])
+        for before, after in history.moments()
+    }
 
 
 def judge_history(history: History) -> Verdict:

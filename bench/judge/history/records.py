@@ -6,6 +6,7 @@ import msgspec
 
 from bench.core.errors import printable
 from bench.core.verdict import Outcome
+from bench.judge.compare.words import format_speed
 
 
 class PastRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +41,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def speed_text(self) -> str:
         """How many times as fast the new state is, as people say it."""
-        return f"{1 / self.ratio:.3g}"
+        return format_speed(self.ratio)
 
 
 class CaseHistory(msgspec.Struct, frozen=True, kw_only=True):

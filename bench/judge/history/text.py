@@ -4,12 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bench.core.errors import printable
 from bench.core.verdict import Verdict
+from bench.judge.changed.records import Difference
+from bench.judge.changed.text import changes_text
 from bench.judge.history.records import CaseHistory, Change, History
 
-Differences = Mapping[tuple[str, str], tuple[str, ...]]
-"""By the runs before and after a moment, lines that say what else differs between the two."""
+Differences = Mapping[tuple[str, str], tuple[Difference, ...]]
+"""By the runs before and after a moment, what else differs between the two."""
 _MOST_MOMENTS = 10
 _MOST_CASES = 8
+_MOST_LINES = 8
+"""Of what else differs."""
 
 
 def history_text(history: History, verdict: Verdict, differences: Differences) -> list[str]:
@@ -29,10 +33,18 @@ def history_text(history: History, verdict: Verdict, differences: Differences) -
     for (before, after), changed in [*moments.items()][:_MOST_MOMENTS]:
         lines += ["", f"from {printable(after, 100)} on (before: {printable(before, 100)})"]
         lines += _changed(changed)
-        lines += [f"  {printable(line, 300)}" for line in differences.get((before, after), ())]
+        beside = differences_text(differences, before, after)
+        lines += [f"  {printable(line, 300)}" for line in beside[:_MOST_LINES]]
+        if len(beside) > _MOST_LINES:
+            lines.append(f"  and {len(beside) - _MOST_LINES} more lines on the page")
     if len(moments) > _MOST_MOMENTS:
         lines += ["", f"{len(moments) - _MOST_MOMENTS} earlier moments are on the page"]
     return lines
+
+
+def differences_text(differences: Differences, before: str, after: str) -> tuple[str, ...]:
+    """Return a line for each thing that differs between the runs beside a moment."""
+    return changes_text(differences.get((before, after), ()), ("before", "after"))
 
 
 def _changed(changed: Sequence[tuple[CaseHistory, Change]]) -> Iterator[str]:

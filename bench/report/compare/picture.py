@@ -191,7 +191,7 @@ def _label(axes: Axes, bars: Sequence[Bar], ends: tuple[float, float], b: str, a
     named = [bar for bar in bars if bar.is_named]
     axes.set_yticks([bar.y_in for bar in named])
     axes.set_yticklabels(
-        [plain(case_text(bar.result), 46) for bar in named],
+        [plain(case_text(bar.result), 60) for bar in named],
         fontsize=8,
     )
     for tick, bar in zip(axes.get_yticklabels(), named, strict=True):
