@@ -10,6 +10,7 @@ from two_sides import write_side
 from bench.cli import run_command
 from bench.core.verdict import Outcome
 from bench.judge.compare.compare import compare_runs
+from bench.judge.compare.records import Aspect
 from bench.judge.compare.sides import open_sides
 from bench.report.compare import build_comparison
 from bench.report.compare.picture import MOST_NAMED, lay_out
@@ -171,3 +172,63 @@ def test_the_same_comparison_makes_the_same_bytes(tmp_path):
     assert pages[0] == pages[1]
     # And it asks nothing of any network.
     assert not re.findall(r"(?:src|href)=\"(?!data:|#)", pages[0])
+
+
+def launches_to_see(capsys, *arguments: str) -> dict[str, float]:
+    """Return what `plan` says of the launches that it takes to see a change."""
+    asked = ["plan", "quick", "--launcher", "local", "--json", "--to-see", *arguments]
+    assert run_command(asked) == 0
+    found: dict[str, float] = json.loads(capsys.readouterr().out)["launches_to_see"]
+    return found
+
+
+def test_a_plan_says_how_many_launches_it_takes_to_see_a_change(capsys):
+    usual = launches_to_see(capsys, "5%", "--noise", "1%")
+    assert 6 < usual["launches"] < 12
+    assert usual["launches"] == usual["most_launches"]
+    assert launches_to_see(capsys, "25%", "--noise", "1%")["launches"] == 6
+    assert launches_to_see(capsys, "5%", "--noise", "2%")["launches"] > usual["launches"]
+    assert launches_to_see(capsys, "2%", "--noise", "1%")["launches"] > usual["launches"]
+    # Within the margin a change is none.
+    assert launches_to_see(capsys, "1%", "--noise", "0.1%")["launches"] is None
+
+
+def test_the_noise_of_an_earlier_run_is_found(tmp_path, capsys):
+    run = write_side(tmp_path / "a", noise=0.02, launches=20)
+    found = launches_to_see(capsys, "5%", "--noise-of", str(run.path))
+    assert found["noise"] == pytest.approx(0.02, rel=0.25)
+    assert found["most_noise"] > found["noise"]
+    assert found["most_launches"] > found["launches"]
+    told = launches_to_see(capsys, "5%", "--noise", f"{found['noise']:.6f}")
+    assert told["launches"] == found["launches"]
+
+
+def test_what_a_plan_sees_a_comparison_sees(tmp_path, capsys):
+    # As many launches as are asked for show the change in nearly all of its cases.
+    asked = ["plan", "quick", "--launcher", "local", "--to-see", "5%", "--noise", "1%"]
+    assert run_command(asked) == 0
+    (line,) = re.findall(r"is seen .* from (\d+) launches", capsys.readouterr().out)
+    a = write_side(tmp_path / "a", noise=0.01, launches=int(line))
+    b = write_side(tmp_path / "b", 1.05, noise=0.01, launches=int(line), seed=2)
+    (held,) = compare_runs(open_sides([a.path, b.path])).held
+    slower = held.of(Aspect.LEVEL, Outcome.SLOWER)
+    assert len(slower) >= 0.8 * len(held.of(Aspect.LEVEL))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to-see", "5%"], "takes one of --noise and --noise-of"),
+        (["--noise", "5%"], "takes one of --noise and --noise-of"),
+        (["--to-see", "5%", "--noise", "1%", "--noise-of", "x"], "takes one of"),
+        (["--to-see", "0", "--noise", "1%"], "--to-see 0: give more than 0"),
+        (["--to-see", "5%", "--noise", "lots"], "--noise: 'lots' is no share"),
+        (["--to-see", "5%", "--noise-of", "{one}"], "no case has 3 launches"),
+    ],
+)
+def test_a_wrong_question_about_launches_is_one_line(tmp_path, capsys, arguments, words):
+    one = write_side(tmp_path / "one", launches=1).path
+    named = [argument.format(one=one) for argument in arguments]
+    assert run_command(["plan", "quick", "--launcher", "local", *named]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
