@@ -219,7 +219,9 @@ def test_the_command_prints_the_word_first_and_it_is_the_exit_code(tmp_path, cap
     nights(tmp_path, {"*": [1.0] * 20, FIRST: [1.0] * 10 + [1.2] * 10})
     assert run_command(["compare", "--history", str(tmp_path)]) == 1
     first, *_, last = capsys.readouterr().out.splitlines()
-    assert first.startswith("SLOWER: 1 of 17 cases since their last change, most memcpy 64 B: 0.8")
+    assert first.startswith(
+        "SLOWER: 1 of 17 cases is slower since its last change, most memcpy 64 B: 0.8"
+    )
     assert last == f"page: {tmp_path / 'history.html'}"
     assert run_command(["compare", "--history", str(tmp_path), "--json", "--no-report"]) == 1
     found = json.loads(capsys.readouterr().out)

@@ -3,6 +3,7 @@
 import rich_click as click
 
 from bench import __version__
+from bench.cli.ab import ab
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.listing import list_things
@@ -37,6 +38,7 @@ for command in (
     plan,
     run,
     resume,
+    ab,
     report,
     score,
     compare,

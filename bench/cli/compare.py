@@ -1,5 +1,6 @@
 """`clusterbench compare`."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,13 +62,25 @@ def compare(
             raise RequestError(
                 "--history takes all runs of one folder: leave out A, B and --by-label"
             )
-        share = None if margin is None else _read_margin(margin)
+        share = None if margin is None else read_margin(margin)
         return show_history(history, share, folder, no_report, as_json)
     if not paths:
         raise RequestError(
             "nothing to compare: name two runs, the baseline first, such as "
             "`clusterbench compare results/OLD results/NEW`, or a folder of many with --history"
         )
+    return hold_sides(paths, margin, by_label, folder, no_report, as_json)
+
+
+def hold_sides(
+    paths: Sequence[Path],
+    margin: str | None = None,
+    by_label: bool = False,
+    folder: Path | None = None,
+    no_report: bool = False,
+    as_json: bool = False,
+) -> Ending:
+    """Hold sides against the first of them; write the page, and return what is to be printed."""
     from bench.judge.compare.compare import MARGIN, compare_runs, judge_comparison
     from bench.judge.compare.sides import open_sides
     from bench.judge.compare.text import comparison_text
@@ -75,7 +88,7 @@ def compare(
 
     ab = paths[0] if len(paths) == 1 and is_ab(paths[0]) else None
     usual = read_ab(ab).margin if ab else MARGIN
-    share = usual if margin is None else _read_margin(margin)
+    share = usual if margin is None else read_margin(margin)
     sides = open_sides(paths, by_label)
     for side in sides:
         _tell_changed_files(side)
@@ -96,7 +109,12 @@ def compare(
     return Ending(partial(print, "\n".join(lines)), code)
 
 
-def _read_margin(text: str) -> float:
+def read_margin(text: str) -> float:
+    """Return the margin that was typed.
+
+    Raises:
+        RequestError: where it is none.
+    """
     from bench.core.units import parse_share
 
     try:

@@ -19,7 +19,7 @@ from bench.report.beside import placement_text
 from bench.report.html import render_html
 from bench.report.markdown import render_markdown
 from bench.report.page import Block, Code, Fold, Page, Paragraph, Picture, Section, Table
-from bench.report.style import GREY, PALETTE, WIDTH_IN, plain, render
+from bench.report.style import GREY, PALETTE, WIDTH_IN, render
 from bench.store.files import FIGURES_FOLDER, replace_file
 
 STEM = "history"
@@ -69,11 +69,11 @@ def _draw(history: History) -> Iterator[Picture]:
     for place, case in enumerate(history.changed()[:MOST_PICTURES], start=1):
         drawn = render(partial(draw_case, case, numbers))
         if drawn is not None:
-            caption = (
-                "A point is a run, the median of its launches; a line is the mean of a state, and "
-                "between two of them the case changed."
+            caption = "; ".join(
+                f"{change.speed_text} times as fast from {change.after} on"
+                for change in case.changes
             )
-            yield Picture(f"{STEM}-{place}", case.full_name, caption, *drawn)
+            yield Picture(f"{STEM}-{place}", case.full_name, f"{caption}.", *drawn)
 
 
 def draw_case(case: CaseHistory, numbers: dict[str, int]) -> Figure:
@@ -95,15 +95,20 @@ def draw_case(case: CaseHistory, numbers: dict[str, int]) -> Figure:
     for change in case.changes:
         axes.axvline(at[change.place] - 0.5, color=GREY, lw=0.8, ls=":", zorder=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0, len(numbers) + 1)
     axes.set_ylim(bottom=min(0.0, times.min()) if times.max() > 2 * times.min() else None)
     axes.set_xlabel("run, in the order in which they were measured")
     axes.set_ylabel(f"time in {unit}")
-    axes.set_title(plain(case.full_name, 70))
     return figure
 
 
 def _result(history: History, verdict: Verdict, pictures: list[Picture]) -> Iterator[Block]:
     yield Paragraph(f"{printable(verdict.text, 600)}.")
+    if pictures:
+        yield Paragraph(
+            "In the pictures a point is a run, the median of its launches, and a line the mean of "
+            "a state; one that is slower than the state before it is orange."
+        )
     yield from pictures[:MOST_SHOWN]
     if pictures[MOST_SHOWN:]:
         count = len(pictures) - MOST_SHOWN

@@ -7,10 +7,11 @@ import numpy as np
 from scipy.special import ndtri
 
 from bench.core.verdict import Outcome
-from bench.judge.compare.answer import answer_cases
+from bench.judge.compare.answer import decide_cases
 from bench.judge.compare.looks import LEAST_LAUNCHES, share_at
 from bench.judge.compare.needed import NO_CHANGE_LEVEL
 from bench.judge.compare.shared_variance import LEAST_OF_OWN
+from bench.judge.compare.spread import compare_means, compare_trimmed
 from comparekit.other_rules import RULES
 from comparekit.worlds import MOST, Drawn, World, cases_of, sides_at
 
@@ -39,12 +40,12 @@ def count_alarms(world: World, comparisons: int, seed: int) -> Alarms:
     cases = 0
     for number in range(comparisons):
         drawn = world(np.random.default_rng([seed, number]))
-        answers = answer_cases(cases_of(drawn, ONCE), MARGIN, LEVEL)
-        here = any(answer.outcome in CHANGED for answer in answers)
+        outcomes = decide_cases(cases_of(drawn, ONCE), MARGIN, LEVEL)
+        here = any(outcome in CHANGED for outcome in outcomes)
         once += here
         ever += here or any(calls_change(drawn, count) for count in suspicious(drawn))
-        same += sum(answer.outcome is Outcome.SAME for answer in answers)
-        cases += len(answers)
+        same += outcomes.count(Outcome.SAME)
+        cases += len(outcomes)
     return Alarms(comparisons, once, ever, same / cases)
 
 
@@ -62,8 +63,8 @@ def count_others(world: World, comparisons: int, seed: int) -> list[tuple[int, i
 
 def calls_change(drawn: Drawn, count: int) -> bool:
     """Return whether any case is called changed at this many launches a side."""
-    answers = answer_cases(cases_of(drawn, count), MARGIN, LEVEL)
-    return any(answer.outcome in CHANGED for answer in answers)
+    outcomes = decide_cases(cases_of(drawn, count), MARGIN, LEVEL)
+    return any(outcome in CHANGED for outcome in outcomes)
 
 
 def suspicious(drawn: Drawn) -> Iterator[int]:
@@ -75,10 +76,11 @@ def suspicious(drawn: Drawn) -> Iterator[int]:
     part = NO_CHANGE_LEVEL * LEVEL / (2 * len(drawn.kinds))
     for count in LOOKS:
         a, b, _, _ = sides_at(drawn, count)
-        distance = np.abs(b.mean(axis=1) - a.mean(axis=1))
-        plain = a.var(axis=1, ddof=1) + b.var(axis=1, ddof=1)
-        if drawn.interleaved and drawn.begun_s is not None:
-            plain = np.minimum(plain, (b - a).var(axis=1, ddof=1))
-        error = np.sqrt(LEAST_OF_OWN * plain / count)
-        if (distance > np.maximum(MARGIN / 2, -ndtri(part * share_at(count)) * error)).any():
-            yield count
+        for found in (compare_means(a, b), compare_trimmed(a, b)):
+            variance = found.variance * found.unit
+            if drawn.interleaved and drawn.begun_s is not None:
+                variance = np.minimum(variance, (b - a).var(axis=1, ddof=1) / count)
+            error = -ndtri(part * share_at(count)) * np.sqrt(LEAST_OF_OWN * variance)
+            if (np.abs(found.log_ratio) > np.maximum(MARGIN / 2, error)).any():
+                yield count
+                break

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.core.verdict import Outcome
-from bench.judge.compare.answer import answer_cases
+from bench.judge.compare.answer import decide_cases
 from comparekit.other_rules import RULES, Floats
 from comparekit.worlds import CASES, KINDS, MOST, Drawn, cases_of, sides_at
 
@@ -55,11 +55,11 @@ def find_change(
     same = total = 0
     for number in range(comparisons):
         drawn = draw(np.random.default_rng([seed, number]))
-        answers = answer_cases(cases_of(drawn, count, change), margin)
-        total += len(answers)
-        right[OURS] += sum(answer.outcome is Outcome.SLOWER for answer in answers)
-        wrong[OURS] += sum(answer.outcome is Outcome.FASTER for answer in answers)
-        same += sum(answer.outcome is Outcome.SAME for answer in answers)
+        outcomes = decide_cases(cases_of(drawn, count, change), margin)
+        total += len(outcomes)
+        right[OURS] += outcomes.count(Outcome.SLOWER)
+        wrong[OURS] += outcomes.count(Outcome.FASTER)
+        same += outcomes.count(Outcome.SAME)
         a, b, _, _ = sides_at(drawn, count)
         for name, rule in RULES.items():
             called = rule(a, b + math.log1p(change))

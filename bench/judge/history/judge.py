@@ -157,9 +157,10 @@ def _tell(history: History, told: Sequence[CaseHistory], outcome: Outcome) -> st
     if outcome in (Outcome.SLOWER, Outcome.FASTER):
         last = [one for one in told if one.outcome is outcome]
         worst = next(one for one in history.changed() if one in last)
+        is_, their = ("is", "its") if len(last) == 1 else ("are", "their")
         return (
-            f"{len(last)} of {len(told)} cases since their last change, most {worst.name}: "
-            f"{worst.changes[-1].speed_text} times as fast from "
+            f"{len(last)} of {len(told)} cases {is_} {str(outcome).lower()} since {their} last "
+            f"change, most {worst.full_name}: {worst.changes[-1].speed_text} times as fast from "
             f"{printable(worst.changes[-1].after)} on{rest}"
         )
     seen = sorted(one.least_change or 1.0 for one in told)

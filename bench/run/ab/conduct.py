@@ -51,7 +51,7 @@ class Conductor:
         """
         for side, arm in arms.items():
             # One after the other: each looks at what else the machine is busy with.
-            arm.begin(self.folder / side, f"{self.record.name}-{side}")
+            arm.begin(self.folder / side)
         period = self._next_period()
         while (slots := next_slots(self.record.slots)) and self._next_period() == period:
             for slot in slots:

@@ -214,6 +214,8 @@ def begin_ab(asked: Asked, parent: Path, say: Say, look: LookAt, ask: Ask) -> Co
     suite = check_request(asked.request)
     if asked.manual is None and asked.sets["a"] == asked.sets["b"]:
         say("A and B set the same: whatever differs between them is chance")
+    if suite.budget_s is not None:
+        say("the budget of the suite is left aside: launches that are cut cannot be compared")
     seed = secrets.randbits(32)
     pairs: tuple[Pair, ...] = ()
     if asked.manual is not None:
