@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.errors import RequestError
-from bench.run.ab.asked import parse_margin, stored_asked
+from bench.run.ab.asked import stored_asked
 from bench.run.ab.drift import find_drift
 from bench.run.ab.keys import choose_arm, parse_keys
 from bench.run.ab.schedule import change_by_hand, interleave, next_slots, until_change
@@ -131,17 +131,6 @@ def test_an_environment_without_this_program_is_refused(made, tmp_path):
         (where / "bin" / "python").chmod(0o755)
     with pytest.raises(RequestError, match=r"^--b mpi=.*: no (Python environment|clusterbench)"):
         choose_arm("--b", {"mpi": str(where)}, Request(suite="quick"))
-
-
-@pytest.mark.parametrize(("text", "share"), [("1%", 0.01), ("0.02", 0.02), ("2.5 %", 0.025)])
-def test_a_margin_is_a_share(text, share):
-    assert parse_margin(text) == pytest.approx(share)
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1%", "60%", "1e-2", "much"])
-def test_a_margin_that_is_none_is_refused(text):
-    with pytest.raises(RequestError, match="--margin"):
-        parse_margin(text)
 
 
 def launches(seed: int, count: int, slope: float) -> dict[int, dict[str, float]]:

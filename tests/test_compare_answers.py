@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from bench.core.verdict import Outcome
 from bench.judge.compare.answer import answer_cases
+from bench.judge.compare.looks import share_at
+from bench.judge.compare.needed import launches_to_see, seen_change
 from bench.judge.compare.overall import overall
 from bench.judge.compare.records import Aspect, CaseAnswer, CaseSides, Launches
+from bench.judge.compare.shared_variance import count_independent, find_prior
 
 CHANGED = {Outcome.FASTER, Outcome.SLOWER}
 OPPOSITE = {Outcome.FASTER: Outcome.SLOWER, Outcome.SLOWER: Outcome.FASTER}
@@ -181,3 +185,99 @@ def test_the_whole_is_said_in_one_word():
     assert of(SAME=9, CANNOT_TELL=1) is Outcome.SAME
     assert of(SAME=89, CANNOT_TELL=11) is Outcome.CANNOT_TELL
     assert of() is Outcome.CANNOT_TELL
+
+
+@pytest.mark.parametrize("cases", [1, 60, 600])
+def test_looking_often_uses_up_no_more_than_the_level(cases):
+    """The chance that a case at the margin is ever called changed, by integration."""
+    part = 0.01 / (2 * cases)
+    width = 9 * math.sqrt(100)
+    grid = np.linspace(-width, width, 3001)
+    step = grid[1] - grid[0]
+    density = norm.pdf(grid / math.sqrt(6)) / math.sqrt(6)
+    kernel = norm.pdf(np.arange(-9, 9 + step, step)) * step
+    used = 0.0
+    for count in range(6, 101):
+        if count > 6:
+            density = np.convolve(density, kernel, "same")
+        beyond = grid > norm.isf(part * share_at(count)) * math.sqrt(count)
+        used += density[beyond].sum() * step
+        density[beyond] = 0
+    # A case at the margin can be called on one side alone, so both parts are for it.
+    assert part < used <= 2 * part
+
+
+def test_variances_that_agree_are_shared_and_others_are_not():
+    random = np.random.default_rng(8)
+    alike = 0.02**2 * random.chisquare(10, 200) / 10
+    degrees = np.full(200, 10.0)
+    shared = find_prior(alike, degrees, 200)
+    assert shared.degrees > 20
+    assert shared.variance == pytest.approx(0.02**2, rel=0.2)
+    apart = find_prior(alike * np.exp(random.normal(0, 2, 200)), degrees, 200)
+    assert apart.degrees < 2
+    assert find_prior(alike, degrees, 1).degrees == 0
+
+
+def test_launches_that_disturb_all_cases_together_count_as_one_case():
+    random = np.random.default_rng(9)
+    own = random.standard_normal((40, 20))
+    assert count_independent(own) > 25
+    assert count_independent(own * 0.05 + random.standard_normal(20)) < 1.5
+
+
+def in_order(values, begun_s):
+    half = values.shape[1] // 2
+    return [
+        side(
+            f"{i}",
+            *(launches(row[at], None, begun_s[at]) for at in (slice(half), slice(half, None))),
+        )
+        for i, row in enumerate(values)
+    ]
+
+
+def test_a_drift_is_no_change():
+    random = np.random.default_rng(10)
+    begun = 60.0 * np.arange(20)
+    values = 0.01 * random.standard_normal((60, 20)) + 0.02 * np.arange(20)
+    answers = answer_cases(in_order(values, begun))
+    assert {answer.outcome for answer in answers} == {Outcome.CANNOT_TELL}
+    assert "drifted" in answers[0].reason
+    # Without times nobody can know.
+    unknown = answer_cases(in_order(values, np.full(20, math.nan)))
+    assert Outcome.SLOWER in {answer.outcome for answer in unknown}
+
+
+def test_a_step_between_sides_that_stand_still_is_a_change():
+    random = np.random.default_rng(11)
+    values = 0.01 * random.standard_normal((60, 20))
+    values[:, 10:] += 0.1
+    answers = answer_cases(in_order(values, 60.0 * np.arange(20)))
+    assert sum(answer.outcome is Outcome.SLOWER for answer in answers) >= 55
+
+
+def test_the_launches_that_are_needed_are_enough_and_no_fewer():
+    needed = launches_to_see(0.05, 0.02, 60)
+    assert seen_change(needed, 0.02, 60) <= math.log(1.05) < seen_change(needed - 1, 0.02, 60)
+    assert launches_to_see(0.25, 0.02, 60) < needed < launches_to_see(0.05, 0.04, 60)
+    assert launches_to_see(0.05, 0.02, 6) <= needed
+    assert launches_to_see(0.009, 0.02, 60) is None
+    words_there = words(np.random.default_rng(12), 10, needed, 0.02, 0.05, kinds=60)
+    assert words_there[Outcome.SLOWER] >= 0.85
+
+
+def test_what_says_least_would_have_been_seen():
+    random = np.random.default_rng(13)
+    answers = answer_cases(draw(random, 10, 0.02))
+    least = float(np.median([answer.least_change for answer in answers]))
+    assert words(random, 10, 10, 0.02, least - 1)[Outcome.SLOWER] == pytest.approx(0.9, abs=0.07)
+
+
+def test_an_outlier_widens_its_own_interval_alone():
+    cases = draw(np.random.default_rng(14), 10, 0.01, kinds=1)
+    before = answer_cases(cases)
+    cases[3].b.log_s[0] += 1.0
+    after = answer_cases(cases)
+    assert after[3].high > 1.5 * before[3].high
+    assert after[4].high == pytest.approx(before[4].high, rel=0.03)

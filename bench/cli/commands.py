@@ -3,6 +3,8 @@
 import rich_click as click
 
 from bench import __version__
+from bench.cli.ab import ab
+from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.listing import list_things
 from bench.cli.plan import plan
@@ -36,8 +38,10 @@ for command in (
     plan,
     run,
     resume,
+    ab,
     report,
     score,
+    compare,
     predict,
 ):
     commands.add_command(command)

@@ -4,38 +4,81 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from bench.cli.ending import Ending, print_json
+from bench.cli.share import read_share
 from bench.cli.verb import Verb, json_option, request_options
+from bench.core.errors import RequestError
 from bench.core.hostnames import fold_in_order
 
 if TYPE_CHECKING:
     from bench.contracts import LaunchCommand
     from bench.core.placement import Placement
     from bench.core.records import Job
+    from bench.judge.compare.power import Power
     from bench.run.recording import Prepared
 
     Commands = Sequence[tuple[Job, LaunchCommand]]
+
+_MOST_CHANGE = 10.0
+_MOST_NOISE = 1.0
 
 
 @click.command(cls=Verb)
 @click.argument("suite")
 @request_options
+@click.option(
+    "--to-see",
+    metavar="CHANGE",
+    help="Say how many launches `compare` takes to see a change such as 5%.",
+)
+@click.option("--noise", metavar="SHARE", help="How far launches scatter, such as 1%.")
+@click.option(
+    "--noise-of",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="An earlier run, whose launches scatter as far.",
+)
 @json_option
-def plan(as_json: bool, **asked: Any) -> Ending:
+def plan(
+    as_json: bool, to_see: str | None, noise: str | None, noise_of: Path | None, **asked: Any
+) -> Ending:
     """Exactly what `run` with the same flags would start; nothing is started."""
     from bench.run.request import make_request
     from bench.run.session import prepare
 
+    known = [one for one in (noise, noise_of) if one is not None]
+    if len(known) != (0 if to_see is None else 1):
+        raise RequestError(
+            "--to-see takes one of --noise and --noise-of, and they it: such as "
+            "`clusterbench plan quick --to-see 5% --noise 1%`"
+        )
     prepared = prepare(make_request(asked))
+    power = None if to_see is None else _find_power(prepared, to_see, noise, noise_of)
     commands = [(job, prepared.launcher.command(job)) for job in prepared.plan.jobs]
-    return Ending(partial(_print_as_json if as_json else _print, prepared, commands))
+    return Ending(partial(_print_as_json if as_json else _print, prepared, commands, power))
 
 
-def _print_as_json(prepared: "Prepared", commands: "Commands") -> None:
+def _find_power(
+    prepared: "Prepared", to_see: str, noise: str | None, noise_of: Path | None
+) -> "Power":
+    """Return how many launches a comparison of such runs takes."""
+    from bench.judge.compare.power import find_noises, find_power
+    from bench.store.folder import open_run
+
+    change = read_share("--to-see", to_see, _MOST_CHANGE)
+    noises = [read_share("--noise", noise, _MOST_NOISE)] if noise is not None else []
+    if noise_of is not None:
+        noises = find_noises(open_run(noise_of))
+    cases = {case.id for job in prepared.plan.jobs for case in job.cases}
+    return find_power(change, noises, len(cases))
+
+
+def _print_as_json(prepared: "Prepared", commands: "Commands", power: "Power | None") -> None:
     plan, listed = prepared.plan, prepared.resolved.listed
     print_json(
         {
@@ -50,6 +93,7 @@ def _print_as_json(prepared: "Prepared", commands: "Commands") -> None:
                 "counts": listed.counts,
                 "passed_over": listed.passed_over,
             },
+            "launches_to_see": power,
             "notes": prepared.resolved.notes,
             "jobs": [
                 {"job": job, "placement": prepared.launcher.place(job.ranks), "command": command}
@@ -73,12 +117,16 @@ def _print_placement(ranks: int, placement: "Placement") -> None:
         first, at = last + 1, at + nodes
 
 
-def _print(prepared: "Prepared", commands: "Commands") -> None:
+def _print(prepared: "Prepared", commands: "Commands", power: "Power | None") -> None:
     plan = prepared.plan
     print(
         f"suite {plan.suite.name}, seed {plan.seed}, "
         f"{plan.launches} launches, {len(commands)} jobs, {plan.cases()} cases over all launches"
     )
+    if power is not None:
+        from bench.judge.compare.power import power_text
+
+        print(power_text(power))
     listed = prepared.resolved.listed
     told = listed.told()
     counted = [f"  {line}" for line in listed.lines()]

@@ -16,6 +16,7 @@ _NUMBER = r"(\d{1,18}(?:\.\d{1,18})?)"
 _SIZE = re.compile(rf"{_NUMBER}\s*([kKMGT]?|[KMGT]i)B", re.ASCII)
 _DURATION = re.compile(rf"{_NUMBER}\s*(ns|us|ms|s|min|h)", re.ASCII)
 _MEASURE = re.compile(rf"{_NUMBER}\s*([KMGT]i|[kKMGT]?)([A-Za-z/]+)", re.ASCII)
+_SHARE = re.compile(rf"{_NUMBER}\s*(%?)", re.ASCII)
 _BITS_PER_BYTE = 8
 _SECONDS = {
     "ns": Decimal("1e-9"),
@@ -56,6 +57,19 @@ def parse_seconds(text: str) -> float:
         raise ValueError(f"{text!r} is no duration; write a number and a unit, such as '2 us'")
     number, unit = match.groups()
     return float(Decimal(number) * _SECONDS[unit])
+
+
+def parse_share(text: str) -> float:
+    """Return the share that `text` names, such as `1%`, `0.5 %` or `0.01`.
+
+    Raises:
+        ValueError: where the text is no share.
+    """
+    match = _SHARE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no share; write a percentage or a number, such as '1%'")
+    number, percent = match.groups()
+    return float(Decimal(number) / (100 if percent else 1))
 
 
 def parse_rate(text: str) -> float:

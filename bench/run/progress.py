@@ -97,10 +97,18 @@ class Bar:
 
 
 class PlainLines:
-    """A line every few seconds."""
+    """A line every few seconds.
 
-    def __init__(self, total: int) -> None:
+    Args:
+        total: cases.
+        whose: begins every line.
+        every_s: seconds between two lines about cases that go well.
+    """
+
+    def __init__(self, total: int, whose: str = "", every_s: float = PLAIN_EVERY_S) -> None:
         self._total = total
+        self._whose = whose
+        self._every_s = every_s
         self._tally = Tally()
         self._begin = self._last = time.monotonic()
         self._where = ""
@@ -115,7 +123,7 @@ class PlainLines:
         """Print where the run is, if that was not printed a moment ago."""
         self._tally.begin(case)
         now = time.monotonic()
-        if now - self._last >= PLAIN_EVERY_S:
+        if now - self._last >= self._every_s:
             self._last = now
             self.show(
                 f"{self._tally.done}/{self._total} cases, {now - self._begin:.0f} s elapsed, "
@@ -134,40 +142,7 @@ class PlainLines:
     def show(self, line: str) -> None:
         """Print a line; a log that takes no more is no reason to end a run."""
         with contextlib.suppress(OSError):
-            print(printable(line, 400), file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Nothing to take away."""
-
-
-class FailuresAlone:
-    """A line for each case that failed, and nothing else.
-
-    Args:
-        whose: begins every line.
-    """
-
-    def __init__(self, whose: str) -> None:
-        self._whose = whose
-
-    def queued(self, where: str) -> None:
-        """Print nothing: somebody else waits as well."""
-
-    def started(self, case: Case, left_s: float) -> None:
-        """Print nothing."""
-
-    def ended(self, rows: Sequence[Row]) -> None:
-        """Print what failed."""
-        for line in _failures(rows):
-            self.show(line)
-
-    def waiting(self, left_s: float) -> None:
-        """Print nothing."""
-
-    def show(self, line: str) -> None:
-        """Print a line; a log that takes no more is no reason to end a run."""
-        with contextlib.suppress(OSError):
-            print(printable(f"{self._whose}: {line}", 400), file=sys.stderr, flush=True)
+            print(printable(f"{self._whose}{line}", 400), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing to take away."""

@@ -81,7 +81,7 @@ def begin_recording(
         StorageError: where the disk is full or gone.
     """
     plan, resolved = prepared.plan, prepared.resolved
-    launcher = resolved.open(folder)
+    launcher = resolved.open(folder, name)
     parts = Parts(
         suite_text=plan.suite.text,
         machine_text=resolved.machine_text,
@@ -96,13 +96,14 @@ def begin_recording(
     return Recording(plan, resolved, launcher, recorder, [])
 
 
-def go_on_recording(run: RunFolder, lock: RunLock, force: bool) -> Recording:
+def go_on_recording(run: RunFolder, lock: RunLock, force: bool, name: str) -> Recording:
     """Open a run for what is missing in it; what a crash tore, or will be measured again, is gone.
 
     Args:
         run: read after it was locked.
         lock: of its folder.
         force: whether to accept that MPI, program or hosts have changed.
+        name: of the run, by its folder: what its file says may be anything.
 
     Raises:
         RequestError: where it was not measured here, or something has changed.
@@ -112,7 +113,7 @@ def go_on_recording(run: RunFolder, lock: RunLock, force: bool) -> Recording:
     resolved = resolve(request, hosts_to_resume(run.meta, request))
     findings = refuse_changes(run.meta, _describe(plan, resolved, run.meta.run), force)
     resolved = ask_for_fitness(resolved)
-    launcher = resolved.open(run.path)
+    launcher = resolved.open(run.path, name)
     run.meta.measured.hosts = _hostnames(resolved)
     run.meta.measured.slots = resolved.listed.slots()
     _compile_loops(resolved.mpi)

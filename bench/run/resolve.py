@@ -43,11 +43,12 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     machine_text: str | None
     """The machine file, checked."""
 
-    def open(self, run: Path | None = None) -> Launcher:
+    def open(self, run: Path | None = None, name: str = "RUN") -> Launcher:
         """Return the launcher.
 
         Args:
             run: the folder of the run; before it begins there is none, and it is called RUN.
+            name: of the run, for its folder below `--work`.
 
         Raises:
             RequestError: where an option is missing or wrong.
@@ -65,7 +66,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
                 bind=self.request.bind,
                 site=self.site,
                 run=run.absolute() if run else Path("RUN"),
-                folder=self._batch_folder(run),
+                folder=self._batch_folder(run, name),
                 replay=self.request.replay,
             )
         )
@@ -110,10 +111,10 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
         odd = self.listed.form or self.listed.passed_over or self.listed.granted
         return (*(self.listed.told() if odd else ()), *self.notes)
 
-    def _batch_folder(self, run: Path | None) -> Path:
+    def _batch_folder(self, run: Path | None, name: str) -> Path:
         work = self.request.work
         if work is not None:
-            folder = work / (run.name if run else "RUN")
+            folder = work / name
         else:
             folder = run.absolute() / "batch" if run else Path("RUN/batch")
         if self.kind.shares_folder:

@@ -132,7 +132,7 @@ def carry_on(path: Path, force: bool) -> Ended:
 
 def _carry_on(run: RunFolder, lock: RunLock, force: bool) -> Ended:
     begun_s = time.monotonic()
-    plan, resolved, launcher, recorder, kept = go_on_recording(run, lock, force)
+    plan, resolved, launcher, recorder, kept = go_on_recording(run, lock, force, run.path.name)
     left = what_is_left(plan, kept, next_attempts(run.path / JOURNAL_FILE))
     progress = open_progress(sum(len(job.cases) for job in left))
     predict = predict_rest(run, kept, _limits(resolved, launcher))

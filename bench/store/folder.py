@@ -17,6 +17,7 @@ from bench.core.records import (
     Sample,
 )
 from bench.store import first_schema
+from bench.store.ab import is_ab
 from bench.store.files import (
     EVENTS_FILE,
     EVIDENCE_FILE,
@@ -137,6 +138,12 @@ def open_run(path: Path) -> RunFolder:
     Raises:
         RequestError: where it is no run, one that had not begun, or one of a newer schema.
     """
+    if is_ab(path):
+        raise RequestError(
+            f"{printable(path, 400)} is a comparison of two runs, which are its folders a and b: "
+            "name one of them; `clusterbench compare` takes both, `clusterbench ab --continue` "
+            "goes on"
+        )
     if not (path / RUN_FILE).is_file():
         raise RequestError(
             f"{printable(path, 400)} is no run folder, or one whose run had not begun (no "

@@ -11,25 +11,29 @@ from bench.judge.compare.spread import LEAST_SPREAD, Floats
 
 _APART = 8.0
 """So many standard deviations within a mode lie between two."""
+LEAST_OFF = 2
+"""Launches of both sides that are a mode, and not an outlier."""
 _LEAST_APART = 0.02
 """A gap that is smaller, relative to the time, decides nothing that margins of 1 % ask for."""
 
 
-def have_two_modes(sides: tuple[Floats, Floats]) -> NDArray[np.bool_]:
-    """Return for each case of a kind whether its launches lie in two modes.
+def count_off(sides: tuple[Floats, Floats]) -> NDArray[np.int64]:
+    """Return for each case of a kind how many launches lie in the rarer one of two modes.
 
     Args:
         sides: logarithms, cases by launches, of both.
 
-    Two launches at least must lie off: one alone is an outlier. The spread within modes is the
-    larger one of the case's own and of the middle case's of the kind.
+    Where one alone lies off it is an outlier, two are a mode. The spread within modes is the larger
+    one of the case's own and of the middle case's of the kind.
     """
     widths, withins, offs = zip(*map(_widest_gap, sides), strict=True)
     within = np.sqrt(np.mean(np.square(withins), axis=0))
     within = np.maximum(np.maximum(within, np.median(within)), LEAST_SPREAD)
     least = np.maximum(_APART * within, _LEAST_APART)
-    count = sum(np.where(width > least, off, 0) for width, off in zip(widths, offs, strict=True))
-    return np.asarray(count >= 2)
+    count = np.zeros(len(within), dtype=np.int64)
+    for width, off in zip(widths, offs, strict=True):
+        count += np.where(width > least, off, 0)
+    return count
 
 
 def _widest_gap(values: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:

@@ -73,15 +73,21 @@ def seen_change(
 def least_seen(error: float, degrees: float, part: float, margin: float) -> float:
     """Return the logarithm of the smallest change that is called in 9 of 10 comparisons.
 
+    The error is known from so many degrees of freedom only, and so is by chance larger, too.
+
     Args:
         error: standard error of the difference of logarithms.
         degrees: of freedom of it.
         part: of the level, for one side of one case at this number of launches.
         margin: changes within it count as none.
     """
-    edge = math.log1p(margin) - error * stdtrit(degrees, part)
-    none = -error * stdtrit(degrees, part * NO_CHANGE_LEVEL)
-    return float(max(edge, none) + error * ndtri(FOUND))
+    return max(
+        edge + error * (quantile + ndtri(FOUND) * math.sqrt(1 + quantile**2 / (2 * degrees)))
+        for edge, quantile in (
+            (math.log1p(margin), -float(stdtrit(degrees, part))),
+            (0.0, -float(stdtrit(degrees, part * NO_CHANGE_LEVEL))),
+        )
+    )
 
 
 def _first(shows: Callable[[int], bool], least: int) -> int | None:

@@ -40,7 +40,7 @@ from bench.run.ab.messages import (
 )
 from bench.run.attempt import Attempt
 from bench.run.end import close_run, interruptible
-from bench.run.progress import FailuresAlone
+from bench.run.progress import PlainLines
 from bench.run.recording import (
     Prepared,
     Recording,
@@ -59,6 +59,9 @@ from bench.store.journal import next_attempts
 from bench.store.jsons import encode_lines
 from bench.store.lock import lock_run
 from bench.store.recorder import Recorder
+
+_TOLD_EVERY_S = 30.0
+"""How far a launch is, of one that takes longer: each has a line at its end."""
 
 
 class Arm:
@@ -121,7 +124,11 @@ class Arm:
             diagnosis = look_around(self._prepared)
             create_side_folder(demand.folder)
             lock = self._held.enter_context(lock_run(demand.folder))
-            self._open(begin_recording(demand.folder, lock, self._prepared, diagnosis, demand.name))
+            self._open(
+                begin_recording(
+                    demand.folder, lock, self._prepared, diagnosis, name_run(demand.folder)
+                )
+            )
         return Begun()
 
     def measure(self, demand: Measure) -> Launched:
@@ -135,10 +142,13 @@ class Arm:
         if runner is None:
             raise RequestError("its run has not begun")
         self._grow(runner.recorder, demand.launches)
-        launcher = self._resolved.on(demand.hosts).open(runner.recorder.folder)
+        launcher = self._resolved.on(demand.hosts).open(
+            runner.recorder.folder, name_run(runner.recorder.folder)
+        )
         attempts = next_attempts(runner.recorder.folder / JOURNAL_FILE)
         left = what_is_left(self._plan, runner.rows, attempts)
         jobs = [job for job in left if job.launch == demand.launch]
+        runner.progress = self._open_progress(sum(len(job.cases) for job in jobs))
         runner.run_some(jobs, self._plan, launcher)
         rows = [row for row in runner.rows if row.launch == demand.launch]
         failed = [row for row in rows if row.status is Status.FAILED]
@@ -153,12 +163,15 @@ class Arm:
 
     def _reopen(self, folder: Path) -> Recording:
         lock = self._held.enter_context(lock_run(folder))
-        recording = go_on_recording(open_run(folder), lock, self._task.force)
+        recording = go_on_recording(open_run(folder), lock, self._task.force, name_run(folder))
         self._open(recording)
         return recording
 
     def _open(self, recording: Recording) -> None:
-        self._runner = _ArmRunner(recording, FailuresAlone(self._task.side.upper()))
+        self._runner = _ArmRunner(recording, self._open_progress(0))
+
+    def _open_progress(self, cases: int) -> PlainLines:
+        return PlainLines(cases, f"{self._task.side.upper()}: ", _TOLD_EVERY_S)
 
     def _grow(self, recorder: Recorder, launches: int) -> None:
         """Plan more launches of the run; those before stay as they are, to the letter."""
@@ -192,7 +205,7 @@ class Arm:
 class _ArmRunner(Runner):
     """Runs the launches of an arm, and remembers what nodes are now."""
 
-    def __init__(self, recording: Recording, progress: FailuresAlone) -> None:
+    def __init__(self, recording: Recording, progress: PlainLines) -> None:
         plan, resolved, launcher, recorder, kept = recording
         super().__init__(plan, launcher, recorder, progress, _predict_nothing, rows=kept)
         self._here = resolved.name_here()
@@ -211,6 +224,11 @@ class _ArmRunner(Runner):
             # As it was kept: a rank that is bound to a core sees no other.
             now[self._here] = msgspec.to_builtins(examine().facts)
         return tell_changes(self.recorder.nodes.by_host(), now)
+
+
+def name_run(folder: Path) -> str:
+    """Return the name of the run of a side: that of the comparison's folder, and its own."""
+    return f"{folder.parent.name}-{folder.name}"
 
 
 def _predict_nothing(_plan: Plan, _rows: Sequence[Row], _at: str) -> Sequence[Prediction]:

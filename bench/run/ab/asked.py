@@ -1,12 +1,11 @@
 """What `clusterbench ab` is asked for."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from bench.core.errors import RequestError, printable
+from bench.core.errors import RequestError
 from bench.plan.suite import Suite, load_suite
 from bench.run.request import VARIABLE, Request
 
@@ -14,8 +13,6 @@ LAUNCHES = 10
 LEAST_LAUNCHES = 6
 """Of each side: of fewer nothing is ever told."""
 MOST_UNTIL_DECIDED = 40
-_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?) ?(%?)", re.ASCII)
-_MOST_MARGIN = 0.5
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,21 +35,6 @@ class More(msgspec.Struct, frozen=True, kw_only=True):
     launches: int | None = None
     """Of each side, with those that it has; where it goes on until it is decided, the most."""
     until_decided: bool = False
-
-
-def parse_margin(text: str) -> float:
-    """Return the share that `1%` or `0.01` stands for.
-
-    Raises:
-        RequestError: where it is none.
-    """
-    match = _PERCENT.fullmatch(text.strip())
-    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-    if not 0 < share <= _MOST_MARGIN:
-        raise RequestError(
-            f"--margin {printable(text)}: write a share above 0 and up to 50%, such as 1%"
-        )
-    return share
 
 
 def check_request(request: Request) -> Suite:

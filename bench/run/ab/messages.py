@@ -39,8 +39,7 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin"):
     """Begin the run: the machine is looked at, and loops are compiled."""
 
     folder: Path
-    name: str
-    """Of the run."""
+    """Of the run, within that of the comparison."""
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):

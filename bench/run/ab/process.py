@@ -71,17 +71,16 @@ class ArmProcess:
         """
         return self._answer(Ready)
 
-    def begin(self, folder: Path, name: str) -> None:
+    def begin(self, folder: Path) -> None:
         """Begin its run, and wait until that is done; one that has begun goes on.
 
         Args:
-            folder: of the run.
-            name: of the run.
+            folder: of the run, within that of the comparison.
 
         Raises:
             BenchError: where it cannot begin, and why.
         """
-        self._send(Begin(folder=folder, name=name))
+        self._send(Begin(folder=folder))
         self._answer(Begun)
 
     def start(self, demand: Measure) -> None:

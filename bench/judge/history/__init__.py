@@ -1,0 +1,1 @@
+"""When a case changed, over all runs of a folder."""
