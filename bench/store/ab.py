@@ -79,6 +79,9 @@ class AbRecord(msgspec.Struct, kw_only=True):
     manual: str | None = None
     """What is changed by hand between A and B; None where the arms set it themselves."""
     sides: dict[str, Side]
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Of hosts, of a crossover: while one runs A another one runs B. Empty where launches follow
+    each other."""
     slots: list[Slot] = []
     """In the order in which they are measured; those of one period and block may be at once."""
     looks: list[Look] = []

@@ -171,10 +171,13 @@ def _compare(lines: pd.DataFrame, aspect: Aspect) -> Iterator[Compared]:
 def _shared(lines: pd.DataFrame) -> NDArray[np.int64]:
     """Return a number for what each line may share with one of the other side.
 
-    Of interleaved launches it is what their schedule says, else the pair of hosts.
+    Of interleaved launches it is what their schedule says, and nothing where a launch was measured
+    again later; else it is the pair of hosts.
     """
-    if lines[BLOCK].notna().all():
-        return np.asarray(lines[BLOCK], dtype=np.int64)
+    block = lines[BLOCK].to_numpy(np.float64)
+    if not np.isnan(block).all():
+        alone = np.nanmax(block) + 1 + np.arange(len(block))
+        return np.where(np.isnan(block), alone, block).astype(np.int64)
     hosts = lines.groupby(["src_host", "dst_host"], dropna=False, sort=False)
     return np.asarray(hosts.ngroup(), dtype=np.int64)
 

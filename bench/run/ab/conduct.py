@@ -10,8 +10,9 @@ from bench.core.verdict import Outcome, Verdict
 from bench.run.ab.drift import find_drift, shifts, tell_shift
 from bench.run.ab.manual import tell_continue
 from bench.run.ab.messages import Launched, Measure
+from bench.run.ab.order import plan_slots
 from bench.run.ab.process import ArmProcess
-from bench.run.ab.schedule import count_launches, interleave, next_slots, until_change
+from bench.run.ab.schedule import count_launches, next_slots, until_change
 from bench.store.ab import SIDES, AbRecord, Look, Slot, write_ab
 from bench.store.folder import open_run
 
@@ -130,7 +131,7 @@ class Conductor:
         record.looks.append(Look(utc=utc_now(), launches=counts, outcome=verdict.outcome))
         self.say(f"after {done} launches of each side: {printable(verdict.text, 300)}")
         if verdict.outcome is Outcome.CANNOT_TELL and done < record.launches:
-            record.slots += interleave(record.seed, done + 1, done)
+            record.slots += plan_slots(record.seed, record.pairs, done + 1, done)
         self.save()
 
     def finish(self) -> None:

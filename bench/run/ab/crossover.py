@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.core.placement import place_ranks
 from bench.core.records import Job
+from bench.run.ab.schedule import FIRST_BLOCK
 from bench.store.ab import SIDES, Slot
 
 LEAST_HOSTS = 4
@@ -24,18 +25,23 @@ MOST_PAIRS = 4
 """How far apart pairs are is learned from the launches, and each further pair takes some of what
 they know of the sides: of ten launches, one in ten."""
 
-FIRST_BLOCK = 1
-"""0 is for launches that share nothing."""
-
 Pair = tuple[str, str]
 
 
-def why_not_crossed(jobs: Sequence[Job], hosts: Sequence[str]) -> str | None:
-    """Return why jobs cannot cross over between pairs of hosts, in words; None where they can."""
+def why_not_crossed(
+    jobs: Sequence[Job], hosts: Sequence[str], counts: Sequence[int | None] = ()
+) -> str | None:
+    """Return why jobs cannot cross over between pairs of hosts, in words; None where they can.
+
+    Args:
+        jobs: of one launch.
+        hosts: that they run on otherwise.
+        counts: the most ranks of each, where there are any.
+    """
     if (count := len(set(hosts))) < LEAST_HOSTS:
         return f"a crossover takes four hosts or more, of which there are {count}"
     for job in jobs:
-        nodes = place_ranks(job.ranks, hosts).nodes
+        nodes = place_ranks(job.ranks, hosts, counts).nodes
         if nodes > NODES:
             return f"a job of {job.ranks} ranks runs on {nodes} nodes, and a pair has two"
     return None

@@ -13,15 +13,16 @@ from bench.core.errors import RequestError
 from bench.core.records import Finding
 from bench.run.ab.asked import LEAST_LAUNCHES, Asked, More, check_request, stored_asked
 from bench.run.ab.conduct import Conductor, LookAt, Say
+from bench.run.ab.crossover import NODES, Pair
 from bench.run.ab.facts import tell_changes
 from bench.run.ab.keys import choose_arm
 from bench.run.ab.manual import Ask, tell_change, tell_continue
 from bench.run.ab.messages import Ready, Task
+from bench.run.ab.order import choose_pairs, plan_slots
 from bench.run.ab.process import ArmProcess
 from bench.run.ab.schedule import (
     change_by_hand,
     count_launches,
-    interleave,
     next_slots,
     until_change,
 )
@@ -182,6 +183,7 @@ class Sitting:
             request=msgspec.structs.replace(arm.request, launches=launches),
             suite_text=self._suite_text,
             suite_source=self._request.suite,
+            nodes=NODES if record.pairs else None,
             folder=begun if begun is not None and (begun / RUN_FILE).is_file() else None,
             parameters=arm.parameters,
             by_hand=record.manual is not None and period > 1,
@@ -215,11 +217,16 @@ def begin_ab(asked: Asked, parent: Path, say: Say, look: LookAt, ask: Ask) -> Co
     if suite.budget_s is not None:
         say("the budget of the suite is left aside: launches that are cut cannot be compared")
     seed = secrets.randbits(32)
+    pairs: tuple[Pair, ...] = ()
     if asked.manual is not None:
         slots = change_by_hand(asked.launches)
     else:
+        requests = {
+            side: choose_arm(f"--{side}", asked.sets[side], asked.request).request for side in SIDES
+        }
+        pairs = choose_pairs(requests, suite, seed, say)
         first = min(LEAST_LAUNCHES, asked.launches) if asked.until_decided else asked.launches
-        slots = interleave(seed, first)
+        slots = plan_slots(seed, pairs, first)
     record = AbRecord(
         name="",
         version=__version__,
@@ -232,6 +239,7 @@ def begin_ab(asked: Asked, parent: Path, say: Say, look: LookAt, ask: Ask) -> Co
         until_decided=asked.until_decided,
         margin=asked.margin,
         manual=asked.manual,
+        pairs=pairs,
         sides={side: Side(sets=asked.sets[side]) for side in SIDES},
         slots=slots,
     )
@@ -299,6 +307,6 @@ def _plan_more(record: AbRecord, more: More) -> None:
         )
     record.launches = launches
     if not record.until_decided:
-        record.slots += interleave(record.seed, launches, planned)
+        record.slots += plan_slots(record.seed, record.pairs, launches, planned)
     elif not next_slots(record.slots) and planned < launches:
-        record.slots += interleave(record.seed, planned + 1, planned)
+        record.slots += plan_slots(record.seed, record.pairs, planned + 1, planned)
