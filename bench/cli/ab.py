@@ -242,5 +242,7 @@ def _print_with_folder(ending: Ending, folder: Path, as_json: bool) -> None:
     try:
         ending.show()
     finally:
-        if not as_json:
+        if as_json:
+            _say(str(folder))
+        else:
             print(folder)
