@@ -19,9 +19,14 @@ def module_command(module: str, python: str | None = None) -> tuple[str, ...]:
     return (python or sys.executable, "-P", "-m", module)
 
 
-def text_command(text: str) -> tuple[str, ...]:
-    """Return the tokens that run a program text with this Python."""
-    return (sys.executable, "-P", "-c", text)
+def text_command(text: str, python: str | None = None) -> tuple[str, ...]:
+    """Return the tokens that run a program text.
+
+    Args:
+        text: of the program.
+        python: this program's own if not given.
+    """
+    return (python or sys.executable, "-P", "-c", text)
 
 
 def shun_current_folder() -> None:

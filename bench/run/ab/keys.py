@@ -9,6 +9,7 @@ import msgspec
 
 from bench import __version__
 from bench.core.errors import RequestError, nearest, printable
+from bench.core.program import text_command
 from bench.machine.mpi import ask
 from bench.machine.software import MCA_PREFIXES
 from bench.run.request import Request
@@ -124,7 +125,7 @@ def find_python(option: str, where: str) -> str:
         raise RequestError(
             f"{shown}: no Python environment there; give its folder, which has bin/python"
         )
-    answer = ask([str(python), "-P", "-c", _QUESTION], _ASK_S)
+    answer = ask(text_command(_QUESTION, str(python)), _ASK_S)
     lines = answer.stdout.splitlines() if answer else []
     found = [line.removeprefix(_MARKER) for line in lines if line.startswith(_MARKER)]
     if not found:
