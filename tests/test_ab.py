@@ -12,7 +12,6 @@ from bench.core.records import Status
 from bench.core.verdict import Outcome, Verdict
 from bench.run.ab import sitting
 from bench.run.ab.asked import Asked, More
-from bench.run.ab.facts import tell_changes
 from bench.run.ab.sitting import begin_ab, go_on_ab
 from bench.run.request import Request
 from bench.store.ab import SIDES, read_ab
@@ -77,6 +76,7 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
+@pytest.mark.slow
 @mpi
 def test_both_arms_are_ordinary_runs_measured_in_the_order_of_the_schedule(lab):
     asked = lab.asked(
@@ -171,30 +171,3 @@ def test_an_arm_that_cannot_be_measured_makes_no_folder(lab):
 def test_an_arm_whose_python_does_not_start_is_told_of(lab):
     with pytest.raises(LaunchError, match="side b: its process ended with exit status 1"):
         lab.begin(lab.asked({}, {"env.PYTHONHOME": "/nowhere"}))
-
-
-def test_a_change_by_hand_is_waited_for_and_looked_for(lab):
-    asked = lab.asked({}, {}, manual="new driver")
-    conducted = lab.begin(asked)
-    folder = conducted.folder
-    assert conducted.waiting
-    assert any("now change: new driver" in line for line in lab.said)
-    assert any("MTU" in line for line in lab.said)
-    assert {row.launch for row in open_run(folder / "a").rows()} == {0}
-    assert open_run(folder / "a").missing() == []
-    assert not (folder / "b").exists()
-
-    assert lab.go_on(folder).waiting
-    assert {row.launch for row in open_run(folder / "b").rows()} == {0, 1}
-    assert any("now change back: new driver" in line for line in lab.said)
-    nodes = [open_run(folder / side).nodes.by_host() for side in SIDES]
-    warned = sitting.NOTHING_CHANGED in {finding.name for finding in read_ab(folder).findings}
-    # Others may change this machine meanwhile.
-    assert warned is not bool(tell_changes(*nodes))
-    with pytest.raises(RequestError, match="does not grow"):
-        lab.go_on(folder, More(launches=4))
-
-    assert not lab.go_on(folder).waiting
-    record = read_ab(folder)
-    assert record.finished_utc is not None
-    assert {row.launch for row in open_run(folder / "a").rows()} == {0, 1}

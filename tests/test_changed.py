@@ -17,13 +17,14 @@ from synthetic import write_run
 from test_machine_differences import gpu_node
 
 from bench.core.records import Evidence, Finding, Job, Stage
+from bench.core.transport import Transport
 from bench.judge.changed.changes import find_changes
 from bench.judge.changed.nodes import find_node_changes
 from bench.judge.changed.records import Difference, Kind
 from bench.judge.changed.text import NOTHING, changes_text
 from bench.machine.facts import NodeFacts
 from bench.store.folder import RunFolder, open_run
-from bench.store.nodes import Nodes
+from bench.store.nodes import NodeRecorder, Nodes, read_nodes
 from bench.store.parts import Command
 
 ROOT = Path(__file__).parent.parent
@@ -310,6 +311,96 @@ def test_of_very_many_differences_of_a_kind_the_first_are_told(tmp_path):
     assert len(found) == 31 + 1  # and the head and the benchmark that are gone
     assert len(lines) == 9
     assert lines[-1] == "suite: 24 more"
+
+
+# What carried messages.
+
+
+MIB = 1 << 20
+SHM = Transport(
+    hosts=("n0",),
+    small="shared memory",
+    large="shared memory",
+    copies="single copy by CMA",
+    small_bytes=1024,
+    large_bytes=MIB,
+)
+LITTLE = Transport(hosts=("n0",), small="shared memory", small_bytes=1024)
+TCP = Transport(
+    hosts=("n0",), small="TCP over lo", large="TCP over lo", small_bytes=1024, large_bytes=MIB
+)
+AWAY = msgspec.structs.replace(
+    TCP, hosts=("n0", "n1"), small="TCP over eth0", large="TCP over eth0"
+)
+
+
+def seen(folder: Path, *transports: Transport) -> RunFolder:
+    folder = run(folder, [node()]).path
+    recorder = NodeRecorder(folder, read_nodes(folder))
+    recorder.add_transports(transports)
+    recorder.close()
+    return RunFolder(folder)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "told"),
+    [
+        ((SHM,), (SHM,), []),
+        # Jobs of small messages alone say nothing of large ones.
+        ((SHM, LITTLE), (LITTLE, SHM), []),
+        (
+            (SHM,),
+            (TCP,),
+            [(Kind.TRANSPORT, "messages within a host", "shared memory", "TCP over lo")],
+        ),
+        (
+            (SHM,),
+            (msgspec.structs.replace(SHM, copies="two copies"),),
+            [
+                (
+                    Kind.SINGLE_COPY,
+                    "large messages within a host",
+                    "single copy by CMA",
+                    "two copies",
+                )
+            ],
+        ),
+        (
+            (SHM, AWAY),
+            (SHM, msgspec.structs.replace(AWAY, large="RDMA over mlx5_0:1")),
+            [
+                (
+                    Kind.TRANSPORT,
+                    "large messages between hosts",
+                    "TCP over eth0",
+                    "RDMA over mlx5_0:1",
+                )
+            ],
+        ),
+        (
+            (TCP,),
+            (msgspec.structs.replace(TCP, small=None, large=None),),
+            [(Kind.TRANSPORT, "messages within a host", "TCP over lo", None)],
+        ),
+    ],
+)
+def test_another_transport_is_told_as_it_was_seen(a, b, told, tmp_path):
+    found = find_changes(seen(tmp_path / "a", *a), seen(tmp_path / "b", *b))
+    assert [(each.kind, each.what, each.a, each.b) for each in found] == told
+
+
+def test_the_transport_comes_before_the_variable_that_chose_it(tmp_path):
+    steered = node()
+    steered["environment"]["OMPI_MCA_btl"] = "self,tcp"
+    b = run(tmp_path / "b", [steered])
+    b.nodes.transports.append(TCP)
+    found = find_changes(seen(tmp_path / "a", SHM), b)
+    assert [each.kind for each in found] == [Kind.TRANSPORT, Kind.ENVIRONMENT]
+
+
+def test_a_run_of_before_its_transport_was_seen_is_told(tmp_path):
+    (found,) = find_changes(seen(tmp_path / "a", SHM), run(tmp_path / "b", [node()]))
+    assert (found.kind, found.a, found.b) == (Kind.TRANSPORT, "shared memory", None)
 
 
 # How and when it was measured.

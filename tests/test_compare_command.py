@@ -14,6 +14,7 @@ from bench.judge.compare.records import Aspect
 from bench.judge.compare.sides import open_sides
 from bench.report.compare import build_comparison
 from bench.report.compare.picture import MOST_NAMED, lay_out
+from bench.store.hashes import file_hashes
 from bench.store.verdicts import read_verdicts
 
 ODD = "c0005"
@@ -52,7 +53,8 @@ def test_the_page_lies_beside_that_of_the_run(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"page: {page}"
     assert page.is_file()
     assert (tmp_path / "b" / "figures" / "compare.png").is_file()
-    # The folder of a run is still that of a run.
+    # The folder of a run is still that of a run, and a page is no part of what was measured.
+    assert "compare.html" not in file_hashes(tmp_path / "b")
     assert run_command(["report", paths[1]]) == 0
     assert page.is_file()
 

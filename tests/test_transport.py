@@ -14,7 +14,8 @@ from synthetic import write_run
 from bench.core.records import Case, Job, Stage
 from bench.core.transport import Transport
 from bench.machine.shared_memory import POSSIBLE, try_cross_attach
-from bench.rank.transport import Side, Told, judge_transport, large_bytes, observe_transports
+from bench.rank.message_signs import Told
+from bench.rank.transport import Side, judge_transport, large_bytes, observe_transports
 from bench.rank.world import SoloWorld
 from bench.report.anonymise import anonymise
 from bench.report.background import machine

@@ -178,6 +178,11 @@ def _asked(
             "--manual is the one change: with it --a and --b set no more than a label, and "
             "--until-decided cannot go back and forth"
         )
+    if manual is not None and asked["launches"] == 1:
+        raise RequestError(
+            "--manual measures half of A before the change and half after it is taken back: ask "
+            "for --launches 2 or more"
+        )
     if most is not None and not until_decided:
         raise RequestError("--most ends --until-decided; without that, write --launches")
     launches = asked.pop("launches")
@@ -237,5 +242,7 @@ def _print_with_folder(ending: Ending, folder: Path, as_json: bool) -> None:
     try:
         ending.show()
     finally:
-        if not as_json:
+        if as_json:
+            _say(str(folder))
+        else:
             print(folder)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from bench.cli.ending import Ending, complain, describe, print_judged, verdict_code
+from bench.cli.share import read_share
 from bench.cli.verb import Verb, json_option
 from bench.core.errors import BenchError, RequestError, printable
 
@@ -115,15 +116,7 @@ def read_margin(text: str) -> float:
     Raises:
         RequestError: where it is none.
     """
-    from bench.core.units import parse_share
-
-    try:
-        share = parse_share(text)
-    except ValueError as error:
-        raise RequestError(f"--margin: {printable(error, 200)}") from error
-    if not 0 < share <= _MOST_MARGIN:
-        raise RequestError(f"--margin {printable(text)}: give more than 0 and at most 50%")
-    return share
+    return read_share("--margin", text, _MOST_MARGIN)
 
 
 def _tell_changed_files(side: "Side") -> None:

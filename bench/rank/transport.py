@@ -7,24 +7,22 @@ it copies from the other's memory (cross-memory attach, XPMEM, KNEM), each its o
 is copied into a segment and out of it. The memory is host memory.
 """
 
-import contextlib
-import ipaddress
 import mmap
-import resource
-from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from bench.core.events import Counter
 from bench.core.records import Job
 from bench.core.transport import DOUBLE, SHARED_MEMORY, SINGLE, Transport
-from bench.machine.interfaces import read_interfaces
-from bench.machine.sysfs import list_folder, read_text
-from bench.rank.counters import count_between, read_counters
-from bench.rank.socket_bytes import read_received
+from bench.rank.message_signs import (
+    Told,
+    count_faults,
+    fresh_pages,
+    look,
+    mapped_memory,
+    opened_way,
+    tell,
+)
 from bench.rank.world import MpiWorld, World
-
-Way = TypeVar("Way", bound=Hashable)
 
 SMALL_BYTES = 1024
 _SMALL_MESSAGES = 16
@@ -33,33 +31,9 @@ _LEAST_LARGE = 64 << 10
 _MOST_LARGE = 1 << 20
 _MOST_BETWEEN = 128 << 10
 """Between hosts, where a slow link would take long for more."""
-_MOST_RAILS = 8
-"""Connections or ports that may share a message."""
 _LEAST_PAGES = 32
 """Of a message whose pages can be told from the few that a program touches by the way."""
-_MOST_MAPS = 4 << 20
-_FDS = Path("/proc/self/fd")
-_RDMA = ("/dev/infiniband/uverbs", "/dev/hfi1")
-_WAYS = {"/dev/xpmem": "XPMEM", "/dev/knem": "KNEM"}
 _ATTACH = "CMA"
-
-
-class _Look(NamedTuple):
-    """What the kernel tells one rank at one moment."""
-
-    sockets: dict[tuple[int, str], int]
-    ports: tuple[Counter, ...]
-
-
-class Told(NamedTuple):
-    """What one rank saw of messages of one size."""
-
-    tcp: tuple[str, ...] = ()
-    """Interfaces of its connections that received as much as was sent."""
-    rdma: tuple[str, ...] = ()
-    """Ports that counted as much, of devices that it has opened."""
-    faults: int = 0
-    """Pages that it was the first to touch meanwhile."""
 
 
 class Side(NamedTuple):
@@ -118,121 +92,41 @@ def _send(world: MpiWorld, peer: int, large: int | None) -> Side:
     for buffer in (small, *([bytearray(large)] if large else [])):
         world.send(buffer, peer)
         world.receive(small, peer)
-    before = _look()
+    before = look()
     for _ in range(_SMALL_MESSAGES):
         world.send(small, peer)
     world.receive(small, peer)
-    told = _tell(before, _SMALL_MESSAGES * SMALL_BYTES, sent=True)
+    told = tell(before, _SMALL_MESSAGES * SMALL_BYTES, sent=True)
     of_large = None
     if large:
-        before, fresh = _look(), _fresh_pages(large)
-        faults = _faults()
+        before, fresh = look(), fresh_pages(large)
+        faults = count_faults()
         world.send(fresh, peer)
         world.receive(small, peer)
-        of_large = _tell(before, large, sent=True, faults=_faults() - faults)
-    return Side(told, of_large, _shared_memory(), _way())
+        of_large = tell(before, large, sent=True, faults=count_faults() - faults)
+    return Side(told, of_large, mapped_memory(), opened_way())
 
 
 def _receive(world: MpiWorld, large: int | None) -> Side:
     small = bytearray(SMALL_BYTES)
+    # What comes next may arrive as soon as the answer is on its way: the look comes before that.
     for buffer in (small, *([bytearray(large)] if large else [])):
         world.receive(buffer, 0)
+        before = look()
         world.send(small, 0)
-    before = _look()
     for _ in range(_SMALL_MESSAGES):
         world.receive(small, 0)
-    told = _tell(before, _SMALL_MESSAGES * SMALL_BYTES, sent=False)
+    told = tell(before, _SMALL_MESSAGES * SMALL_BYTES, sent=False)
+    before = look()
     world.send(small, 0)
     of_large = None
     if large:
-        before, fresh = _look(), _fresh_pages(large)
-        faults = _faults()
+        fresh = fresh_pages(large)
+        faults = count_faults()
         world.receive(fresh, 0)
-        of_large = _tell(before, large, sent=False, faults=_faults() - faults)
+        of_large = tell(before, large, sent=False, faults=count_faults() - faults)
         world.send(small, 0)
-    return Side(told, of_large, _shared_memory(), _way())
-
-
-# What a rank sees.
-
-
-def _look() -> _Look:
-    return _Look(read_received(), read_counters() if _opened(_RDMA) else ())
-
-
-def _tell(before: _Look, sent_bytes: int, sent: bool, faults: int = 0) -> Told:
-    after = _look()
-    received = {
-        connection: count - before.sockets.get(connection, 0)
-        for connection, count in after.sockets.items()
-    }
-    addresses = {address for _, address in _carriers(received, sent_bytes)}
-    counted = {
-        counter.device: counter.sent if sent else counter.received
-        for counter in count_between(before.ports, after.ports)
-        if counter.kind == "infiniband"
-    }
-    ports = tuple(_carriers(counted, sent_bytes))
-    return Told(_name_interfaces(addresses), ports, faults)
-
-
-def _carriers(counts: Mapping[Way, int], sent_bytes: int) -> list[Way]:
-    """Return which of several ways carried what was sent, none where all together did not."""
-    if sum(counts.values()) < sent_bytes:
-        return []
-    return [way for way, count in counts.items() if count >= sent_bytes // _MOST_RAILS]
-
-
-def _name_interfaces(addresses: set[str]) -> tuple[str, ...]:
-    """Return the interfaces of these addresses, a loopback's as `lo`, unknown ones as they are."""
-    if not addresses:
-        return ()
-    names = {
-        address.partition("/")[0]: interface.name
-        for interface in read_interfaces()
-        for address in interface.addresses
-    }
-    found = {
-        "lo" if ipaddress.ip_address(plain).is_loopback else names.get(plain, plain)
-        for address in addresses
-        for plain in (address.removeprefix("::ffff:"),)
-    }
-    return tuple(sorted(found))
-
-
-def _fresh_pages(size: int) -> mmap.mmap:
-    """Return memory that nobody has touched, page by page."""
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with contextlib.suppress(OSError):  # of a kernel without huge pages
-        pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return pages
-
-
-def _faults() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-
-def _shared_memory() -> frozenset[str]:
-    """Return what this process has mapped to share it, by device and inode."""
-    found = set()
-    for line in (read_text(Path("/proc/self/maps"), _MOST_MAPS) or "").splitlines():
-        fields = line.split(maxsplit=5)
-        if len(fields) > 4 and fields[1].endswith("s") and fields[1][1] == "w":
-            found.add(f"{fields[3]} {fields[4]}")
-    return frozenset(found)
-
-
-def _opened(begins: str | tuple[str, ...]) -> list[str]:
-    """Return the files that this process has open whose paths begin so."""
-    found = []
-    for file in list_folder(_FDS):
-        with contextlib.suppress(OSError):  # closed meanwhile
-            found.append(str(file.readlink()))
-    return [path for path in found if path.startswith(begins)]
-
-
-def _way() -> str | None:
-    return next((name for path, name in _WAYS.items() if _opened(path)), None)
+    return Side(told, of_large, mapped_memory(), opened_way())
 
 
 # What that comes to.

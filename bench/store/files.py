@@ -34,7 +34,7 @@ JOURNAL_FILE = "journal.jsonl"
 LOCK_FILE = "lock"
 LOGS_FOLDER = "logs"
 FIGURES_FOLDER = "figures"
-PAGE_FILES = ("report.html", "report.md")
+PAGE_FILES = ("report.html", "report.md", "compare.html", "compare.md")
 
 _MODE = 0o666
 """Of a new file: who may read and write it is the umask's to say."""

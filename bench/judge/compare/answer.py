@@ -309,5 +309,5 @@ def _say(outcome: Outcome, estimate: _Estimate, count: int, margin: float) -> st
             "measures them in turns"
         )
     if abs(estimate.log_ratio) > math.log1p(margin):
-        return f"launches scatter too much to tell the difference from less than {limit}"
-    return f"launches scatter too much to tell the difference from more than {limit}"
+        return f"launches scatter too much to say that they differ by more than {limit}"
+    return f"launches scatter too much to say that they differ by less than {limit}"

@@ -41,14 +41,15 @@ class Drift(NamedTuple):
 def find_drift(cases: Sequence[CaseSides]) -> dict[int, Drift]:
     """Return what a drift may do, by the case's place.
 
-    Of cases whose times nobody knows nothing is returned, and of none where the sides took turns.
+    Nothing is returned of cases whose times nobody knows and of crossovers, and of none at all
+    where the sides took turns.
     """
     shapes: dict[tuple[int, int], list[int]] = {}
     for place, case in enumerate(cases):
         counts = len(case.a.log_s), len(case.b.log_s)
-        if min(counts) >= _LEAST and all(
-            np.isfinite(side.begun_s).all() for side in (case.a, case.b)
-        ):
+        crossed = case.a.pair is not None
+        timed = np.isfinite(case.a.begun_s).all() and np.isfinite(case.b.begun_s).all()
+        if min(counts) >= _LEAST and timed and not crossed:
             shapes.setdefault(counts, []).append(place)
     if not any(_in_order([cases[place] for place in places]) for places in shapes.values()):
         return {}

@@ -120,7 +120,8 @@ def _tell(comparison: Comparison, held: Held) -> str:
     same = held.of(Aspect.LEVEL, Outcome.SAME)
     if same or held.outcome is Outcome.SAME:
         margin = percent_text(comparison.margin)
-        clauses.append(f"{len(same)} of {count_text(len(levels))} are the same within {margin}")
+        are = "is" if len(same) == 1 else "are"
+        clauses.append(f"{len(same)} of {count_text(len(levels))} {are} the same within {margin}")
     left_open = held.of(Aspect.LEVEL, Outcome.CANNOT_TELL)
     if held.outcome is Outcome.CANNOT_TELL and left_open:
         reason, _ = reasons_of(left_open)[0]

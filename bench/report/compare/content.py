@@ -59,9 +59,8 @@ _MEANINGS = (
 def compose(comparison: Comparison, pictures: Sequence[Picture]) -> Page:
     """Return the page of a comparison."""
     sides = (comparison.baseline, *(held.side for held in comparison.held))
-    labels = [side.label for side in sides]
     return Page(
-        title=f"{_word(comparison)}: {' and '.join(labels[1:])} against {labels[0]}",
+        title=_title(comparison),
         subtitle="clusterbench compare, "
         + ", ".join(dict.fromkeys(f"suite {side.suite}" for side in sides)),
         banners=tuple(_banners(sides)),
@@ -73,8 +72,13 @@ def compose(comparison: Comparison, pictures: Sequence[Picture]) -> Page:
     )
 
 
-def _word(comparison: Comparison) -> str:
-    return ", ".join(dict.fromkeys(str(held.outcome) for held in comparison.held))
+def _title(comparison: Comparison) -> str:
+    """Return the word on each side, which is what most people came for."""
+    if len(comparison.held) == 1:
+        (held,) = comparison.held
+        return f"{held.outcome}: {held.side.label} against {comparison.baseline.label}"
+    words = ", ".join(f"{held.side.label} {held.outcome}" for held in comparison.held)
+    return f"Against {comparison.baseline.label}: {words}"
 
 
 def _banners(sides: Sequence[SideFacts]) -> Iterator[str]:
@@ -89,16 +93,16 @@ def _each(comparison: Comparison, pictures: Sequence[Picture]) -> Iterator[Secti
     for place, held in enumerate(comparison.held, start=1):
         own = [picture for picture in pictures if picture.title.startswith(f"{held.side.label} ")]
         end = f"-{place}" if several else ""
-        of = f" of {held.side.label}" if several else ""
+        of = f"{held.side.label}: " if several else ""
         blocks: tuple[Block, ...] = (
             Paragraph(f"{tell(comparison, held)}."),
             _counts(held),
             *own,
         )
         notes = (Paragraph(f"{text[0].upper()}{text[1:]}.") for text in _notes(held))
-        yield Section(f"result{end}", f"Result{of}", (*blocks, *notes))
-        yield Section(f"changed{end}", f"What else changed{of}", tuple(_changed(comparison, held)))
-        yield Section(f"cases{end}", f"Case by case{of}", tuple(_cases(comparison, held)))
+        yield Section(f"result{end}", f"{of}Result", (*blocks, *notes))
+        yield Section(f"changed{end}", f"{of}What else changed", tuple(_changed(comparison, held)))
+        yield Section(f"cases{end}", f"{of}Case by case", tuple(_cases(comparison, held)))
 
 
 def _changed(comparison: Comparison, held: Held) -> Iterator[Block]:
