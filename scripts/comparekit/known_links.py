@@ -94,7 +94,7 @@ def _compare_mtus(lab: Lab, suite: Path) -> Claim:
             runs.append((folder / "latest").resolve())
     carried = [(mtu - _TCP) / (mtu + _ETHERNET) for mtu in MTUS]
     what = "MTU of A {} bytes, of B {}: two runs".format(*MTUS)
-    return Claim(what, Outcome.SLOWER, carried[0] / carried[1], _hold(*runs), "MTU")
+    return Claim(what, Outcome.SLOWER, carried[0] / carried[1], _hold(*runs), ".mtu")
 
 
 def _command(verb: str, suite: Path, folder: Path) -> tuple[str, ...]:
