@@ -56,9 +56,13 @@ class Lab:
         finally:
             self._call("down")
 
-    def execute(self, *tokens: str) -> str:
-        """Return what a command printed on the first host."""
-        return self._call("exec", "h1", *tokens)
+    def execute(self, *tokens: str, fails: bool = False) -> str:
+        """Return what a command printed on the first host; with `fails` it may exit as it likes."""
+        return self._call("exec", "h1", *tokens, fails=fails)
+
+    def change(self, target: str, *settings: str) -> None:
+        """Change links of a host."""
+        self._call("set", target, *settings)
 
     def run(self, suite_text: str, settings: Mapping[str, str] | None = None) -> Ran:
         """Run a suite on all hosts, started on the first, with further settings of MPI."""
