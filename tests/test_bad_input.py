@@ -347,7 +347,7 @@ WELL_FORMED = {
 
 BAD_FLAGS = {
     "an unknown command": (["pla"], "no command 'pla'; did you mean 'plan'?"),
-    "a command far from all": (["zzzz"], "no command 'zzzz'; valid: doctor, list, plan, predict"),
+    "a command far from all": (["zzzz"], "no command 'zzzz'; valid: ab, compare, doctor, list"),
     "an escape sequence as command": (["\x1b[31m"], r"\\x1b[31m"),
     "an empty command": ([""], "no command ''"),
     "a flag before the command": (["--bogus", "plan"], "--bogus"),

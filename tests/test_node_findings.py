@@ -14,7 +14,7 @@ from bench.machine.doctor import Diagnosis, diagnose
 from bench.machine.facts import NodeFacts
 from bench.plan.plan import make_plan
 from bench.plan.suite import parse_suite
-from bench.run import session
+from bench.run import recording, session
 from bench.run.attempt import Attempt
 from bench.run.runner import Runner
 from bench.store.folder import open_run
@@ -83,7 +83,7 @@ def test_the_submitting_host_is_judged_as_a_node_only_where_ranks_ran(tmp_path, 
         kept.extend(runner.recorder.findings)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(session, "examine", lambda: diagnosis)
+    monkeypatch.setattr(recording, "examine", lambda: diagnosis)
     monkeypatch.setattr(session, "run_to_end", stop)
     suite = tmp_path / "mine.toml"
     suite.write_text(SUITE)
