@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from bench.cli.ending import EXIT_INTERRUPTED, EXIT_UNDECIDED, Ending
-from bench.cli.verb import Verb, json_option, report_option, request_options
+from bench.cli.verb import Verb, json_option, parent_option, report_option, request_options
 from bench.core.errors import RequestError, printable
 
 if TYPE_CHECKING:
@@ -74,15 +74,7 @@ class AbVerb(Verb):
 @click.option("--force", is_flag=True, help="Go on although MPI, program or hosts have changed.")
 @request_options
 @json_option
-@click.option(
-    "-o",
-    "parent",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder that gets the comparison's folder.",
-)
+@parent_option("comparison's")
 @report_option
 def ab(
     suite: str | None,
@@ -161,7 +153,7 @@ def _asked(
         RequestError: where a key, a flag or the margin is wrong.
     """
     from bench.cli.compare import read_margin
-    from bench.judge.compare.compare import MARGIN
+    from bench.judge.compare.records import MARGIN
     from bench.run.ab.asked import LAUNCHES, MOST_UNTIL_DECIDED, Asked
     from bench.run.ab.keys import parse_keys
     from bench.run.request import make_request

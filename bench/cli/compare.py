@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from bench.cli.ending import Ending, complain, describe, print_judged, verdict_code
+from bench.cli.kept import keep, tell_changed_files
 from bench.cli.share import read_share
 from bench.cli.verb import Verb, json_option
-from bench.core.errors import BenchError, RequestError, printable
+from bench.core.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from bench.core.verdict import Verdict
     from bench.judge.compare.comparison import Comparison
-    from bench.judge.compare.sides import Side
 
 _MOST_MARGIN = 0.5
 
@@ -82,7 +82,8 @@ def hold_sides(
     as_json: bool = False,
 ) -> Ending:
     """Hold sides against the first of them; write the page, and return what is to be printed."""
-    from bench.judge.compare.compare import MARGIN, compare_runs, judge_comparison
+    from bench.judge.compare.compare import compare_runs, judge_comparison
+    from bench.judge.compare.records import MARGIN
     from bench.judge.compare.sides import open_sides
     from bench.judge.compare.text import comparison_text
     from bench.store.ab import is_ab, read_ab
@@ -91,16 +92,16 @@ def hold_sides(
     usual = read_ab(ab).margin if ab else MARGIN
     share = usual if margin is None else read_margin(margin)
     sides = open_sides(paths, by_label)
-    for side in sides:
-        _tell_changed_files(side)
+    for run in (run for side in sides for run in side.runs):
+        tell_changed_files(run, printable(run.path, 300))
     comparison = compare_runs(sides, share)
     verdict = judge_comparison(comparison)
     code = verdict_code(verdict)
     if ab is not None:
-        _keep(ab, verdict, code)
+        keep(ab, "compare", verdict, "verdict", code)
     else:
         for side, one in zip(sides[1:], verdict.parts or (verdict,), strict=True):
-            _keep(side.runs[-1].path, one, code)
+            keep(side.runs[-1].path, "compare", one, "verdict", code)
     page = None
     if not no_report:
         page = _write_page(comparison, folder, ab, sides[-1].runs[-1].path, code)
@@ -117,24 +118,6 @@ def read_margin(text: str) -> float:
         RequestError: where it is none.
     """
     return read_share("--margin", text, _MOST_MARGIN)
-
-
-def _tell_changed_files(side: "Side") -> None:
-    for run in side.runs:
-        if changed := run.changed():
-            names = ", ".join(changed[:3])
-            what = f"{len(changed)} files of {printable(run.path, 300)} are not what it left"
-            complain(f"{what} ({names})", 0)
-
-
-def _keep(folder: Path, verdict: "Verdict", code: int) -> None:
-    """Keep a verdict with what it is on, where that can be written."""
-    from bench.store.verdicts import keep_verdict
-
-    try:
-        keep_verdict(folder, "compare", verdict)
-    except BenchError as error:
-        complain(f"the verdict is not kept: {error}", code)
 
 
 def _write_page(

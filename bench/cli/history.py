@@ -24,8 +24,8 @@ def show_history(
         no_report: write no page.
         as_json: print JSON.
     """
+    from bench.judge.compare.records import MARGIN
     from bench.judge.history.judge import (
-        MARGIN,
         find_differences,
         find_history,
         judge_history,

@@ -7,22 +7,14 @@ import rich_click as click
 
 from bench.cli.ending import Ending
 from bench.cli.finish import finish
-from bench.cli.verb import Verb, json_option, report_option, request_options
+from bench.cli.verb import Verb, json_option, parent_option, report_option, request_options
 
 
 @click.command(cls=Verb)
 @click.argument("suite")
 @request_options
 @json_option
-@click.option(
-    "-o",
-    "parent",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder that gets the run's folder.",
-)
+@parent_option("run's")
 @report_option
 def run(as_json: bool, parent: Path, no_report: bool, **asked: Any) -> Ending:
     """Measure a suite; the last line printed is the folder of the run.

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import rich_click as click
 
-from bench.cli.ending import EXIT_OK, Ending, complain, print_judged, verdict_code
+from bench.cli.ending import Ending, print_judged, verdict_code
+from bench.cli.kept import keep, tell_changed_files
 from bench.cli.verb import Verb, json_option
-from bench.core.errors import BenchError, printable
+from bench.core.errors import printable
 
 
 @click.command(cls=Verb)
@@ -19,19 +20,13 @@ def score(run_path: Path, as_json: bool) -> Ending:
     from bench.judge.score import score_text
     from bench.judge.verdicts import judge_score
     from bench.store.folder import open_run
-    from bench.store.verdicts import keep_verdict
 
     run = open_run(run_path)
-    if changed := run.changed():
-        names = ", ".join(changed[:3])
-        complain(f"{len(changed)} files of the run are not what it left ({names})", EXIT_OK)
+    tell_changed_files(run, "the run")
     result = score_run(run)
     verdict = judge_score(result)
     code = verdict_code(verdict)
-    try:
-        keep_verdict(run.path, "score", verdict)
-    except BenchError as error:
-        complain(f"the score is not kept: {error}", code)
+    keep(run.path, "score", verdict, "score", code)
     text = "\n".join([*score_text(result), printable(verdict.text, 600)])
     show = partial(print_judged, result, verdict) if as_json else partial(print, text)
     return Ending(show, code)

@@ -48,6 +48,23 @@ def report_option(command: Command) -> Command:
     return click.option("--no-report", is_flag=True, help="Write no page and no figures.")(command)
 
 
+def parent_option(whose: str) -> Callable[[Command], Command]:
+    """Return what adds `-o`, of commands that make a folder.
+
+    Args:
+        whose: that folder is, such as `run's`.
+    """
+    return click.option(
+        "-o",
+        "parent",
+        type=click.Path(path_type=Path),
+        default=Path("results"),
+        show_default=True,
+        metavar="DIR",
+        help=f"Folder that gets the {whose} folder.",
+    )
+
+
 def request_options(command: Command) -> Command:
     """Add the options that `plan` and `run` share."""
     options = (

@@ -39,6 +39,7 @@ __all__ = [
     "is_standin",
     "load",
     "measured",
+    "times_of",
 ]
 
 DERIVED = ("stage", "series", "size", "label", "setting", "name", "part")
@@ -91,6 +92,14 @@ def load(run: RunFolder) -> pd.DataFrame:
 def measured(table: pd.DataFrame) -> pd.DataFrame:
     """Return the lines that hold a time: status `ok`, a median that is a positive number."""
     return table[(table["status"] == "ok") & (table["t_median_s"] > 0)]
+
+
+def times_of(table: pd.DataFrame) -> "pd.Series[float]":
+    """Return the time of each line that `statistic` names, else the median, as `Row.t_s` does."""
+    times = table["t_median_s"]
+    for statistic, column in (("mean", "t_mean_s"), ("min", "t_min_s")):
+        times = times.where(table["statistic"] != statistic, table[column])
+    return times
 
 
 def is_oversubscribed(table: pd.DataFrame) -> "pd.Series[bool]":

@@ -8,14 +8,11 @@ from bench.report.anonymise import anonymise as take_names_out
 from bench.report.content import compose
 from bench.report.data import RunData, read_run
 from bench.report.figures import FIGURES, draw_all
-from bench.report.html import render_html
-from bench.report.markdown import render_markdown
 from bench.report.page import Picture
-from bench.store.files import FIGURES_FOLDER, replace_file
+from bench.report.write import write_page
 from bench.store.folder import RunFolder
 
-PAGE_FILE = "report.html"
-MARKDOWN_FILE = "report.md"
+STEM = "report"
 
 
 def build(runs: Sequence[RunFolder], folder: Path, anonymise: bool = False) -> Path:
@@ -34,25 +31,10 @@ def build(runs: Sequence[RunFolder], folder: Path, anonymise: bool = False) -> P
         data = take_names_out(data)
     pictures = _draw(data)
     page = compose(data, pictures)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_figures(pictures, folder / FIGURES_FOLDER)
-    replace_file(folder / MARKDOWN_FILE, render_markdown(page).encode())
-    replace_file(folder / PAGE_FILE, render_html(page).encode())
-    return folder / PAGE_FILE
+    return write_page(page, pictures, folder, STEM, (kind.name for kind in FIGURES))
 
 
 def _draw(runs: Sequence[RunData]) -> tuple[Picture, ...]:
     table = join_tables({run.label: run.table for run in runs})
     samples = {run.label: run.samples for run in runs}
     return tuple(draw_all(table, samples))
-
-
-def _write_figures(pictures: Sequence[Picture], folder: Path) -> None:
-    """Write figures as SVG and PNG, and remove those of an earlier report that are no more."""
-    folder.mkdir(exist_ok=True)
-    for kind in FIGURES:
-        for old in (folder / f"{kind.name}.svg", folder / f"{kind.name}.png"):
-            old.unlink(missing_ok=True)
-    for picture in pictures:
-        replace_file(folder / f"{picture.name}.svg", picture.svg)
-        replace_file(folder / f"{picture.name}.png", picture.png)

@@ -16,11 +16,9 @@ from bench.judge.history.records import CaseHistory, History
 from bench.judge.history.text import Differences, differences_text
 from bench.judge.score import format_percent
 from bench.report.beside import placement_text
-from bench.report.html import render_html
-from bench.report.markdown import render_markdown
 from bench.report.page import Block, Code, Fold, Page, Paragraph, Picture, Section, Table
 from bench.report.style import GREY, PALETTE, WIDTH_IN, render
-from bench.store.files import FIGURES_FOLDER, replace_file
+from bench.report.write import write_page
 
 STEM = "history"
 MOST_SHOWN = 6
@@ -40,11 +38,6 @@ def build_history(
         OSError: where the folder cannot be written.
     """
     pictures = [*_draw(history)]
-    figures = folder / FIGURES_FOLDER
-    figures.mkdir(parents=True, exist_ok=True)
-    for picture in pictures:
-        replace_file(figures / f"{picture.name}.svg", picture.svg)
-        replace_file(figures / f"{picture.name}.png", picture.png)
     first, last = history.runs[0], history.runs[-1]
     page = Page(
         title=f"{verdict.outcome}: {len(history.runs)} runs",
@@ -58,10 +51,7 @@ def build_history(
             Section("runs", "Runs", tuple(_runs(history))),
         ),
     )
-    replace_file(folder / f"{STEM}.md", render_markdown(page).encode())
-    path = folder / f"{STEM}.html"
-    replace_file(path, render_html(page).encode())
-    return path
+    return write_page(page, pictures, folder, STEM)
 
 
 def _draw(history: History) -> Iterator[Picture]:

@@ -1,6 +1,7 @@
 """What `plan` and `run` are asked for, as it was typed."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from bench.core.hostlists.hosts import HostList
 from bench.core.hostlists.typed import read_typed
 from bench.launch import LAUNCHERS, find_launcher
 from bench.launch.site import SITE_VARIABLE
-from bench.plan.suite import parse_budget
+from bench.plan.plan import Plan, make_plan, set_variables
+from bench.plan.suite import Suite, fill_nodes, override_ranks, parse_budget
 from bench.store.meta import RunMeta
 
 VARIABLE = "env."
@@ -118,10 +120,54 @@ def refuse_unheeded(request: Request) -> None:
         raise RequestError("--nodes counts nodes and --hosts names them; leave one of them out")
 
 
+def ask_ranks(request: Request, suite: Suite) -> Suite:
+    """Return the suite with the ranks that were asked for, as it is where none were.
+
+    Raises:
+        SuiteError: where a benchmark of it cannot have so many.
+    """
+    return suite if request.ranks is None else override_ranks(suite, request.ranks)
+
+
+def plan_request(request: Request, suite: Suite, nodes: int) -> Plan:
+    """Return the plan of what was asked for.
+
+    Args:
+        request: whose launches, seed and variables it has.
+        suite: with the ranks that were asked for.
+        nodes: that ranks are spread over.
+
+    Raises:
+        SuiteError: where the suite cannot be planned.
+    """
+    plan = make_plan(fill_nodes(suite, nodes), request.launches, request.seed)
+    return set_variables(plan, request.variables)
+
+
+def split_flags(
+    flags: Mapping[str, str | int | bool | None],
+) -> tuple[dict[str, str | int | bool | None], dict[str, str]]:
+    """Return the flags that were kept of a request, and its variables, which are kept with them."""
+    variables = {
+        name.removeprefix(VARIABLE): str(value)
+        for name, value in flags.items()
+        if name.startswith(VARIABLE) and value is not None
+    }
+    return {k: v for k, v in flags.items() if not k.startswith(VARIABLE)}, variables
+
+
+def decode_path(kind: type, value: Any) -> Any:
+    """Return the path of a text, for msgspec, which knows none."""
+    if kind is Path:
+        return Path(value)
+    raise NotImplementedError(f"no reader of {kind}")
+
+
 def stored_request(meta: RunMeta) -> Request:
     """Return the request that a run was started with, as far as its launcher goes."""
     measured = meta.measured
-    stored = {name: str(value) for name, value in measured.flags.items() if value is not None}
+    flags, variables = split_flags(measured.flags)
+    stored = {name: str(value) for name, value in flags.items() if value is not None}
 
     def path(name: str) -> Path | None:
         return Path(stored[name]) if name in stored else None
@@ -138,9 +184,5 @@ def stored_request(meta: RunMeta) -> Request:
         container=stored.get("container"),
         work=path("work"),
         budget=stored.get("budget"),
-        variables={
-            name.removeprefix(VARIABLE): value
-            for name, value in stored.items()
-            if name.startswith(VARIABLE)
-        },
+        variables=variables,
     )

@@ -11,15 +11,15 @@ import msgspec
 from bench.contracts import Launcher
 from bench.core.placement import Limits
 from bench.core.records import Job
-from bench.plan.plan import Plan, make_plan, set_variables
-from bench.plan.suite import Suite, fill_nodes, load_suite, override_ranks
+from bench.plan.plan import Plan
+from bench.plan.suite import Suite, load_suite
 from bench.predict.bounds import foresee, known_hardware
 from bench.predict.fit import predict_targets
 from bench.run.budget import Span
 from bench.run.end import Ended, run_to_end
 from bench.run.progress import open_progress
 from bench.run.recording import Prepared, begin_recording, go_on_recording, look_around
-from bench.run.request import Request
+from bench.run.request import Request, ask_ranks, plan_request
 from bench.run.resolve import Resolved, ask_for_fitness, check_room, resolve
 from bench.run.resume import predict_rest, what_is_left
 from bench.run.runner import Runner
@@ -45,14 +45,11 @@ def prepare(request: Request, suite: Suite | None = None, nodes: int | None = No
         LaunchError: where the launcher's MPI is missing.
     """
     request.budget_s()
-    suite = load_suite(request.suite) if suite is None else suite
-    if request.ranks is not None:
-        suite = override_ranks(suite, request.ranks)
+    suite = ask_ranks(request, load_suite(request.suite) if suite is None else suite)
     resolved = resolve(request)
     launcher = resolved.open()
     nodes = _planned_nodes(request, launcher) if nodes is None else nodes
-    plan = make_plan(fill_nodes(suite, nodes), request.launches, request.seed)
-    plan = set_variables(plan, request.variables)
+    plan = plan_request(request, suite, nodes)
     resolved = check_room(resolved, max((job.ranks for job in plan.jobs), default=1))
     return Prepared(plan, resolved, launcher, nodes)
 

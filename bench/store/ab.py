@@ -13,6 +13,7 @@ from bench.core.records import Finding
 from bench.core.verdict import Outcome
 from bench.store.files import SUITE_FILE, replace_file, storage_error
 from bench.store.jsons import decode_file, pretty, unreadable
+from bench.store.schema import refuse_newer
 
 AB_FILE = "ab.json"
 AB_SCHEMA = 1
@@ -87,12 +88,6 @@ class AbRecord(msgspec.Struct, kw_only=True):
     looks: list[Look] = []
     findings: list[Finding] = []
 
-    def block_of(self, side: str, launch: int) -> int | None:
-        """Return the block of a launch; None where nothing is shared or nobody knows."""
-        found = (slot for slot in self.slots if (slot.side, slot.launch) == (side, launch))
-        slot = next(found, None)
-        return None if slot is None else slot.block
-
 
 def is_ab(folder: Path) -> bool:
     """Return whether a folder is that of a comparison."""
@@ -112,11 +107,7 @@ def read_ab(folder: Path) -> AbRecord:
             "that `clusterbench ab` printed"
         )
     schema = decode_file(path, _Schema).schema
-    if schema > AB_SCHEMA:
-        raise RequestError(
-            f"{printable(path, 400)} has schema {schema}, this version reads up to {AB_SCHEMA}; "
-            "upgrade clusterbench"
-        )
+    refuse_newer(path, schema, AB_SCHEMA)
     record = decode_file(path, AbRecord)
     if set(record.sides) != set(SIDES) or any(slot.side not in SIDES for slot in record.slots):
         raise unreadable(path, ValueError("its sides are not a and b"))

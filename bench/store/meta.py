@@ -8,6 +8,7 @@ from bench.core.errors import RequestError, printable
 from bench.core.records import SCHEMA, Origin
 from bench.store.files import RUN_FILE, replace_file
 from bench.store.jsons import pretty, unreadable
+from bench.store.schema import refuse_newer
 
 
 class Measured(msgspec.Struct, kw_only=True, tag_field="by", tag="plan"):
@@ -83,11 +84,7 @@ def read_run_file(folder: Path) -> tuple[int, bytes]:
         schema = msgspec.json.decode(text, type=_Schema).schema
     except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise unreadable(path, error) from error
-    if schema > SCHEMA:
-        raise RequestError(
-            f"{printable(path, 400)} has schema {schema}, this version reads up to {SCHEMA}; "
-            "upgrade clusterbench"
-        )
+    refuse_newer(path, schema, SCHEMA)
     return schema, text
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from bench.core.errors import RequestError, printable
 from bench.core.records import SCHEMA
+from bench.store.schema import refuse_newer
 from bench.store.whole_rows import open_whole_rows
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -99,8 +100,5 @@ def parse_csv(content: bytes, path: Path, kind: type[Record]) -> Iterator[Record
 
 
 def _check_schema(schema: str | None, path: Path) -> None:
-    if schema is not None and schema.isdecimal() and int(schema[:18]) > SCHEMA:
-        raise RequestError(
-            f"{printable(path, 400)} has schema {schema}, this version reads up to {SCHEMA}; "
-            "upgrade clusterbench"
-        )
+    if schema is not None and schema.isdecimal():
+        refuse_newer(path, int(schema[:18]), SCHEMA)

@@ -25,7 +25,7 @@ from bench.judge.compare.needed import (
     launches_to_see,
     least_seen,
 )
-from bench.judge.compare.records import Aspect, CaseAnswer, CaseSides
+from bench.judge.compare.records import LEVEL, MARGIN, Aspect, CaseAnswer, CaseSides
 from bench.judge.compare.shared_variance import count_independent, find_prior, moderate
 from bench.judge.compare.spread import Differences, Floats, compare_means, compare_trimmed
 
@@ -68,7 +68,7 @@ class _Estimate(NamedTuple):
 
 
 def answer_cases(
-    cases: Sequence[CaseSides], margin: float = 0.01, level: float = 0.01
+    cases: Sequence[CaseSides], margin: float = MARGIN, level: float = LEVEL
 ) -> list[CaseAnswer]:
     """Return an answer for each case, in their order.
 
@@ -85,7 +85,7 @@ def answer_cases(
 
 
 def decide_cases(
-    cases: Sequence[CaseSides], margin: float = 0.01, level: float = 0.01
+    cases: Sequence[CaseSides], margin: float = MARGIN, level: float = LEVEL
 ) -> list[Outcome]:
     """Return the outcomes of `answer_cases` alone, for those who ask a million times."""
     return [

@@ -13,14 +13,11 @@ from bench.judge.compare.answer import answer_cases
 from bench.judge.compare.comparison import Comparison, Held, Result, SideFacts, describe_side
 from bench.judge.compare.line_up import Compared, LinedUp, line_up
 from bench.judge.compare.overall import overall
-from bench.judge.compare.records import Aspect, CaseAnswer
+from bench.judge.compare.records import LEVEL, MARGIN, Aspect, CaseAnswer
 from bench.judge.compare.sides import Side, load_side
 from bench.judge.compare.words import tell
 from bench.judge.table import measured
 from bench.judge.verdicts import MOST_ROWS, sum_up
-
-MARGIN = 0.01
-LEVEL = 0.01
 
 
 def compare_runs(sides: Sequence[Side], margin: float = MARGIN, level: float = LEVEL) -> Comparison:

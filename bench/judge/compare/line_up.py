@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.judge.cells import text, whole
 from bench.judge.compare.comparable import find_refused, find_wrong
 from bench.judge.compare.missing import Unmatched, find_unmatched, tell_lost
 from bench.judge.compare.ranks import LAUNCH, load_spreads
 from bench.judge.compare.records import Aspect, CaseSides, Launches
 from bench.judge.compare.sides import BLOCK, PAIR, Side
 from bench.judge.runs import PLACEMENT
-from bench.judge.table import measured
+from bench.judge.table import measured, times_of
 
 LEAST_FOR_TAIL = 30
 """Samples of every launch; the 99th percentile of fewer is the worst of a few."""
@@ -21,7 +22,6 @@ LEAST_FOR_TAIL = 30
 _WHERE = ["case", *PLACEMENT]
 _SAME = [*_WHERE, "part"]
 """Columns in which lines of the same case are equal on both sides; a side is no arm of itself."""
-_TIMES = {"median": "t_median_s", "mean": "t_mean_s", "min": "t_min_s"}
 
 
 class Compared(NamedTuple):
@@ -62,7 +62,7 @@ def line_up(a: Side, b: Side, a_lines: pd.DataFrame, b_lines: pd.DataFrame) -> L
     labels = (a.label, b.label)
     both = pd.concat([a_lines.assign(side=0), b_lines.assign(side=1)], ignore_index=True)
     lines = measured(both).copy()
-    lines["t_s"] = _times(lines)
+    lines["t_s"] = times_of(lines)
     lines = lines[lines["t_s"] > 0]
     lines["key"] = lines.groupby(_SAME, dropna=False, sort=False).ngroup()
     sides = lines.groupby("key")["side"].nunique()
@@ -75,7 +75,7 @@ def line_up(a: Side, b: Side, a_lines: pd.DataFrame, b_lines: pd.DataFrame) -> L
     kept = shared[~shared["key"].isin(reasons)]
     spreads = pd.concat([_spread(a, 0, kept), _spread(b, 1, kept)], ignore_index=True)
     refused = tuple(
-        Unmatched(str(line["case"]), str(line["name"]), _text(line["part"]), reasons[key], True)
+        Unmatched(str(line["case"]), str(line["name"]), text(line["part"]), reasons[key], True)
         for line in first.to_dict("records")
         if (key := line["key"]) in reasons
     )
@@ -84,15 +84,6 @@ def line_up(a: Side, b: Side, a_lines: pd.DataFrame, b_lines: pd.DataFrame) -> L
         refused=(*refused, *find_unmatched(both, lines, labels)),
         lost=tell_lost(both, kept, labels),
     )
-
-
-def _times(lines: pd.DataFrame) -> "pd.Series[float]":
-    """Return the time that `statistic` names, else the median."""
-    named = lines["statistic"].map(_TIMES).fillna("t_median_s")
-    times = lines["t_median_s"].copy()
-    for column in ("t_mean_s", "t_min_s"):
-        times = times.where(named != column, lines[column])
-    return times
 
 
 def _levels(lines: pd.DataFrame) -> Iterator[Compared]:
@@ -153,16 +144,16 @@ def _compare(lines: pd.DataFrame, aspect: Aspect) -> Iterator[Compared]:
         yield Compared(
             sides=CaseSides(
                 case=str(head["case"]),
-                part=_text(head["part"]),
+                part=text(head["part"]),
                 aspect=aspect,
-                kind=f"{head['benchmark']} {_text(head['setting']) or ''}".rstrip(),
+                kind=f"{head['benchmark']} {text(head['setting']) or ''}".rstrip(),
                 a=a,
                 b=b,
             ),
             name=str(head["name"]),
             benchmark=str(head["benchmark"]),
-            nodes=_whole(head["nodes"]),
-            ranks_per_node=_whole(head["ranks_per_node"]),
+            nodes=whole(head["nodes"]),
+            ranks_per_node=whole(head["ranks_per_node"]),
             a=float(np.exp(np.median(a.log_s))),
             b=float(np.exp(np.median(b.log_s))),
         )
@@ -187,11 +178,3 @@ def _blocks(shared: NDArray[np.int64], in_a: NDArray[np.bool_]) -> NDArray[np.in
     if np.ptp(shared) == 0 or not np.intersect1d(shared[in_a], shared[~in_a]).size:
         return np.zeros(len(shared), np.int64)
     return np.searchsorted(np.unique(shared), shared).astype(np.int64)
-
-
-def _whole(number: float) -> int | None:
-    return None if pd.isna(number) else int(number)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

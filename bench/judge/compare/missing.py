@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bench.core.errors import printable
+from bench.judge.cells import text
 
 
 class Unmatched(NamedTuple):
@@ -75,8 +76,7 @@ def tell_lost(both: pd.DataFrame, lines: pd.DataFrame, labels: tuple[str, str]) 
 
 
 def _unmatched(line: Mapping[Any, Any], reason: str, is_common: bool = True) -> Unmatched:
-    part = line["part"] if isinstance(line["part"], str) else None
-    return Unmatched(str(line["case"]), str(line["name"]), part, reason, is_common)
+    return Unmatched(str(line["case"]), str(line["name"]), text(line["part"]), reason, is_common)
 
 
 def _where(line: Mapping[Any, Any]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from scipy.special import ndtri, stdtrit
 
 from bench.judge.compare.looks import LEAST_LAUNCHES, share_at
+from bench.judge.compare.records import LEVEL, MARGIN
 from bench.judge.compare.spread import LEAST_SPREAD
 
 MOST_LAUNCHES = 10_000
@@ -25,8 +26,8 @@ def launches_to_see(
     change: float,
     spread: float,
     cases: int,
-    margin: float = 0.01,
-    level: float = 0.01,
+    margin: float = MARGIN,
+    level: float = LEVEL,
     least: int = LEAST_LAUNCHES,
 ) -> int | None:
     """Return the launches of each side that show a change in 9 of 10 comparisons.
@@ -48,7 +49,7 @@ def launches_to_see(
 def launches_to_be_same(
     log_ratio: float,
     spread: float,
-    margin: float = 0.01,
+    margin: float = MARGIN,
     least: int = LEAST_LAUNCHES,
 ) -> int | None:
     """Return the launches of each side that show a difference to be within the margin."""
@@ -62,7 +63,7 @@ def launches_to_be_same(
 
 
 def seen_change(
-    launches: int, spread: float, cases: int, margin: float = 0.01, level: float = 0.01
+    launches: int, spread: float, cases: int, margin: float = MARGIN, level: float = LEVEL
 ) -> float:
     """Return the logarithm of the smallest change that so many launches of each side show."""
     error = max(spread, LEAST_SPREAD) * math.sqrt(2 / launches)

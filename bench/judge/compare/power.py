@@ -8,7 +8,7 @@ import numpy as np
 from bench.core.errors import RequestError, printable
 from bench.judge.compare.answer import WEIGHTS
 from bench.judge.compare.needed import launches_to_see
-from bench.judge.compare.records import Aspect
+from bench.judge.compare.records import LEVEL, MARGIN, Aspect
 from bench.judge.compare.sides import Side, load_side
 from bench.judge.compare.words import percent_text
 from bench.judge.table import measured
@@ -37,7 +37,7 @@ class Power(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_power(
-    change: float, noises: Sequence[float], cases: int, margin: float = 0.01, level: float = 0.01
+    change: float, noises: Sequence[float], cases: int, margin: float = MARGIN, level: float = LEVEL
 ) -> Power:
     """Return the launches of each side that a change takes to be seen.
 

@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 from bench.core.verdict import Outcome
 
+MARGIN = 0.01
+"""The share up to which a change is none that matters."""
+LEVEL = 0.01
+"""How often any case may be called changed where none is."""
+
 
 class Aspect(StrEnum):
     """What of a case's launches is compared."""

@@ -54,9 +54,7 @@ def side_text(side: SideFacts) -> str:
     runs = printable(side.runs[0], 100)
     more = f" and {len(side.runs) - 1} more" if len(side.runs) > 1 else ""
     kept = f", label {printable(side.kept_label, 40)}" if side.kept_label else ""
-    return f"{runs}{more}{kept}, {count_text(side.launches, 'launch', 'launches')}".replace(
-        "launchs", "launches"
-    )
+    return f"{runs}{more}{kept}, {count_text(side.launches, 'launch', 'launches')}"
 
 
 def _else_changed(comparison: Comparison, held: Held) -> Iterator[str]:

@@ -11,6 +11,7 @@ from bench.core.errors import printable
 from bench.core.records import About
 from bench.core.verdict import Outcome, Verdict
 from bench.judge.changed.changes import find_changes
+from bench.judge.compare.records import LEVEL, MARGIN
 from bench.judge.history.change_points import (
     ChangePoint,
     count_pairs,
@@ -24,8 +25,6 @@ from bench.judge.history.text import Differences
 from bench.judge.score import format_percent
 from bench.store.folder import RunFolder
 
-MARGIN = 0.01
-LEVEL = 0.01
 _SEEN = 0.95
 """How often the least change that is told would have shown."""
 _MOST_LOG = 50.0

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from bench.core.errors import BenchError, RequestError, printable
+from bench.judge.cells import text, whole
 from bench.judge.history.change_points import Levels
 from bench.judge.history.records import LeftOut
 from bench.judge.runs import SAME_CASE
-from bench.judge.table import load, measured
+from bench.judge.table import load, measured, times_of
 from bench.store.ab import is_ab
 from bench.store.files import RESULTS_FILE, RUN_FILE
 from bench.store.folder import RunFolder, open_run
@@ -19,7 +20,6 @@ from bench.store.hashes import changed_files
 
 _ALIKE = [*SAME_CASE, "timing_layer", "statistic", "path"]
 """Columns in which the lines of one series are equal."""
-_TIMES = {"mean": "t_mean_s", "min": "t_min_s"}
 
 
 class Series(NamedTuple):
@@ -117,10 +117,7 @@ def _refuse(
 
 
 def _series(lines: pd.DataFrame) -> Iterator[Series]:
-    seconds = lines["t_median_s"]
-    for statistic, column in _TIMES.items():
-        seconds = seconds.where(lines["statistic"] != statistic, lines[column])
-    lines = lines.assign(log=np.log(seconds))
+    lines = lines.assign(log=np.log(times_of(lines)))
     for _, own in lines.groupby(_ALIKE, sort=False, dropna=False):
         levels = own.groupby("place")["log"].median()
         levels = levels[np.isfinite(levels)]
@@ -130,13 +127,9 @@ def _series(lines: pd.DataFrame) -> Iterator[Series]:
         yield Series(
             case=str(head["case"]),
             name=str(head["name"]),
-            part=head["part"] if isinstance(head["part"], str) else None,
-            nodes=_whole(head["nodes"]),
-            ranks_per_node=_whole(head["ranks_per_node"]),
+            part=text(head["part"]),
+            nodes=whole(head["nodes"]),
+            ranks_per_node=whole(head["ranks_per_node"]),
             runs=tuple(int(place) for place in levels.index),
             log_s=levels.to_numpy(np.float64),
         )
-
-
-def _whole(number: float) -> int | None:
-    return None if pd.isna(number) else int(number)

@@ -5,9 +5,7 @@ from pathlib import Path
 from bench.judge.compare.comparison import Comparison
 from bench.report.compare.content import compose
 from bench.report.compare.picture import draw
-from bench.report.html import render_html
-from bench.report.markdown import render_markdown
-from bench.store.files import FIGURES_FOLDER, replace_file
+from bench.report.write import write_page
 
 STEM = "compare"
 """Of the files, which may lie beside those of a run's own page."""
@@ -27,13 +25,4 @@ def build_comparison(comparison: Comparison, folder: Path, stem: str = STEM) -> 
         OSError: where the folder cannot be written.
     """
     pictures = tuple(draw(comparison, stem))
-    page = compose(comparison, pictures)
-    figures = folder / FIGURES_FOLDER
-    figures.mkdir(parents=True, exist_ok=True)
-    for picture in pictures:
-        replace_file(figures / f"{picture.name}.svg", picture.svg)
-        replace_file(figures / f"{picture.name}.png", picture.png)
-    replace_file(folder / f"{stem}.md", render_markdown(page).encode())
-    path = folder / f"{stem}.html"
-    replace_file(path, render_html(page).encode())
-    return path
+    return write_page(compose(comparison, pictures), pictures, folder, stem)

@@ -7,7 +7,6 @@ done once: hosts are asked, loops compiled, the machine looked at. It ends when 
 
 import contextlib
 import os
-import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,8 +19,9 @@ from bench.core.errors import BenchError, RequestError, StorageError
 from bench.core.program import shun_current_folder
 from bench.core.records import Prediction, Row, Status
 from bench.machine.doctor import examine
-from bench.plan.plan import Plan, make_plan, set_variables
-from bench.plan.suite import Suite, fill_nodes, override_ranks, parse_suite
+from bench.plan.plan import Plan
+from bench.plan.suite import Suite, parse_suite
+from bench.run.ab.drift import read_times
 from bench.run.ab.facts import tell_changes
 from bench.run.ab.messages import (
     Answer,
@@ -48,6 +48,7 @@ from bench.run.recording import (
     go_on_recording,
     look_around,
 )
+from bench.run.request import ask_ranks, plan_request
 from bench.run.resolve import Resolved, ask_for_fitness
 from bench.run.resume import what_is_left
 from bench.run.runner import Runner
@@ -155,7 +156,7 @@ class Arm:
         return Launched(
             launch=demand.launch,
             seconds=time.monotonic() - begun_s,
-            times_s=_times(rows),
+            times_s=read_times(rows).get(demand.launch, {}),
             failed=len(failed),
             reason=failed[0].reason if failed else None,
             changed=runner.changes() if self._task.by_hand else (),
@@ -177,12 +178,10 @@ class Arm:
         """Plan more launches of the run; those before stay as they are, to the letter."""
         if launches <= self._plan.launches:
             return
-        request = self._task.request
-        suite = self._suite()
-        if request.ranks is not None:
-            suite = override_ranks(suite, request.ranks)
-        plan = make_plan(fill_nodes(suite, self._nodes), launches, self._plan.seed)
-        plan = set_variables(plan, request.variables)
+        request = msgspec.structs.replace(
+            self._task.request, launches=launches, seed=self._plan.seed
+        )
+        plan = plan_request(request, ask_ranks(request, self._suite()), self._nodes)
         if plan.jobs[: len(self._plan.jobs)] != self._plan.jobs:
             raise RequestError(
                 "this version plans its launches otherwise than before; begin a new comparison"
@@ -249,15 +248,6 @@ def _check_parameters(task: Task, resolved: Resolved) -> None:
         f"mca.{task.parameters[0]} is a parameter of Open MPI, and this side starts {starts}; set "
         "a variable of that MPI with env.NAME=VALUE"
     )
-
-
-def _times(rows: Sequence[Row]) -> dict[str, float]:
-    """Return the time of each case that was measured, of several places the median."""
-    times: dict[str, list[float]] = {}
-    for row in rows:
-        if row.status is Status.OK and row.t_s:
-            times.setdefault(row.case, []).append(row.t_s)
-    return {case: statistics.median(each) for case, each in times.items()}
 
 
 @contextlib.contextmanager

@@ -1,17 +1,12 @@
 """What `clusterbench ab` is asked for."""
 
-from pathlib import Path
-from typing import Any
-
 import msgspec
 
 from bench.core.errors import RequestError
 from bench.plan.suite import Suite, load_suite
-from bench.run.request import VARIABLE, Request
+from bench.run.request import Request, decode_path, split_flags
 
 LAUNCHES = 10
-LEAST_LAUNCHES = 6
-"""Of each side: of fewer nothing is ever told."""
 MOST_UNTIL_DECIDED = 40
 
 
@@ -59,17 +54,10 @@ def stored_asked(flags: dict[str, str | int | bool | None], suite: str) -> Reque
     Raises:
         RequestError: where they are none.
     """
-    plain: dict[str, Any] = {k: v for k, v in flags.items() if not k.startswith(VARIABLE)}
-    variables = {k.removeprefix(VARIABLE): v for k, v in flags.items() if k.startswith(VARIABLE)}
+    plain, variables = split_flags(flags)
     try:
         return msgspec.convert(
-            {**plain, "suite": suite, "variables": variables}, Request, dec_hook=_path
+            {**plain, "suite": suite, "variables": variables}, Request, dec_hook=decode_path
         )
     except msgspec.ValidationError as error:
         raise RequestError(f"the flags of the comparison cannot be read: {error}") from error
-
-
-def _path(kind: type, value: Any) -> Any:
-    if kind is Path:
-        return Path(value)
-    raise NotImplementedError(f"no reader of {kind}")

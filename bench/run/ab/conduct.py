@@ -7,7 +7,7 @@ from bench.core.clock import utc_now
 from bench.core.errors import LaunchError, printable
 from bench.core.records import Finding
 from bench.core.verdict import Outcome, Verdict
-from bench.run.ab.drift import find_drift, shifts, tell_shift
+from bench.run.ab.drift import find_drift, read_times, shifts, tell_shift
 from bench.run.ab.manual import tell_continue
 from bench.run.ab.messages import Launched, Measure
 from bench.run.ab.order import plan_slots
@@ -138,18 +138,12 @@ class Conductor:
         """Note what all launches show, where all that were planned are done."""
         if next_slots(self.record.slots):
             return
-        if finding := find_drift({side: self._read_times(side) for side in SIDES}):
+        # From the files: earlier sittings had launches too.
+        rows = {side: open_run(self.folder / side).rows() for side in SIDES}
+        if finding := find_drift({side: read_times(own) for side, own in rows.items()}):
             self.keep(finding)
         self.record.finished_utc = utc_now()
         self.save()
-
-    def _read_times(self, side: str) -> dict[int, dict[str, float]]:
-        """Return the times of every launch of a side, those of earlier sittings too."""
-        by_launch: dict[int, dict[str, float]] = {}
-        for row in open_run(self.folder / side).rows():
-            if row.t_s:
-                by_launch.setdefault(row.launch, {})[row.case] = row.t_s
-        return by_launch
 
 
 def run_slot(arm: ArmProcess, slot: Slot, launches: int) -> None:

@@ -2,9 +2,9 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from bench.core.records import Finding
+from bench.core.records import Finding, Row, Status
 from bench.store.ab import SIDES
 
 DRIFT = "drift-together"
@@ -17,6 +17,18 @@ _LEAST_CHANGE = 0.02
 
 Times = Mapping[int, Mapping[str, float]]
 """Seconds of each case, by launch."""
+
+
+def read_times(rows: Iterable[Row]) -> dict[int, dict[str, float]]:
+    """Return the time of each case that was measured, of several places the median, by launch."""
+    times: dict[int, dict[str, list[float]]] = {}
+    for row in rows:
+        if row.status is Status.OK and row.t_s:
+            times.setdefault(row.launch, {}).setdefault(row.case, []).append(row.t_s)
+    return {
+        launch: {case: statistics.median(each) for case, each in cases.items()}
+        for launch, cases in times.items()
+    }
 
 
 def shifts(times_s: Times) -> dict[int, float]:

@@ -1,12 +1,11 @@
 """What a comparison and the process of an arm say to each other: a line of JSON each time."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from bench.core.errors import BenchError, LaunchError, RequestError, StorageError
-from bench.run.request import Request
+from bench.run.request import Request, decode_path
 
 _ERRORS = {
     "request": RequestError,
@@ -131,7 +130,7 @@ def decode_task(line: bytes) -> Task:
     Raises:
         msgspec.MsgspecError: where it is none.
     """
-    return msgspec.json.decode(line, type=Task, dec_hook=_path)
+    return msgspec.json.decode(line, type=Task, dec_hook=decode_path)
 
 
 def decode_demand(line: bytes) -> Demand:
@@ -154,11 +153,5 @@ def decode_answer(line: bytes) -> Answer:
     return answer
 
 
-def _path(kind: type, value: Any) -> Any:
-    if kind is Path:
-        return Path(value)
-    raise NotImplementedError(f"no reader of {kind}")
-
-
-_demands = msgspec.json.Decoder(Demand, dec_hook=_path)
+_demands = msgspec.json.Decoder(Demand, dec_hook=decode_path)
 _answers = msgspec.json.Decoder(Answer)

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from bench.core.errors import RequestError
-from bench.plan.plan import make_plan
-from bench.plan.suite import Suite, fill_nodes, override_ranks
+from bench.plan.suite import Suite
 from bench.run.ab.crossover import LEAST_HOSTS, Pair, cross_over, draw_pairs, why_not_crossed
 from bench.run.ab.schedule import interleave
-from bench.run.request import Request
+from bench.run.request import Request, ask_ranks, plan_request
 from bench.store.ab import Slot
 
 _LAUNCHER = "mpirun"
@@ -34,10 +35,8 @@ def choose_pairs(
         return ()
     if any(request.launcher != _LAUNCHER for request in requests.values()):
         return ()
-    ranks = next(iter(requests.values())).ranks
-    if ranks is not None:
-        suite = override_ranks(suite, ranks)
-    jobs = make_plan(fill_nodes(suite, len(hosts)), 1).jobs
+    request = replace(next(iter(requests.values())), launches=1)
+    jobs = plan_request(request, ask_ranks(request, suite), len(hosts)).jobs
     if (why := why_not_crossed(jobs, hosts, listed[0].counts)) is not None:
         say(f"no crossover, launches follow each other: {why}")
         return ()

@@ -11,7 +11,8 @@ from bench import __version__
 from bench.core.clock import utc_now
 from bench.core.errors import RequestError
 from bench.core.records import Finding
-from bench.run.ab.asked import LEAST_LAUNCHES, Asked, More, check_request, stored_asked
+from bench.judge.compare.looks import LEAST_LAUNCHES
+from bench.run.ab.asked import Asked, More, check_request, stored_asked
 from bench.run.ab.conduct import Conductor, LookAt, Say
 from bench.run.ab.crossover import NODES, Pair
 from bench.run.ab.facts import tell_changes
